@@ -1,0 +1,178 @@
+"""Media types: what to ask for, what came, and what to ask for next (PS3.18 8.7)."""
+
+import re
+from dataclasses import dataclass, field
+from enum import Enum
+from types import MappingProxyType
+
+from dwcli.dicomweb.dialects import Dialect
+from dwcli.dicomweb.refs import Level
+from dwcli.errors import UsageError, did_you_mean
+
+DICOM = "application/dicom"
+DICOM_JSON = "application/dicom+json"
+JSON = "application/json"
+OCTETS = "application/octet-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class MediaType:
+    """A parsed Content-Type: `type` in lower case, parameter names in lower case, values unquoted."""
+
+    type: str
+    params: MappingProxyType[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def boundary(self) -> str | None:
+        """The multipart boundary, None where the header has none."""
+        return self.params.get("boundary") or None
+
+
+_PARAM = re.compile(r';\s*([^\s=;"]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;]*))')
+
+
+def parse(header: str) -> MediaType:
+    """A Content-Type header, quoted or not, in any order and case; an empty one gives an empty type."""
+    kind, _, _ = header.partition(";")
+    params: dict[str, str] = {}
+    for match in _PARAM.finditer(header):
+        name, quoted, bare = match[1].lower(), match[2], match[3]
+        params.setdefault(name, re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else bare.strip())
+    return MediaType(kind.strip().lower(), MappingProxyType(params))
+
+
+class Body(Enum):
+    """What a response body really is."""
+
+    MULTIPART = "multipart"
+    DICOM = "DICOM"
+    JSON = "JSON"
+    XML = "XML"
+    HTML = "HTML"
+    PICTURE = "picture"
+    EMPTY = "empty"
+    OTHER = "other"
+
+
+def classify(header: str, head: bytes) -> Body:
+    """What a body is, by its first bytes before its Content-Type: servers mislabel (Orthanc calls JPEG image/png)."""
+    media = parse(header)
+    if not head:
+        return Body.EMPTY
+    if head[128:132] == b"DICM":
+        return Body.DICOM
+    if media.type.startswith("multipart/"):
+        return Body.MULTIPART
+    if head.startswith((b"\xff\xd8\xff", b"\x89PNG", b"GIF8")):
+        return Body.PICTURE
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if text[:1] == b"<":
+        lower = text[:512].lower()
+        return Body.HTML if b"<html" in lower or b"<!doctype html" in lower else Body.XML
+    if text[:1] in (b"[", b"{"):
+        return Body.JSON
+    if not media.type and text.startswith(b"--"):
+        return Body.MULTIPART  # Shanoir relays bodies without a Content-Type
+    if media.type == DICOM:
+        return Body.DICOM
+    if media.type.startswith(("image/", "video/")):
+        return Body.PICTURE
+    return Body.OTHER
+
+
+def multipart(kind: str, transfer_syntax: str = "") -> str:
+    """One media range for a multipart answer; `type` is quoted, the transfer syntax is not (PS3.18 8.7.3.5.2)."""
+    suffix = f"; transfer-syntax={transfer_syntax}" if transfer_syntax else ""
+    return f'multipart/related; type="{kind}"{suffix}'
+
+
+def single(kind: str, transfer_syntax: str = "") -> str:
+    """One media range for a single-part answer."""
+    return f"{kind}; transfer-syntax={transfer_syntax}" if transfer_syntax else kind
+
+
+def retrieve_ladder(level: Level, transfer_syntax: str, dialect: Dialect) -> list[str]:
+    """What to ask for, one Accept at a time, until the server gives something (facts: one media range, no `q`).
+
+    `transfer_syntax`: a UID, or `*` for as stored. A UID that the user chose has no rung that would bring another.
+    """
+    asked = transfer_syntax if dialect.transfer_syntax_any or transfer_syntax != "*" else ""
+    rungs = [multipart(DICOM, asked)]
+    if level is Level.INSTANCE:
+        rungs.insert(0 if dialect.single_part else 1, single(DICOM, asked))
+    if transfer_syntax == "*":
+        rungs.append(multipart(DICOM))
+        if level is Level.INSTANCE:
+            rungs.append("*/*")
+    return list(dict.fromkeys(rungs))
+
+
+def frames_ladder(transfer_syntax: str) -> list[str]:
+    """The same for frames: raw little endian first, as it is by default; then as stored; then one part."""
+    if transfer_syntax:
+        return [
+            multipart(OCTETS, transfer_syntax),
+            multipart(_compressed_type(transfer_syntax), transfer_syntax),
+        ]
+    return [multipart(OCTETS), multipart(OCTETS, "*"), OCTETS]
+
+
+def bulkdata_ladder() -> list[str]:
+    """The same for bulk data."""
+    return [multipart(OCTETS), OCTETS, "*/*"]
+
+
+_COMPRESSED = {
+    "50": "image/jpeg",
+    "51": "image/jpeg",
+    "57": "image/jpeg",
+    "70": "image/jpeg",
+    "80": "image/jls",
+    "81": "image/jls",
+    "90": "image/jp2",
+    "91": "image/jp2",
+    "92": "image/jpx",
+    "93": "image/jpx",
+    "201": "image/jphc",
+    "202": "image/jphc",
+    "203": "image/jphc",
+}
+
+
+def _compressed_type(transfer_syntax: str) -> str:
+    if transfer_syntax == "1.2.840.10008.1.2.5":
+        return "image/dicom-rle"
+    return _COMPRESSED.get(transfer_syntax.removeprefix("1.2.840.10008.1.2.4."), OCTETS)
+
+
+TRANSFER_SYNTAXES = {
+    "implicit": "1.2.840.10008.1.2",
+    "explicit": "1.2.840.10008.1.2.1",
+    "deflated": "1.2.840.10008.1.2.1.99",
+    "big-endian": "1.2.840.10008.1.2.2",
+    "jpeg": "1.2.840.10008.1.2.4.50",
+    "jpeg-extended": "1.2.840.10008.1.2.4.51",
+    "jpeg-lossless": "1.2.840.10008.1.2.4.70",
+    "jpeg-ls-lossless": "1.2.840.10008.1.2.4.80",
+    "jpeg-ls": "1.2.840.10008.1.2.4.81",
+    "jpeg2000-lossless": "1.2.840.10008.1.2.4.90",
+    "jpeg2000": "1.2.840.10008.1.2.4.91",
+    "htj2k-lossless": "1.2.840.10008.1.2.4.201",
+    "htj2k-lossless-rpcl": "1.2.840.10008.1.2.4.202",
+    "htj2k": "1.2.840.10008.1.2.4.203",
+    "mpeg2": "1.2.840.10008.1.2.4.100",
+    "mpeg4": "1.2.840.10008.1.2.4.102",
+    "rle": "1.2.840.10008.1.2.5",
+}
+
+
+def parse_transfer_syntax(typed: str) -> str:
+    """A transfer syntax by name or UID, or `*` for as stored -> UID or `*`. Raises UsageError with near names."""
+    name = typed.strip().lower()
+    if name in ("*", "as-stored"):
+        return "*"
+    if name in TRANSFER_SYNTAXES:
+        return TRANSFER_SYNTAXES[name]
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)+", name):
+        return name
+    raise UsageError(f"no transfer syntax called {typed!r}", did_you_mean(name, [*TRANSFER_SYNTAXES, "*"]))

@@ -1,0 +1,122 @@
+"""The Native DICOM Model (PS3.19 annex A.1): XML read into the same model as DICOM JSON (PS3.18 annex F)."""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from dwcli.dicomweb import dictionary
+from dwcli.dicomweb.dicomjson import Row, excerpt, number
+from dwcli.errors import ProtocolError
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
+# Where white space at the ends is part of the value; everywhere else an XML writer may have indented it.
+_VERBATIM = frozenset({"LT", "ST", "UC", "UT"})
+_TAG = re.compile(r"[0-9A-F]{8}")
+_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
+_NAME_PARTS = ("FamilyName", "GivenName", "MiddleName", "NamePrefix", "NameSuffix")
+_LARGEST_NUMBER = 1_000_000  # of a value; more than any real attribute has, less than what fills the memory
+
+
+def parse(data: bytes) -> Row:
+    """One NativeDicomModel document as a row of DICOM JSON; namespaces are ignored.
+
+    Gaps in the numbering are None, numeric VRs are numbers where they can be, names lose trailing carets. A
+    private attribute written without its block (`00090002` with a privateCreator) gets the block of its
+    creator (`00091002`), and the creator's attribute where there was none.
+
+    Raises:
+        ProtocolError: not well-formed, not a NativeDicomModel, or with a DTD, which is never read.
+    """
+    from xml.etree.ElementTree import ParseError
+
+    from defusedxml.ElementTree import fromstring
+
+    try:
+        root: Element = fromstring(data.lstrip(), forbid_dtd=True)
+        if _local(root) != "NativeDicomModel":
+            raise _not_model(data, f"its root is {_local(root)}")
+        return _data_set(root)
+    except (ParseError, ValueError, LookupError, RecursionError) as error:
+        raise _not_model(data, str(error)) from None
+
+
+def _not_model(data: bytes, why: str) -> ProtocolError:
+    return ProtocolError(f"the answer is not a DICOM data set in XML ({excerpt(why)}): {excerpt(data)}")
+
+
+def _data_set(parent: "Element") -> Row:
+    row: Row = {}
+    for attribute in _children(parent, "DicomAttribute"):
+        tag = attribute.get("tag", "").strip().upper()
+        if not _TAG.fullmatch(tag):
+            raise ValueError(f"an attribute has the tag {tag!r}")
+        vr = attribute.get("vr", "").strip().upper() or dictionary.vr(tag)
+        if creator := attribute.get("privateCreator", "").strip():
+            tag = _with_block(row, tag, creator)
+        row[tag] = {"vr": vr} | _content(attribute, vr)
+    return row
+
+
+def _with_block(row: Row, tag: str, creator: str) -> str:
+    if tag[4:6] != "00":
+        return tag
+    for block in range(0x10, 0x100):
+        reserved = row.setdefault(f"{tag[:4]}00{block:02X}", {"vr": "LO", "Value": [creator]})
+        if reserved.get("Value") == [creator]:
+            return f"{tag[:4]}{block:02X}{tag[6:]}"
+    return tag
+
+
+def _content(attribute: "Element", vr: str) -> Row:
+    for child in attribute:
+        match _local(child):
+            case "InlineBinary":
+                return {"InlineBinary": "".join((child.text or "").split())}
+            case "BulkData":
+                uuid = child.get("uuid", "").strip()
+                return {"BulkDataURI": child.get("uri", "").strip() or (uuid and f"urn:uuid:{uuid}")}
+    values = [
+        *_numbered(_children(attribute, "Value"), lambda value: _value(value, vr), None),
+        *_numbered(_children(attribute, "PersonName"), _person_name, None),
+        *_numbered(_children(attribute, "Item"), _data_set, {}),
+    ]
+    return {"Value": values} if any(value is not None for value in values) else {}
+
+
+def _numbered(elements: Iterator["Element"], read: Callable[["Element"], Any], gap: Any) -> list[Any]:
+    """The values in the places that their `number` names, counted from 1; without one, the next place."""
+    places: dict[int, Any] = {}
+    last = 0
+    for element in elements:
+        last = int(element.get("number") or last + 1)
+        if not 0 < last <= _LARGEST_NUMBER:
+            raise ValueError(f"a value has the number {last}")
+        places[last] = read(element)
+    return [places.get(place, gap) for place in range(1, max(places, default=0) + 1)]
+
+
+def _value(element: "Element", vr: str) -> Any:
+    text = element.text or ""
+    if vr not in _VERBATIM:
+        text = text.strip()
+    return number(text, vr) if text else None
+
+
+def _person_name(element: "Element") -> dict[str, str] | None:
+    name: dict[str, str] = {}
+    for group in element:
+        if _local(group) in _GROUPS:
+            parts = {_local(part): (part.text or "").strip() for part in group}
+            if joined := "^".join(parts.get(part, "") for part in _NAME_PARTS).rstrip("^"):
+                name[_local(group)] = joined
+    return name or None
+
+
+def _children(parent: "Element", name: str) -> Iterator["Element"]:
+    return (child for child in parent if _local(child) == name)
+
+
+def _local(element: "Element") -> str:
+    return str(element.tag).rpartition("}")[2]

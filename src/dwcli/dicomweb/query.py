@@ -1,0 +1,218 @@
+"""QIDO-RS: search terms as people write them -> the query of a request (PS3.18 8.3.4, 10.6)."""
+
+import calendar
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from urllib.parse import quote
+
+from dwcli.dicomweb import dictionary
+from dwcli.dicomweb.dialects import Dialect
+from dwcli.dicomweb.dicomjson import Row, text
+from dwcli.dicomweb.refs import Level, segment
+from dwcli.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One matching key. `path`: tags of 8 hex digits joined by dots (a sequence path); `value`: in DICOM's own form."""
+
+    path: str
+    value: str
+
+    @property
+    def name(self) -> str:
+        """The key as it is sent: by keyword where there is one, since some servers ignore tags (tiny-pacs)."""
+        return ".".join(dictionary.keyword(tag) or tag for tag in self.path.split("."))
+
+    @property
+    def vr(self) -> str:
+        """The value representation of the last tag."""
+        return dictionary.vr(self.path.rpartition(".")[2])
+
+    @property
+    def level(self) -> str:
+        """The level this key belongs to: study (patient too), series or instance; empty where it is no usual key."""
+        return dictionary.level(self.path.partition(".")[0])
+
+    @property
+    def is_pattern(self) -> bool:
+        """Whether the value has wildcards in it (dates, times, UIDs and numbers have none)."""
+        return self.vr in _PATTERNED and any(c in self.value for c in "*?")
+
+    def matches(self, row: Row) -> bool:
+        """Whether a row fits this key and its wildcards (PS3.4 C.2.2.2.4); names in any case, by any group."""
+        name = self.vr == "PN"
+        pattern = "".join({"*": ".*", "?": "."}.get(c, re.escape(c)) for c in self.value)
+        whole = re.compile(pattern, re.DOTALL | (re.IGNORECASE if name else 0))
+        found = text(row, self.path)
+        return any(
+            whole.fullmatch(part) for value in found.split("\\") for part in (value.split("=") if name else [value])
+        )
+
+
+_PATTERNED = frozenset(["AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"])
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One search. The UIDs `study` and `series` make the resource hierarchical; `limit` None asks for everything."""
+
+    level: Level
+    study: str = ""
+    series: str = ""
+    terms: tuple[Term, ...] = ()
+    include: tuple[str, ...] = ()
+    fuzzy: bool = False
+    limit: int | None = None
+    offset: int = 0
+
+    @property
+    def resource(self) -> str:
+        """The path below the base URL (PS3.18 table 10.6.1-2)."""
+        parts = []
+        if self.study:
+            parts += ["studies", segment(self.study)]
+            if self.series:
+                parts += ["series", segment(self.series)]
+        return "/".join([*parts, self.level.resource])
+
+    def page(self, offset: int, limit: int | None) -> "Query":
+        """The same search, from another row on."""
+        return replace(self, offset=offset, limit=limit)
+
+
+# What stays literal in each way of writing. `*` is allowed in a query by RFC 3986 and is so common that servers which
+# never decode depend on it; `^` is not allowed there and Undertow and Tomcat refuse it.
+_STANDARD = "*"
+_RAW = "*^/,-!$'()@:;=?[]|~+"
+
+
+def target(query: Query, dialect: Dialect, *, raw: bool = False) -> str:
+    """The path and query below the base URL, encoded as the server needs it; `raw` overrides the dialect."""
+    raw = raw or dialect.escaping == "raw"
+    pairs = [(term.name, _value(term, raw=raw)) for term in query.terms]
+    pairs += [("includefield", field) for field in query.include]
+    if query.fuzzy:
+        pairs.append(("fuzzymatching", "true"))
+    if query.limit is not None:
+        pairs.append(("limit", str(query.limit)))
+    if query.offset:
+        pairs.append(("offset", str(query.offset)))
+    joined = "&".join(f"{name}={value}" for name, value in pairs)
+    return f"{query.resource}?{joined}" if joined else query.resource
+
+
+def _value(term: Term, *, raw: bool) -> str:
+    if raw:
+        return quote(term.value, safe=_RAW)
+    # The comma separates UIDs and is data everywhere else (PS3.18 8.3.4.1).
+    return quote(term.value, safe=_STANDARD + ("," if term.vr == "UI" else ""))
+
+
+def differs_raw(query: Query, dialect: Dialect) -> bool:
+    """Whether the query would be written otherwise for a server that never decodes."""
+    return target(query, dialect, raw=False) != target(query, dialect, raw=True)
+
+
+def cannot_ask(query: Query, dialect: Dialect) -> list[str]:
+    """The values that a server which never decodes will not find: spaces, `%`, `&`, `#` and other scripts."""
+    if dialect.escaping != "raw":
+        return []
+    return [term.value for term in query.terms if "%" in quote(term.value, safe=_RAW)]
+
+
+def parse_term(typed: str) -> Term:
+    """`KEY=VALUE`: a keyword, a tag (`00100020`, `0010,0020`) or a path (`00400275.0040000A`). Raises UsageError."""
+    key, equals, value = typed.partition("=")
+    if not equals or not key.strip():
+        raise UsageError(f"not a search term: {typed}", "write KEY=VALUE, for example PatientID=123 or 00100020=123")
+    return Term(parse_path(key), value)
+
+
+def parse_path(typed: str) -> str:
+    """A keyword, a tag or a dotted path of them as tags joined by dots. Raises UsageError with near names."""
+    return ".".join(dictionary.parse_tag(part.strip()) for part in typed.split("."))
+
+
+def parse_date(typed: str, today: date) -> str:
+    """A date or range as people write it -> a QIDO value: `20240301` or `20240301-20240331` (PS3.4 C.2.2.2.5).
+
+    Takes `2024`, `2024-03`, `2024-03-01`, `20240301`, `today`, `yesterday`, `7d` (today and the six days before), and
+    ranges `A..B`, `A..`, `..B` of these, or the standard's own `A-B`.
+    """
+    text = typed.strip()
+    if re.fullmatch(r"\d{8}-(\d{8})?|-\d{8}", text):
+        first, _, last = text.partition("-")
+        ends = [_day(end, typed, today)[0] if end else None for end in (first, last)]
+    elif ".." in text:
+        first, _, last = text.partition("..")
+        ends = [
+            _day(first, typed, today)[0] if first else None,
+            _day(last, typed, today)[1] if last else None,
+        ]
+    else:
+        ends = list(_day(text, typed, today))
+    low, high = ends
+    if low is None and high is None:
+        raise _bad_date(typed)
+    if low and high and low > high:
+        raise UsageError(f"the date range {typed} ends before it begins")
+    if low == high and low:
+        return f"{low:%Y%m%d}"
+    return f"{f'{low:%Y%m%d}' if low else ''}-{f'{high:%Y%m%d}' if high else ''}"
+
+
+def _day(text: str, typed: str, today: date) -> tuple[date, date]:
+    """The first and the last day that a single date expression means."""
+    if text in ("today", "yesterday"):
+        day = today - timedelta(days=text == "yesterday")
+        return day, day
+    if match := re.fullmatch(r"(\d{1,5})([dwmy])", text):
+        days = int(match[1]) * {"d": 1, "w": 7, "m": 30, "y": 365}[match[2]]
+        if not 1 <= days <= today.toordinal():
+            raise _bad_date(typed)
+        return today - timedelta(days=days - 1), today
+    if match := re.fullmatch(r"(\d{4})(?:-?(\d\d)(?:-?(\d\d))?)?", text):
+        year, month, day_of = (int(part) if part else 0 for part in match.groups())
+        try:
+            first = date(year, month or 1, day_of or 1)
+        except ValueError:
+            raise _bad_date(typed) from None
+        if day_of:
+            return first, first
+        last_month = month or 12
+        return first, date(year, last_month, calendar.monthrange(year, last_month)[1])
+    raise _bad_date(typed)
+
+
+def _bad_date(typed: str) -> UsageError:
+    return UsageError(
+        f"not a date: {typed}",
+        "write 2024-03-01, 2024-03, 20240301-20240331, 2024-03.., 7d, today or yesterday",
+    )
+
+
+def parse_time(typed: str) -> str:
+    """A time or range (`08:00..12:30`, `0800-1230`, `080000`) as a QIDO value such as `080000-123000`."""
+    text = typed.strip().replace(":", "")
+    separator = ".." if ".." in text else "-"
+    ends = text.split(separator)
+    if len(ends) > 2 or not any(ends) or not all(_is_time(end) for end in ends if end):
+        raise UsageError(f"not a time: {typed}", "write 14:30, 08:00..12:00 or 080000-120000")
+    if len(ends) == 1:
+        return ends[0]
+    return "-".join(end.ljust(6, "0") if end else "" for end in ends)
+
+
+def _is_time(text: str) -> bool:
+    match = re.fullmatch(r"(\d\d)(\d\d)?(\d\d(\.\d{1,6})?)?", text)
+    return bool(match) and all(
+        int(part) < most for part, most in zip(re.findall(r"\d\d", text)[:3], (24, 60, 61), strict=False)
+    )
+
+
+def alternatives(queries: Iterable[Query], path: str, values: list[str]) -> list[Query]:
+    """Each query once for each value: the standard has lists only for UIDs, so `CT,MR` is asked for twice."""
+    return [replace(query, terms=(*query.terms, Term(path, value))) for query in queries for value in values or [""]]

@@ -1,0 +1,234 @@
+"""References to studies, series, instances and frames: how people write them, and their paths (PS3.18 10.1.1).
+
+A UID is an opaque string from a stranger: it is percent-encoded into a path, never checked and never a path itself.
+Where it is typed, `/` separates study, series and instance; a `/` or `%` within a UID is written `%2F` or `%25`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+from dwcli.dicomweb.dicomjson import text
+from dwcli.errors import UsageError
+
+STUDY_UID = "0020000D"
+SERIES_UID = "0020000E"
+INSTANCE_UID = "00080018"
+
+
+class Level(StrEnum):
+    """A level of the query/retrieve information model."""
+
+    STUDY = "study"
+    SERIES = "series"
+    INSTANCE = "instance"
+
+    @property
+    def resource(self) -> str:
+        """The path segment of PS3.18: studies, series or instances."""
+        return {"study": "studies", "series": "series", "instance": "instances"}[self]
+
+    @property
+    def uid_tag(self) -> str:
+        """The tag of the UID that identifies an object of this level."""
+        return {"study": STUDY_UID, "series": SERIES_UID, "instance": INSTANCE_UID}[self]
+
+
+@dataclass(frozen=True, slots=True)
+class StudyRef:
+    """One study."""
+
+    study: str
+    level = Level.STUDY
+
+    @property
+    def known(self) -> bool:
+        """Whether the path can be built; where not, a search finds the UIDs above."""
+        return bool(self.study)
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesRef:
+    """One series; `study` is empty where only the series' own UID is known."""
+
+    study: str
+    series: str
+    level = Level.SERIES
+
+    @property
+    def known(self) -> bool:
+        """Whether the path can be built; where not, a search finds the UIDs above."""
+        return bool(self.study)
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceRef:
+    """One instance; `study` and `series` are empty where only its own UID is known."""
+
+    study: str
+    series: str
+    instance: str
+    level = Level.INSTANCE
+
+    @property
+    def known(self) -> bool:
+        """Whether the path can be built; where not, a search finds the UIDs above."""
+        return bool(self.study and self.series)
+
+
+@dataclass(frozen=True, slots=True)
+class FrameRef:
+    """Frames of one instance, numbered from 1."""
+
+    instance: InstanceRef
+    frames: tuple[int, ...]
+
+
+Ref = StudyRef | SeriesRef | InstanceRef
+
+_LEVELS = (Level.STUDY, Level.SERIES, Level.INSTANCE)
+_WORDS = {
+    "study": Level.STUDY,
+    "studies": Level.STUDY,
+    "series": Level.SERIES,
+    "instance": Level.INSTANCE,
+    "instances": Level.INSTANCE,
+}
+
+
+def parse_level(word: str) -> Level | None:
+    """The level that a word names (`study`, `studies`, `series`, …), None where it names none."""
+    return _WORDS.get(word.lower())
+
+
+def segment(uid: str) -> str:
+    """A UID as one path segment: percent-encoded, and never `.` or `..`, which a server would walk."""
+    return quote(uid, safe="") if uid.strip(".") else uid.replace(".", "%2E")
+
+
+def word(uid: str) -> str:
+    """A UID as it is typed in a reference: one shell word in which `/` and `%` are escaped."""
+    return "".join(quote(c, safe="") if c in "%/" or c.isspace() or not c.isprintable() else c for c in uid)
+
+
+def path(ref: Ref | FrameRef) -> str:
+    """The resource path below the service's base URL, without a leading slash (PS3.18 table 10.1-1)."""
+    match ref:
+        case StudyRef(study):
+            return f"studies/{segment(study)}"
+        case SeriesRef(study, series):
+            return f"studies/{segment(study)}/series/{segment(series)}"
+        case InstanceRef(study, series, instance):
+            return f"studies/{segment(study)}/series/{segment(series)}/instances/{segment(instance)}"
+        case FrameRef(instance, frames):
+            return f"{path(instance)}/frames/{','.join(map(str, frames))}"
+
+
+def show(ref: Ref) -> str:
+    """A reference as it can be typed again."""
+    match ref:
+        case StudyRef(study):
+            uids = [study]
+        case SeriesRef(study, series):
+            uids = [study, series]
+        case InstanceRef(study, series, instance):
+            uids = [study, series, instance]
+    return "/".join(word(uid) for uid in uids if uid)
+
+
+def make(study: str, series: str = "", instance: str = "") -> Ref:
+    """The reference of the deepest UID that is given."""
+    if instance:
+        return InstanceRef(study, series, instance)
+    return SeriesRef(study, series) if series else StudyRef(study)
+
+
+def parse(typed: str, level: Level | None = None) -> Ref:
+    """Read a reference in any form that CLI users write (a UID, a UID path, a DICOMweb path, a RetrieveURL).
+
+    `level` is the level word, where one was typed. Raises UsageError when the two disagree.
+    """
+    given = typed.strip()
+    if not given:
+        raise UsageError("an empty reference", "give a UID, STUDY/SERIES/INSTANCE or a RetrieveURL")
+    uids = _dicomweb_path(given)
+    if uids is None:
+        if origin(given):
+            raise UsageError(f"no study in this URL: {given}", "a RetrieveURL has …/studies/UID in it")
+        uids = [unquote(part) for part in given.split("/")]
+        if len(uids) == 1 and level in (Level.SERIES, Level.INSTANCE):
+            uids = [""] * _LEVELS.index(level) + uids
+        elif len(uids) > 3 or not all(uids):
+            raise UsageError(
+                f"not a reference: {given}",
+                "write STUDY, STUDY/SERIES or STUDY/SERIES/INSTANCE; a slash within a UID is written %2F",
+            )
+    own = _LEVELS[len(uids) - 1]
+    if level is not None and own is not level:
+        raise UsageError(
+            f"{given} names {_article(own)}, not {_article(level)}",
+            f"say `{own}`, or leave the level word out",
+        )
+    return make(*uids)
+
+
+def _dicomweb_path(given: str) -> list[str] | None:
+    """The UIDs in `[https://host/base/]studies/S[/series/E[/instances/I]][/…]`, None where it is not such a path."""
+    raw = urlsplit(given).path if origin(given) else given
+    parts = [part for part in raw.split("/") if part]
+    if "studies" not in parts[:-1]:
+        return None
+    # The last `studies` counts: a base URL may hold the word too.
+    at = len(parts) - 1 - parts[::-1].index("studies")
+    if at == len(parts) - 1:
+        return None
+    parts = parts[at:]
+    uids: list[str] = []
+    for name, uid in zip(parts[::2], parts[1::2], strict=False):
+        if len(uids) >= 3 or name != _LEVELS[len(uids)].resource:
+            break
+        uids.append(unquote(uid))
+    return uids
+
+
+def origin(given: str) -> str:
+    """`scheme://host[:port]` of a URL in lower case, empty where the text is no http URL."""
+    split = urlsplit(given)
+    return f"{split.scheme}://{split.netloc}".lower() if split.scheme in ("http", "https") and split.netloc else ""
+
+
+def from_row(row: Mapping[str, Any], level: Level | None = None) -> Ref:
+    """The reference in a DICOM JSON object or a `flat` one; `level` cuts it there. Raises UsageError without UIDs."""
+    keywords = {
+        STUDY_UID: "StudyInstanceUID",
+        SERIES_UID: "SeriesInstanceUID",
+        INSTANCE_UID: "SOPInstanceUID",
+    }
+    uids = [text(dict(row), tag) or str(row.get(keyword) or "") for tag, keyword in keywords.items()]
+    depth = _LEVELS.index(level) + 1 if level else 3
+    uids = uids[:depth]
+    while uids and not uids[-1]:
+        uids.pop()
+    if not uids or (level and len(uids) < depth):
+        raise UsageError(f"a row without a {level or 'study'}'s UID", "search with -f jsonl, or -f uids")
+    return make(*uids)
+
+
+def parse_frames(typed: str) -> tuple[int, ...]:
+    """`1,3-5` as (1, 3, 4, 5): ascending, each once, from 1. Raises UsageError."""
+    frames: set[int] = set()
+    for part in typed.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise UsageError(f"not a list of frames: {typed}", "write 1 or 1,3-5; the first frame is 1")
+        low, high = int(first), int(last) if dash else int(first)
+        if not 1 <= low <= high or high - low > 1_000_000:
+            raise UsageError(f"not a range of frames: {part}", "frames are numbered from 1 upwards")
+        frames.update(range(low, high + 1))
+    return tuple(sorted(frames))
+
+
+def _article(level: Level) -> str:
+    return f"an {level}" if level is Level.INSTANCE else f"a {level}"
