@@ -1,0 +1,1 @@
+"""The disk: what lies in a folder, and how a file gets into one whole or not at all."""
