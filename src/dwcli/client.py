@@ -1,0 +1,438 @@
+"""The DICOMweb services of one server as iterators of values. Knows the dialect; holds nothing larger than a chunk."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from dwcli.dicomweb import media, multipart, refs, request, stow
+from dwcli.dicomweb.dialects import Dialect, Resource
+from dwcli.dicomweb.dicomjson import Row, RowReader, text
+from dwcli.dicomweb.multipart import PartData, PartEnd, PartStart, Truncated
+from dwcli.dicomweb.query import Query, Term, cannot_ask, differs_raw
+from dwcli.dicomweb.refs import FrameRef, InstanceRef, Level, Ref, SeriesRef, StudyRef
+from dwcli.dicomweb.request import Rendering, Request
+from dwcli.errors import (
+    AbsentError,
+    AuthError,
+    DwError,
+    ProtocolError,
+    RefusedError,
+    TruncatedError,
+    UsageError,
+)
+from dwcli.net.body import Multipart, Part
+from dwcli.net.transport import Response, Transport
+
+_NOT_THIS_WAY = frozenset({400, 406, 415})
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An answer has begun: its HTTP status, media type, length in bytes where known, and Warning header."""
+
+    status: int
+    media_type: str
+    length: int | None
+    warning: str
+
+
+Event = Opened | PartStart | PartData | PartEnd | Truncated
+
+
+class Client:
+    """One server. `warn(text)` is told what a user should know and cannot see in the values."""
+
+    def __init__(
+        self,
+        base: str,
+        dialect: Dialect,
+        transport: Transport,
+        *,
+        warn: Callable[[str], None] = lambda _text: None,
+    ) -> None:
+        self.base = base.rstrip("/")
+        self.dialect = dialect
+        self.transport = transport
+        self._warn_user = warn
+        self._warned: set[str] = set()
+        self._rungs: dict[tuple[str, ...], str] = {}
+
+    # QIDO-RS
+
+    def search(self, query: Query) -> Iterator[Row]:
+        """The rows that match, in the server's order, each UID once (PS3.18 10.6).
+
+        Where the server cannot search below a study, or a key belongs to a level above, the levels are walked.
+        """
+        for value in cannot_ask(query, self.dialect):
+            self.warn(
+                f"this server never decodes a query, so {value!r} will find nothing there; "
+                "use * or ? in place of spaces and of letters beyond ASCII"
+            )
+        if query.series and not query.study:
+            series = self.resolve(SeriesRef("", query.series))
+            assert isinstance(series, SeriesRef)
+            query = replace(query, study=series.study)
+        rows = self._walk(query) if self._must_walk(query) else None
+        yield from self._pages(query) if rows is None else islice(rows, query.offset, _end(query))
+
+    def _must_walk(self, query: Query) -> bool:
+        match query.level:
+            case Level.STUDY:
+                return False
+            case Level.SERIES:
+                return not query.study and not self.dialect.relational
+            case Level.INSTANCE:
+                above = any(term.level == Level.SERIES for term in query.terms)
+                return not query.series and (above or not self.dialect.relational)
+
+    def _walk(self, query: Query) -> Iterator[Row]:
+        """Search level by level: the keys of a level are matched there, all others at the bottom."""
+        parent = Level.STUDY if query.level is Level.SERIES else Level.SERIES
+        above = {Level.STUDY} if parent is Level.STUDY or query.study else {Level.STUDY, Level.SERIES}
+        above |= {parent}
+        upper = tuple(term for term in query.terms if term.level in above)
+        lower = tuple(term for term in query.terms if term.level not in above)
+        for row in self.search(Query(parent, study=query.study, terms=upper, fuzzy=query.fuzzy)):
+            found = refs.from_row({refs.STUDY_UID: {"Value": [query.study]}, **row} if query.study else row, parent)
+            nested = replace(query, terms=lower, limit=None, offset=0, study=found.study)
+            if isinstance(found, SeriesRef):
+                nested = replace(nested, series=found.series)
+            yield from self._pages(nested)
+
+    def _pages(self, query: Query) -> Iterator[Row]:
+        """The rows of one resource.
+
+        Pages by rows received, since a server's own cap may be below any limit; ends on an empty page, on one without a
+        new UID (a server that ignores `offset`), at X-Total-Count or at `query.limit`.
+        """
+        here: tuple[Term, ...] = ()
+        if not self.dialect.wildcards:
+            here = tuple(term for term in query.terms if term.is_pattern)
+        if here:
+            query = replace(query, terms=tuple(term for term in query.terms if term not in here))
+            self.warn("this server knows no wildcards: all its rows are fetched and matched here")
+        seen: set[str] = set()
+        received, given = query.offset, 0
+        while True:
+            left = None if query.limit is None or here else query.limit - given
+            page = _Page()
+            new = 0
+            for row in self._page(query.page(received, self._size(left)), page):
+                page.rows += 1
+                uid = text(row, query.level.uid_tag)
+                if uid and uid in seen:
+                    continue
+                seen.add(uid)
+                new += 1
+                if not all(term.matches(row) for term in here):
+                    continue
+                if given == query.limit:
+                    return
+                given += 1
+                yield row
+            received += page.rows
+            if not new or given == query.limit or (page.total is not None and received >= page.total):
+                return
+
+    def _size(self, left: int | None) -> int | None:
+        """Rows to ask for: what is left, at most the dialect's page; None asks for as many as the server gives."""
+        return min((n for n in (left, self.dialect.page_size or None) if n is not None), default=None)
+
+    def _page(self, query: Query, page: "_Page") -> Iterator[Row]:
+        """The rows of one request; asks again in another way where the dialect is `auto` and nothing was found."""
+        found = False
+        for row in self._rows(request.search(self.base, query, self.dialect), page):
+            found = True
+            yield row
+        if found or self.dialect.escaping != "auto" or query.offset or not differs_raw(query, self.dialect):
+            return
+        try:
+            for row in self._rows(request.search(self.base, query, self.dialect, raw=True), page):
+                if not found:
+                    found = True
+                    self.dialect = replace(self.dialect, escaping="raw")
+                yield row
+        except (RefusedError, AbsentError):
+            # A server that refuses a raw query has decoded the first one: it was right, and found nothing.
+            self.dialect = replace(self.dialect, escaping="standard")
+
+    def _rows(self, asked: Request, page: "_Page | None" = None) -> Iterator[Row]:
+        """The rows of a JSON answer; 204, `[]` and an empty body are none. Where XML comes, asks for application/json."""
+        with self.transport.stream(asked) as response:
+            if page is not None:
+                page.note(response)
+            if response.status == 204:
+                return
+            reader = RowReader()
+            chunks = response.chunks()
+            head = next(chunks, b"")
+            kind = media.classify(response.content_type, head)
+            if kind not in (media.Body.XML, media.Body.MULTIPART):
+                self._expect(response, kind, head, media.Body.JSON)
+                yield from reader.feed(head)
+                for chunk in chunks:
+                    yield from reader.feed(chunk)
+                yield from reader.finish()
+                return
+        if asked.headers["Accept"] != media.DICOM_JSON:
+            raise ProtocolError("the server answers in XML although JSON was asked for")
+        # Orthanc's plugin before 0.5 gives JSON for exactly this type and XML for every other.
+        self.dialect = replace(self.dialect, json_type=media.JSON)
+        yield from self._rows(replace(asked, headers={**asked.headers, "Accept": media.JSON}), page)
+
+    def series_of(self, study: str) -> Iterator[Row]:
+        """The series of a study, with NumberOfSeriesRelatedInstances where the server gives it."""
+        include = ("NumberOfSeriesRelatedInstances",) if self.dialect.include_fields and self.dialect.counts else ()
+        yield from self.search(Query(Level.SERIES, study=study, include=include))
+
+    def resolve(self, ref: Ref) -> Ref:
+        """A reference with every UID above its own found by a search. Raises AbsentError where there is none."""
+        if ref.known:
+            return ref
+        match ref:
+            case InstanceRef(_, _, uid):
+                query = Query(Level.INSTANCE, terms=(Term(refs.INSTANCE_UID, uid),))
+            case SeriesRef(_, uid):
+                query = Query(Level.SERIES, terms=(Term(refs.SERIES_UID, uid),))
+            case StudyRef(uid):
+                return ref
+        if not self.dialect.relational:
+            raise UsageError(
+                f"this server cannot find {'an' if ref.level is Level.INSTANCE else 'a'} {ref.level} by its own UID",
+                "write STUDY/SERIES/INSTANCE" if ref.level is Level.INSTANCE else "write STUDY/SERIES",
+            )
+        found = [row for row in self.search(query) if text(row, ref.level.uid_tag) == uid]
+        if not found:
+            raise AbsentError(f"no {ref.level} {uid} found", f"dw search {ref.level.resource}")
+        return refs.from_row(found[0], ref.level)
+
+    # WADO-RS
+
+    def metadata(self, ref: Ref) -> Iterator[Row]:
+        """The metadata of each instance below `ref`, as received (PS3.18 10.4.1.1.2)."""
+        self._offers("metadata")
+        yield from self._rows(request.metadata(self.base, self.resolve(ref), self.dialect))
+
+    def retrieve(self, ref: Ref, transfer_syntax: str = "*") -> Iterator[Event]:
+        """The instances below `ref` as they come: Opened, then PartStart, PartData…, PartEnd for each (PS3.18 10.4).
+
+        Ends with Truncated, or raises, where the answer stops early; a part is whole only after its PartEnd.
+        """
+        ref = self.resolve(ref)
+        ladder = media.retrieve_ladder(ref.level, transfer_syntax, self.dialect)
+        yield from self._climb(
+            ("retrieve", ref.level, transfer_syntax),
+            ladder,
+            lambda accept: request.resource(self.base, ref, accept),
+        )
+
+    def frames(self, ref: FrameRef, transfer_syntax: str = "") -> Iterator[Event]:
+        """The frames asked for, one part each, in ascending order; raw little endian unless a syntax is named."""
+        self._offers("frames")
+        ladder = media.frames_ladder(transfer_syntax)
+        asked = FrameRef(self._instance(ref.instance), ref.frames)
+        yield from self._climb(
+            ("frames", transfer_syntax), ladder, lambda accept: request.resource(self.base, asked, accept)
+        )
+
+    def bulkdata(self, url: str) -> Iterator[Event]:
+        """Bulk data by its URL, which must lie under the profile's own address."""
+        self._offers("bulkdata")
+        if refs.origin(url) != refs.origin(self.base):
+            raise UsageError(f"{url} is on another server", "bulk data is fetched from the profile's own server only")
+        yield from self._climb(
+            ("bulkdata",), media.bulkdata_ladder(), lambda accept: request.bulkdata(url, accept), raw=True
+        )
+
+    def bulkdata_url(self, ref: InstanceRef, tag: str) -> str:
+        """The URL of one attribute's value, from the instance's metadata. Raises AbsentError where it names none."""
+        self._offers("bulkdata")
+        ref = self._instance(ref)
+        asked = request.metadata(self.base, ref, self.dialect)
+        for row in self._rows(asked):
+            element = row.get(tag)
+            if isinstance(element, dict) and element.get("BulkDataURI"):
+                return request.rebase(str(element["BulkDataURI"]), self.base, asked.url)
+            if element:
+                raise AbsentError(
+                    f"{tag} is no bulk data here: its value stands in the metadata",
+                    "dw metadata REF --tag " + tag,
+                )
+        raise AbsentError(f"this instance has no {tag}")
+
+    def rendered(self, ref: Ref | FrameRef, wanted: Rendering) -> Iterator[Event]:
+        """A picture made by the server (PS3.18 10.4.1.1.3)."""
+        self._offers("rendered")
+        found: Ref | FrameRef
+        match ref:
+            case FrameRef(instance, frames):
+                found = FrameRef(self._instance(instance), frames)
+            case _:
+                found = self.resolve(ref)
+        with self._opened(request.rendered(self.base, found, wanted)) as (response, head, chunks):
+            kind = media.classify(response.content_type, head)
+            if kind in (media.Body.HTML, media.Body.JSON, media.Body.EMPTY):
+                self._expect(response, kind, head, media.Body.PICTURE)
+            yield from self._events(response, head, chunks)
+
+    def wado_uri(self, ref: InstanceRef, transfer_syntax: str = "*") -> Iterator[Event]:
+        """One instance by WADO-URI (PS3.18 chapter 9)."""
+        asked = request.wado_uri(self.base, ref, self.dialect, transfer_syntax)
+        with self._opened(asked) as (response, head, chunks):
+            self._expect(response, media.classify(response.content_type, head), head, media.Body.DICOM)
+            yield from self._events(response, head, chunks)
+
+    def _instance(self, ref: InstanceRef) -> InstanceRef:
+        found = self.resolve(ref)
+        assert isinstance(found, InstanceRef)
+        return found
+
+    def _climb(
+        self, key: tuple[str, ...], ladder: Sequence[str], ask: Callable[[str], Request], *, raw: bool = False
+    ) -> Iterator[Event]:
+        """Ask with each media range until one is accepted; the one that was is asked first from then on."""
+        known = self._rungs.get(key)
+        rungs = [known, *(rung for rung in ladder if rung != known)] if known else list(ladder)
+        refusals: list[DwError] = []
+        for accept in rungs:
+            try:
+                with self._opened(ask(accept)) as (response, head, chunks):
+                    kind = media.classify(response.content_type, head)
+                    if not raw:
+                        self._expect(response, kind, head, media.Body.MULTIPART, media.Body.DICOM, media.Body.OTHER)
+                    self._rungs[key] = accept
+                    yield from self._events(response, head, chunks)
+                    return
+            except RefusedError as error:
+                if error.status not in _NOT_THIS_WAY:
+                    raise
+                refusals.append(error)
+        raise refusals[0]
+
+    @contextmanager
+    def _opened(self, asked: Request) -> Iterator[tuple[Response, bytes, Iterator[bytes]]]:
+        """An answer with its first bytes, by which it is told what it is."""
+        with self.transport.stream(asked) as response:
+            chunks = response.chunks()
+            head = b""
+            for chunk in chunks:
+                head += chunk
+                if len(head) >= 132:
+                    break
+            yield response, head, chunks
+
+    def _events(self, response: Response, head: bytes, chunks: Iterator[bytes]) -> Iterator[Event]:
+        """The parts of a multipart answer, or the whole body as one part."""
+        kind = media.classify(response.content_type, head)
+        declared = media.parse(response.content_type)
+        yield Opened(response.status, declared.type, response.length, response.headers.get("Warning", ""))
+        if kind is not media.Body.MULTIPART:
+            if not head:
+                return
+            yield PartStart({"content-type": response.content_type})
+            yield PartData(head)
+            for chunk in chunks:
+                yield PartData(chunk)
+            if response.framed:
+                yield PartEnd()
+            else:
+                yield Truncated("the server gave no length, so nothing proves that the body is complete")
+            return
+        reader = multipart.Reader(declared.boundary)
+        yield from reader.feed(head)
+        try:
+            for chunk in chunks:
+                yield from reader.feed(chunk)
+        except TruncatedError as error:
+            yield from reader.finish(framed=False)
+            if not reader.closed:
+                raise
+            self.warn(f"{error.message}, after the closing boundary")
+            return
+        yield from reader.finish(framed=response.framed)
+        if not reader.closed and response.framed:
+            self.warn("the server left out the closing boundary; HTTP's own length was met")
+
+    # STOW-RS
+
+    def store(
+        self,
+        parts: Sequence[Part],
+        instances: Sequence[str],
+        study: str = "",
+        *,
+        on_bytes: Callable[[int], None],
+    ) -> stow.Reply:
+        """Store Part 10 bytes in one request (PS3.18 10.5); the reply's body decides, whatever the status.
+
+        `instances`: the SOP Instance UIDs in the parts' order. Raises only where the server took nothing in: a refusal
+        without an account of instances, a login, a time-out.
+        """
+        body = Multipart(parts, on_bytes=on_bytes)
+        asked = request.store(self.base, study, body.boundary, body, self.dialect)
+        with self.transport.exchange(asked) as response:
+            data = response.read(64 * 1024 * 1024)
+            kind = media.classify(response.content_type, data)
+            if kind is media.Body.HTML and response.status < 400:
+                self._expect(response, kind, data, media.Body.JSON)
+            reply = stow.read(response.status, response.content_type, data, instances)
+            if response.status >= 400 and not _accounts(reply):
+                raise response.refusal(data)
+            return reply
+
+    # Anything else
+
+    @contextmanager
+    def request(self, asked: Request) -> Iterator[Response]:
+        """Send any request with this server's login; refusals too are handed out as answers."""
+        with self.transport.exchange(asked) as response:
+            yield response
+
+    def _offers(self, resource: Resource) -> None:
+        if resource in self.dialect.missing:
+            raise RefusedError(
+                f"this server has no {resource} resource (dialect {self.dialect.name})",
+                "dw retrieve instance REF brings the whole instance",
+                status=501,
+            )
+
+    def _expect(self, response: Response, kind: media.Body, head: bytes, *wanted: media.Body) -> None:
+        if kind in wanted or (kind is media.Body.EMPTY and media.Body.JSON in wanted):
+            return
+        if kind is media.Body.HTML:
+            raise AuthError(
+                f"{response.host} answered with a web page where {wanted[0].value} was due",
+                "this is usually a login page or a wrong address: dw profile test",
+            )
+        excerpt = head[:60].decode("utf-8", "replace")
+        raise ProtocolError(
+            f"{response.host} answered {kind.value} ({response.content_type or 'no Content-Type'}) where "
+            f"{wanted[0].value} was due: {excerpt!r}"
+        )
+
+    def warn(self, text: str) -> None:
+        """Tell the user, each thing once."""
+        if text not in self._warned:
+            self._warned.add(text)
+            self._warn_user(text)
+
+
+@dataclass(slots=True)
+class _Page:
+    rows: int = 0
+    total: int | None = None
+
+    def note(self, response: Response) -> None:
+        total = response.headers.get("X-Total-Count", "")
+        self.total = int(total) if total.isdecimal() else None
+
+
+def _end(query: Query) -> int | None:
+    return None if query.limit is None else query.offset + query.limit
+
+
+def _accounts(reply: stow.Reply) -> bool:
+    """Whether a store reply says anything about an instance."""
+    return bool(reply.strays) or any(not isinstance(o, stow.Unknown) for o in reply.outcomes.values())

@@ -1,0 +1,431 @@
+"""One way out: sends finished requests, streams bodies both ways, retries, and turns every failure into a DwError."""
+
+import json
+import random
+import re
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import httpx
+
+from dwcli.dicomweb import media
+from dwcli.dicomweb.request import Body, Request
+from dwcli.errors import (
+    AbsentError,
+    AuthError,
+    DwError,
+    ProtocolError,
+    RefusedError,
+    TemporaryError,
+    TruncatedError,
+)
+from dwcli.net.auth import origin_of
+
+RETRIED = frozenset({408, 429, 502, 503, 504})
+_MESSAGE_BYTES = 64 * 1024
+_REDIRECTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to reach one server. Times in seconds; there is no total deadline: silence times out, slowness does not."""
+
+    base: str
+    auth: httpx.Auth | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    verify: ssl.SSLContext | bool = True
+    proxy: str | None = None
+    trust_env: bool = True
+    connect: float = 10.0
+    silence: float = 60.0
+    first_byte: float = 300.0
+    tries: int = 6
+    patience: float = 300.0
+    """Seconds that all pauses between the tries of one request may take together."""
+    connections: int = 16
+
+
+class Response:
+    """An answer whose body has not been read yet. Valid inside `Transport.stream`."""
+
+    def __init__(self, response: httpx.Response, where: str) -> None:
+        self._response = response
+        self.host = where
+        self.status = response.status_code
+        self.headers: Mapping[str, str] = response.headers
+
+    @property
+    def content_type(self) -> str:
+        """The Content-Type header, empty where there is none."""
+        return self.headers.get("Content-Type", "")
+
+    @property
+    def length(self) -> int | None:
+        """The body's length in bytes where the server says it."""
+        text = self.headers.get("Content-Length", "")
+        return int(text) if text.isdecimal() and not self.headers.get("Content-Encoding") else None
+
+    @property
+    def framed(self) -> bool:
+        """Whether HTTP itself tells the body's end (Content-Length, chunks); an end of connection proves nothing."""
+        return "Content-Length" in self.headers or "chunked" in self.headers.get("Transfer-Encoding", "").lower()
+
+    def chunks(self) -> Iterator[bytes]:
+        """The body as it comes. Raises TruncatedError where it ends early, TemporaryError where it falls silent."""
+        with _failures(self.host, reading=True):
+            yield from self._response.iter_bytes()
+
+    def refusal(self, body: bytes) -> DwError:
+        """This answer as the error that its status means, with the server's own words."""
+        return refusal(self, body, self.host)
+
+    def read(self, limit: int | None = None) -> bytes:
+        """The body, or its first `limit` bytes."""
+        data = bytearray()
+        for chunk in self.chunks():
+            data += chunk
+            if limit is not None and len(data) >= limit:
+                return bytes(data[:limit])
+        return bytes(data)
+
+
+class Transport:
+    """Sends requests to one server over one shared connection pool; safe to use from several threads.
+
+    `log(level, text)` is told of retries (level 1) and of every request and answer (level 2), never of a secret.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        log: Callable[[int, str], None] = lambda _level, _text: None,
+        http: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._settings = settings
+        self._log = log
+        self._host = urlsplit(settings.base).netloc.rpartition("@")[2] or settings.base
+        self._origin = origin_of(httpx.URL(settings.base))
+        self._stopped = threading.Event()
+        self._sockets: set[socket.socket] = set()
+        self._lock = threading.Lock()
+        self.throttled = 0
+        """How often the server answered 429 or 503."""
+        self._client = httpx.Client(
+            auth=settings.auth,
+            verify=settings.verify,
+            proxy=settings.proxy,
+            trust_env=settings.trust_env,
+            transport=http,
+            follow_redirects=False,
+            limits=httpx.Limits(max_connections=settings.connections, max_keepalive_connections=settings.connections),
+            headers={"User-Agent": "dw", "Accept-Encoding": "gzip, deflate"},
+        )
+
+    @contextmanager
+    def exchange(self, request: Request) -> Iterator[Response]:
+        """Send a request and hand out the answer, whatever its status, with its body unread."""
+        response, timeouts = self._answer(request)
+        try:
+            timeouts["read"] = self._settings.silence
+            yield Response(response, self._host)
+        finally:
+            response.close()
+
+    @contextmanager
+    def stream(self, request: Request) -> Iterator[Response]:
+        """The same, but a status of 400 or above is raised as the DwError that it means."""
+        with self.exchange(request) as response:
+            if response.status >= 400:
+                raise response.refusal(response.read(_MESSAGE_BYTES))
+            yield response
+
+    def stop(self) -> None:
+        """End every connection at once: readers blocked in other threads wake within a millisecond."""
+        self._stopped.set()
+        with self._lock:
+            sockets = list(self._sockets)
+        for sock in sockets:
+            try:
+                sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._client.close()
+
+    def _answer(self, request: Request) -> tuple[httpx.Response, dict[str, Any]]:
+        """The first answer that is neither a redirect within the origin nor worth another try."""
+        waited = 0.0
+        for attempt in range(1, self._settings.tries + 1):
+            pause: float | None = None
+            try:
+                response, timeouts = self._redirected(request)
+                if response.status_code not in RETRIED:
+                    return response, timeouts
+                reason = f"{response.status_code} {response.reason_phrase}".strip()
+                if response.status_code in (429, 503):
+                    self.throttled += 1
+                pause = retry_after(response.headers.get("Retry-After", ""), time.time())
+            except TemporaryError as error:
+                response, reason = None, error.message
+                if not request.repeatable or attempt == self._settings.tries:
+                    raise
+            if pause is None:
+                pause = min(30.0, 0.5 * 2 ** (attempt - 1)) * random.uniform(0.5, 1.0)
+            last = attempt == self._settings.tries or waited + pause > self._settings.patience
+            if response is not None:
+                if last or not request.repeatable:
+                    return response, timeouts
+                response.close()
+            elif last:
+                raise TemporaryError(reason)
+            self._log(1, f"{reason}; try {attempt + 1} of {self._settings.tries} in {pause:.1f} s")
+            waited += pause
+            if self._stopped.wait(pause):
+                raise _stopped()
+        raise AssertionError("unreachable")  # pragma: no cover
+
+    def _redirected(self, request: Request) -> tuple[httpx.Response, dict[str, Any]]:
+        """Follow redirects within the origin, for reads; any other is a login page or a move to be told of."""
+        url = request.url
+        for _ in range(_REDIRECTS):
+            response, timeouts = self._send(request, url)
+            location = response.headers.get("Location", "")
+            if response.status_code not in (301, 302, 303, 307, 308) or not location:
+                return response, timeouts
+            response.close()
+            url = urljoin(url, location)
+            foreign = origin_of(httpx.URL(url)) != self._origin
+            where = origin_of(httpx.URL(url)) if foreign else url
+            if foreign or request.method not in ("GET", "HEAD"):
+                raise AuthError(
+                    f"{self._host} answered with a redirect to {where}, which was not followed",
+                    "this is usually a login page: check the profile's URL and login with `dw profile test`",
+                )
+        raise ProtocolError(f"{self._host} redirects in a circle")
+
+    def _send(self, request: Request, url: str) -> tuple[httpx.Response, dict[str, Any]]:
+        if self._stopped.is_set():
+            raise _stopped()
+        settings = self._settings
+        timeouts: dict[str, Any] = {
+            "connect": settings.connect,
+            "read": settings.first_byte,
+            "write": settings.silence,
+            "pool": None,
+        }
+        home = origin_of(httpx.URL(url)) == self._origin
+        split = urlsplit(url)
+        headers = httpx.Headers(self._client.headers)
+        headers.update({"Host": split.netloc, **(settings.headers if home else {})})
+        headers.update(request.headers)
+        if request.body is not None:
+            headers["Content-Length"] = str(request.body.length)
+        target = (split.path or "/") + (f"?{split.query}" if split.query else "")
+        with _failures(self._host):
+            built = httpx.Request(
+                request.method,
+                f"{split.scheme}://{split.netloc}/",
+                headers=headers,
+                stream=_Upload(request.body) if request.body is not None else None,
+                # httpx would encode the URL again and walk its dots; `target` is sent as it stands.
+                extensions={"timeout": timeouts, "target": target.encode(), "trace": self._trace},
+            )
+            self._log(2, f"> {request.method} {split.scheme}://{split.netloc}{target}")
+            started = time.monotonic()
+            response = self._client.send(built, stream=True, auth=httpx.USE_CLIENT_DEFAULT)
+        kind = response.headers.get("Content-Type", "no Content-Type")
+        self._log(2, f"< {response.status_code} {kind} after {time.monotonic() - started:.3f} s")
+        return response, timeouts
+
+    def _trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """Collects the sockets, the only way to wake a blocked reader (httpx's `trace` extension)."""
+        if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
+            sock = info["return_value"].get_extra_info("socket")
+            if sock is not None:
+                with self._lock:
+                    self._sockets = {known for known in self._sockets if known.fileno() != -1} | {sock}
+        if self._stopped.is_set():
+            raise _stopped()
+
+
+def origin_of_url(url: str) -> str:
+    """`scheme://host:port` of a URL, the port always written."""
+    return origin_of(httpx.URL(url))
+
+
+class _Upload(httpx.SyncByteStream):
+    def __init__(self, body: Body) -> None:
+        self._body = body
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._body)
+
+
+def _stopped() -> TemporaryError:
+    return TemporaryError("stopped")
+
+
+def retry_after(header: str, now: float) -> float | None:
+    """Seconds to wait, from a Retry-After header in either form (RFC 9110 10.2.3); None where it says nothing."""
+    text = header.strip()
+    if text.isdecimal():
+        return float(text)
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - now)
+    except ValueError:
+        return None
+
+
+@contextmanager
+def _failures(host: str, *, reading: bool = False) -> Iterator[None]:
+    """Every httpx error as a DwError with a hint."""
+    try:
+        yield
+    except httpx.HTTPError as error:
+        raise translate(error, host, reading=reading) from error
+    except (httpx.InvalidURL, httpx.StreamError, httpx.CookieConflict) as error:
+        raise ProtocolError(f"{host}: {error}") from error
+
+
+def translate(error: httpx.HTTPError, host: str, *, reading: bool = False) -> DwError:
+    """An httpx error in words. `reading`: the answer had begun, so an early end is a truncation."""
+    reason = str(error) or type(error).__name__
+    cause = _cause(error)
+    match error:
+        case httpx.ConnectTimeout():
+            return TemporaryError(f"{host} does not answer", "is the address right, and the server up?")
+        case httpx.ReadTimeout() if reading:
+            return TemporaryError(f"{host} fell silent in the middle of its answer", "the same command goes on later")
+        case httpx.ReadTimeout():
+            return TemporaryError(f"{host} took the request and never answered", "--timeout S waits longer")
+        case httpx.WriteTimeout():
+            return TemporaryError(f"{host} stopped reading what was sent", "the same command goes on later")
+        case httpx.PoolTimeout():
+            return TemporaryError(f"no free connection to {host}")
+        case httpx.ConnectError() if isinstance(cause, ssl.SSLCertVerificationError):
+            return DwError(
+                f"the certificate of {host} is not trusted: {cause.verify_message}",
+                "give its authority with `--ca FILE` in `dw profile edit`",
+            )
+        case httpx.ConnectError() if isinstance(cause, ssl.SSLError):
+            return DwError(
+                f"no TLS with {host}: {_ssl_reason(cause)}",
+                "is it https, and does it want a client certificate?",
+            )
+        case httpx.ConnectError() if isinstance(cause, socket.gaierror):
+            return TemporaryError(
+                f"no address for {host}: {cause.strerror}", "check the profile's URL with `dw profile show`"
+            )
+        case httpx.ConnectError():
+            return TemporaryError(f"cannot connect to {host}: {_os_reason(cause) or reason}", "is the server up?")
+        case httpx.ProxyError():
+            return DwError(f"the proxy refused: {reason}", "check --proxy, HTTP_PROXY and NO_PROXY")
+        case httpx.ReadError() if isinstance(cause, ssl.SSLError):
+            return AuthError(
+                f"{host} broke the TLS connection: {_ssl_reason(cause)}",
+                "it may want a client certificate: dw profile edit NAME --client-cert FILE",
+            )
+        case httpx.RemoteProtocolError() | httpx.ReadError() if reading:
+            return TruncatedError(f"{host} ended its answer early: {_os_reason(cause) or reason}")
+        case httpx.RemoteProtocolError() | httpx.ReadError() | httpx.WriteError() | httpx.CloseError():
+            return TemporaryError(f"{host} closed the connection: {_os_reason(cause) or reason}")
+        case httpx.UnsupportedProtocol():
+            return DwError(f"not an http address: {reason}", "a URL begins with http:// or https://")
+        case httpx.DecodingError():
+            return ProtocolError(f"{host} sent a body that cannot be decompressed: {reason}")
+        case httpx.LocalProtocolError():
+            return ProtocolError(f"the request cannot be sent: {reason}")
+        case _:
+            return ProtocolError(f"{host}: {reason}")
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    """The OSError or SSLError at the bottom of a chain of exceptions."""
+    found: BaseException | None = None
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError):
+            found = seen
+        seen = seen.__cause__ or seen.__context__
+    return found
+
+
+def _os_reason(cause: BaseException | None) -> str:
+    return (cause.strerror or "") if isinstance(cause, OSError) else ""
+
+
+def _ssl_reason(cause: ssl.SSLError) -> str:
+    return (cause.reason or str(cause)).replace("_", " ").lower()
+
+
+def refusal(response: Response, body: bytes, host: str) -> DwError:
+    """An answer of 400 or above as an error whose message has the server's own words."""
+    status = response.status
+    words = server_message(response, body)
+    said = f": {words}" if words else ""
+    match status:
+        case 401:
+            return AuthError(
+                f"{host} wants a login (401){said}",
+                "check it with `dw profile test`, change it with `dw profile edit`",
+            )
+        case 403:
+            return AuthError(
+                f"{host} does not allow this (403){said}",
+                "this user may lack the right; ask the server's administrator",
+            )
+        case 404 | 410:
+            return AbsentError(f"{host} has no such thing ({status}){said}")
+        case 408 | 429 | 502 | 503 | 504:
+            return TemporaryError(f"{host} cannot answer now ({status}){said}", "the same command may work later")
+        case _:
+            return RefusedError(f"{host} refused ({status}){said}", status=status)
+
+
+def server_message(response: Response, body: bytes) -> str:
+    """What a server says about its refusal, in one line: JSON, XML, HTML title or text; a Warning header as well."""
+    parts: list[str] = []
+    kind = media.classify(response.content_type, body)
+    text = body.decode("utf-8", "replace")
+    match kind:
+        case media.Body.JSON:
+            parts += _json_words(body)
+        case media.Body.HTML:
+            title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
+            parts.append(title[1] if title else "")
+        case media.Body.XML:
+            parts.append(re.sub(r"<[^>]+>", " ", text))
+        case media.Body.OTHER:
+            parts.append(text if text.isprintable() or "\n" in text else "")
+        case _:
+            pass
+    parts.append(response.headers.get("Warning", ""))
+    line = " ".join(" ".join(parts).split())
+    return line[:300] + ("…" if len(line) > 300 else "")
+
+
+def _json_words(body: bytes) -> list[str]:
+    """The words in an error object: Orthanc's Details and Message, Azure's and Google's error.message, and the like."""
+    try:
+        found = json.loads(body)
+    except ValueError:
+        return []
+    if isinstance(found, dict) and isinstance(found.get("error"), dict):
+        found = found["error"]
+    if not isinstance(found, dict):
+        return []
+    lower = {str(key).lower(): value for key, value in found.items()}
+    words = [lower.get(key) for key in ("details", "message", "errormessage", "error", "error_description", "title")]
+    texts = [word for word in words if isinstance(word, str) and word]
+    return texts[:1]
