@@ -1,0 +1,5 @@
+"""`python -m dwcli`."""
+
+from dwcli.main import main
+
+main()

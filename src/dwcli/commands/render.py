@@ -1,0 +1,153 @@
+"""`dw render`: pictures, made by the server or here."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from dwcli.commands import references
+from dwcli.context import DwContext
+from dwcli.dicomweb import refs
+from dwcli.dicomweb.refs import InstanceRef
+from dwcli.dicomweb.request import Rendering
+from dwcli.errors import UsageError, did_you_mean
+from dwcli.files.whole import WholeFile
+from dwcli.options import takes
+
+_TYPES: dict[str, Literal["image/png", "image/jpeg"]] = {"png": "image/png", "jpeg": "image/jpeg", "jpg": "image/jpeg"}
+_FUNCTIONS = ("linear", "linear-exact", "sigmoid")
+_ANNOTATIONS = ("patient", "technique")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("render")(render)
+
+
+@takes()
+def render(
+    ctx: typer.Context,
+    words: Annotated[
+        list[str],
+        typer.Argument(metavar="[study|series|instance] REF | FILE", help="A reference, or a DICOM file on this disk."),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="The picture; its ending chooses the type."),
+    ] = None,
+    frame: Annotated[
+        str | None,
+        typer.Option("--frame", metavar="1,5-9", help="Frames; several make files NAME.0001.png, …"),
+    ] = None,
+    window: Annotated[
+        str | None,
+        typer.Option("--window", metavar="C,W[,FUNCTION]", help="Center, width; linear, linear-exact, sigmoid."),
+    ] = None,
+    viewport: Annotated[
+        str | None, typer.Option("--viewport", metavar="W,H", help="Fit into this many pixels, aspect kept.")
+    ] = None,
+    quality: Annotated[
+        int | None, typer.Option("--quality", metavar="1-100", min=1, max=100, help="JPEG quality.")
+    ] = None,
+    kind: Annotated[
+        str | None, typer.Option("--type", metavar="png|jpeg", help="By default by the ending, else png.")
+    ] = None,
+    annotation: Annotated[
+        str | None, typer.Option("--annotation", metavar="patient,technique", help="Burnt in by the server.")
+    ] = None,
+    local: Annotated[bool, typer.Option("--local", help="Render here, from the instance itself.")] = False,
+) -> None:
+    """Render an instance as a picture: by the server, or here where it cannot; stderr says which.
+
+    Examples:
+
+    \b
+      dw render STUDY/SERIES/INSTANCE -o slice.png --window 40,400 --viewport 512,512
+      dw render STUDY/SERIES/INSTANCE -o cine.jpg --frame 1-10 --quality 90
+      dw render scan.dcm -o scan.png
+    """
+    from dwcli.jobs import render as job
+
+    dw: DwContext = ctx.obj
+    wanted = Rendering(
+        media_type=_media_type(kind, output),
+        window=_window(window) if window else None,
+        viewport=_viewport(viewport) if viewport else None,
+        quality=quality,
+        annotation=_annotation(annotation) if annotation else (),
+    )
+    if output is None and dw.out.terminal:
+        raise UsageError("a picture is binary and would spoil the terminal", "-o FILE, or a pipe")
+    frames: tuple[int | None, ...] = refs.parse_frames(frame) if frame else (None,)
+    if len(frames) > 1 and output is None:
+        raise UsageError("several frames need files", "-o NAME.png writes NAME.0001.png, …")
+    file = _file(words)
+    ref = None if file else references.one(dw, words)
+    if frame and ref and not isinstance(ref, InstanceRef):
+        raise UsageError(f"a {ref.level} has no frames of its own", "write STUDY/SERIES/INSTANCE")
+    for number in frames:
+        if file:
+            picture = job.from_file(file, number, wanted)
+        else:
+            assert ref is not None
+            with dw.out.progress("rendering") as progress:
+                picture = job.picture(dw.client, ref, number, wanted, local=local, on_bytes=progress.add)
+        if wanted.annotation and not picture.by_server:
+            dw.out.warn("annotations are burnt in by servers only; this picture has none")
+        if output is None:
+            dw.out.write(picture.data)
+            where = "stdout"
+        else:
+            path = output if len(frames) == 1 else output.with_name(f"{output.stem}.{number:04d}{output.suffix}")
+            with WholeFile(path) as target:
+                target.write(picture.data)
+            where = str(path)
+        by = "by the server" if picture.by_server else f"here ({picture.why})"
+        dw.out.info(f"{where}: rendered {by}")
+
+
+def _file(words: list[str]) -> Path | None:
+    """The file on this disk that is meant, where it is one: a reference never ends in .dcm or names what exists."""
+    if len(words) != 1:
+        return None
+    if words[0] == "-" and not sys.stdin.isatty():
+        return None
+    path = Path(words[0])
+    return path if path.is_file() else None
+
+
+def _media_type(kind: str | None, output: Path | None) -> Literal["image/png", "image/jpeg"]:
+    name = kind or (output.suffix.lstrip(".").lower() if output else "") or "png"
+    if name not in _TYPES:
+        raise UsageError(f"no picture type {name!r}", f"{did_you_mean(name, _TYPES)} (--type, or the file's ending)")
+    return _TYPES[name]
+
+
+def _window(typed: str) -> tuple[float, float, str]:
+    numbers = typed.split(",")
+    try:
+        center, width = float(numbers[0]), float(numbers[1])
+        function = numbers[2] if len(numbers) > 2 else "linear"
+    except (ValueError, IndexError):
+        raise UsageError(f"not a window: {typed}", "write --window 40,400 or 40,400,sigmoid") from None
+    if function not in _FUNCTIONS or len(numbers) > 3:
+        raise UsageError(f"not a VOI function: {function}", did_you_mean(function, _FUNCTIONS))
+    if not width >= 1:
+        raise UsageError(f"a window's width is at least 1, not {width:g}")
+    return center, width, function
+
+
+def _viewport(typed: str) -> tuple[int, int]:
+    width, _, height = typed.replace("x", ",").partition(",")
+    if not width.isdecimal() or not height.isdecimal() or not 0 < int(width) <= 16384 or not 0 < int(height) <= 16384:
+        raise UsageError(f"not a viewport: {typed}", "write --viewport 512,512")
+    return int(width), int(height)
+
+
+def _annotation(typed: str) -> tuple[str, ...]:
+    words = tuple(word.strip() for word in typed.split(","))
+    for word in words:
+        if word not in _ANNOTATIONS:
+            raise UsageError(f"no annotation {word!r}", did_you_mean(word, _ANNOTATIONS))
+    return words

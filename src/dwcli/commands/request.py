@@ -1,0 +1,117 @@
+"""`dw request`: any request, with the profile's login."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import quote
+
+import typer
+
+from dwcli.context import DwContext, parse_headers
+from dwcli.dicomweb import media, refs
+from dwcli.dicomweb.request import Body, Request
+from dwcli.errors import UsageError
+from dwcli.files.whole import WholeFile
+from dwcli.options import takes
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("request")(request)
+
+
+@takes()
+def request(
+    ctx: typer.Context,
+    method: Annotated[str, typer.Argument(metavar="METHOD", help="GET, POST, PUT, DELETE, …")],
+    path: Annotated[str, typer.Argument(metavar="PATH", help="Below the profile's URL, or a URL on the same server.")],
+    param: Annotated[
+        list[str] | None,
+        typer.Option("--param", metavar="K=V", help="A query parameter, encoded for you; repeatable."),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option("--data", "-d", metavar="TEXT|@FILE|@-", help="The body: text, a file, or stdin."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write the body here, whole or not at all."),
+    ] = None,
+    include: Annotated[bool, typer.Option("--include", "-i", help="Show the status and headers on stderr.")] = False,
+) -> None:
+    """Send any request with the profile's address, login and headers; the answer's body goes to stdout.
+
+    Examples:
+
+    \b
+      dw request GET /studies --param limit=1 -H "Accept: application/dicom+json"
+      dw request GET /studies/UID/series/UID/instances/UID/thumbnail -o thumb.jpg
+      dw request POST /workitems -d @item.json -H "Content-Type: application/dicom+json"
+      dw request DELETE /studies/UID -i
+    """
+    dw: DwContext = ctx.obj
+    verb = method.upper()
+    if not verb.isalpha() or not verb.isascii():
+        raise UsageError(f"not an HTTP method: {method}", "dw request GET /studies")
+    # Text of the server's own kind by default; what the user names wins.
+    headers = {"Accept": f"{media.DICOM_JSON}", **parse_headers(dw.given.headers)}
+    body = _body(data)
+    if body and not any(name.lower() == "content-type" for name in headers):
+        headers["Content-Type"] = media.DICOM_JSON
+    asked = Request(verb, _url(dw, path, param or []), headers, body, repeatable=verb in ("GET", "HEAD", "OPTIONS"))
+    with dw.client.request(asked) as response:
+        if include or dw.given.verbose:
+            dw.out.info(f"{response.status}")
+            for name, value in response.headers.items():
+                dw.out.info(f"{name}: {value}")
+        if response.status >= 400:
+            refused = response.read(1 << 20)
+            dw.out.write(refused)
+            raise response.refusal(refused)
+        if output is None:
+            text = media.classify(response.content_type, b"?") is not media.Body.PICTURE
+            for chunk in response.chunks():
+                if dw.out.terminal and (not text or b"\0" in chunk):
+                    raise UsageError("the answer is binary and would spoil the terminal", "-o FILE, or a pipe")
+                dw.out.write(chunk)
+            return
+        with WholeFile(output) as file:
+            for chunk in response.chunks():
+                file.write(chunk)
+            if not response.framed and verb != "HEAD":
+                dw.out.warn("the server gave no length, so nothing proves that the body is complete")
+    dw.out.info(f"{output}: {file.size} bytes, {response.content_type or 'no Content-Type'}")
+
+
+def _url(dw: DwContext, path: str, params: list[str]) -> str:
+    base = dw.profile.url
+    if origin := refs.origin(path):
+        if origin != refs.origin(base):
+            raise UsageError(f"{origin} is another server than the profile's", "the login stays at home: --url URL")
+        url = path
+    else:
+        url = f"{base}/{path.lstrip('/')}"
+    pairs = []
+    for pair in params:
+        key, equals, value = pair.partition("=")
+        if not key or not equals:
+            raise UsageError(f"not a parameter: {pair}", "write --param KEY=VALUE")
+        safe = "*^/,-" if dw.profile.dialect.escaping == "raw" else "*,/"
+        pairs.append(f"{quote(key, safe='')}={quote(value, safe=safe)}")
+    if pairs:
+        url += ("&" if "?" in url else "?") + "&".join(pairs)
+    if any(c.isspace() or not c.isprintable() for c in url):
+        raise UsageError("the path has white space in it", "write a space as %20, or use --param")
+    return url
+
+
+def _body(data: str | None) -> Body | None:
+    from dwcli.net.body import Bytes, FileBody
+
+    if data is None:
+        return None
+    if data == "@-":
+        return Bytes(sys.stdin.buffer.read())
+    if data.startswith("@"):
+        return FileBody(Path(data[1:]))
+    return Bytes(data.encode())

@@ -1,0 +1,190 @@
+"""`dw retrieve`: WADO-RS and WADO-URI to files."""
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dwcli.commands import matching, parts, references, reporting
+from dwcli.context import DwContext
+from dwcli.dicomweb import media, refs
+from dwcli.dicomweb.refs import Level, Ref
+from dwcli.errors import ExitCode, UsageError
+from dwcli.options import MatchOptions, takes
+
+if TYPE_CHECKING:
+    from dwcli.jobs.item import Item, Tally
+    from dwcli.jobs.retrieve import Retrieval
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("retrieve")(retrieve)
+
+
+@takes(MatchOptions)
+def retrieve(
+    ctx: typer.Context,
+    match: MatchOptions,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[study|series|instance] REF... | frames REF LIST | bulkdata REF TAG",
+            help="References, or - for stdin; or the search options below in their place.",
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="DIR|FILE", help="The folder for instances; made if missing."),
+    ] = Path(),
+    layout: Annotated[
+        str | None,
+        typer.Option(
+            "--layout",
+            metavar="TEMPLATE",
+            help="Names, e.g. '{PatientID}/{StudyDate}/{SOPInstanceUID}.dcm' (study/series/instance.dcm).",
+        ),
+    ] = None,
+    transfer_syntax: Annotated[
+        str,
+        typer.Option("--transfer-syntax", metavar="NAME|UID", help="* (as stored), explicit, jpeg2000-lossless, …"),
+    ] = "*",
+    jobs: Annotated[int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Streams at once.")] = 4,
+    wado_uri: Annotated[bool, typer.Option("--wado-uri", help="Fetch instances by WADO-URI.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Fetch and replace what is there already.")] = False,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="List every instance and compare; what cannot be verified is exit 3."),
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be fetched.")] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option("--report", metavar="FILE", help="One JSON line an instance, and a summary."),
+    ] = None,
+    max_errors: Annotated[
+        int | None, typer.Option("--max-errors", metavar="N", min=1, help="Stop after N failures.")
+    ] = None,
+) -> None:
+    """Retrieve studies, series, instances, frames or bulk data; every file appears whole or not at all.
+
+    Examples:
+
+    \b
+      dw retrieve study UID -o out          # killed midway? the same line fetches what is missing
+      dw search --modality CT -f uids | dw retrieve study - -o out
+      dw retrieve --modality MR --date 7d -o out -j 8 --report run.jsonl
+      dw retrieve frames STUDY/SERIES/INSTANCE 1,3-5 -o frames/
+      dw retrieve bulkdata STUDY/SERIES/INSTANCE 7FE00010 -o pixels.bin
+    """
+    from dwcli.files.layout import Layout
+    from dwcli.files.sink import Sink
+    from dwcli.jobs.item import Tally
+    from dwcli.jobs.retrieve import Options, Retrieval
+
+    dw: DwContext = ctx.obj
+    syntax = media.parse_transfer_syntax(transfer_syntax)
+    if words and words[0] in ("frames", "bulkdata"):
+        if matching.given(match):
+            raise UsageError("frames and bulkdata are asked for by reference", f"dw retrieve {words[0]} REF …")
+        out = None if output == Path() else output
+        if words[0] == "frames":
+            parts.frames(dw, words[1:], out, "" if syntax == "*" else syntax)
+        else:
+            parts.bulkdata(dw, words[1:], out)
+        return
+    asked = _asked(dw, list(words or []), match, wado_uri=wado_uri)
+    options = Options(syntax, jobs, verify, wado_uri, max_errors)
+    with Sink(output, Layout(layout) if layout else Layout(), overwrite=overwrite) as sink:
+        if dry_run:
+            _plan(dw, Retrieval(dw.client, sink, options), asked)
+            return
+        tally = Tally()
+        with dw.out.progress("retrieving") as progress:
+            expected = [0]
+
+            def expect(n: int) -> None:
+                expected[0] += n
+                progress.total(items=expected[0])
+
+            job = Retrieval(dw.client, sink, options, on_bytes=progress.add, on_expect=expect)
+            seconds = reporting.show(dw, _ticked(job.run(asked), progress.item), tally, report)
+    dw.out.info(_summary(tally, output, seconds))
+    dw.finish(tally.code)
+
+
+def _ticked(items: "Iterable[Item]", tick: Callable[[], None]) -> "Iterator[Item]":
+    for item in items:
+        if item.instance:
+            tick()
+        yield item
+
+
+def _asked(dw: DwContext, words: list[str], match: MatchOptions, *, wado_uri: bool) -> Iterator[Ref]:
+    """The references of the words, or those that the search options find."""
+    level, rest = references.split_level(words)
+    if rest:
+        if matching.given(match):
+            raise UsageError("references and search options together", "give one of the two")
+        if wado_uri and level not in (None, Level.INSTANCE):
+            raise UsageError(
+                "--wado-uri fetches single instances", "dw retrieve instance STUDY/SERIES/INSTANCE --wado-uri"
+            )
+        for ref in references.read(dw, rest, level):
+            if wado_uri and ref.level is not Level.INSTANCE:
+                raise UsageError("--wado-uri fetches single instances", "write STUDY/SERIES/INSTANCE")
+            yield ref
+        return
+    if not matching.given(match):
+        raise UsageError("nothing to retrieve was named", "dw retrieve study UID -o out   (or --patient …, or -)")
+    wanted = level or Level.STUDY
+    seen: set[Ref] = set()
+    for query in matching.build(wanted, match):
+        for row in dw.client.search(query):
+            known = {refs.STUDY_UID: match.study, refs.SERIES_UID: match.series}
+            upper = {tag: {"Value": [uid]} for tag, uid in known.items() if uid}
+            ref = refs.from_row({**upper, **row}, wanted)
+            if ref not in seen:
+                seen.add(ref)
+                yield ref
+
+
+def _plan(dw: DwContext, job: "Retrieval", asked: Iterable[Ref]) -> None:
+    """`--dry-run`: the series, how many instances they have, and how many are here."""
+    counts = {"series": 0, "instances": 0, "present": 0}
+
+    def records() -> Iterator[dict[str, object]]:
+        for plan in job.plan(asked):
+            counts["series"] += 1
+            counts["instances"] += plan.count or 0
+            counts["present"] += len(plan.present)
+            yield {
+                "study": plan.study,
+                "series": plan.series,
+                "instances": plan.count,
+                "present": len(plan.present),
+            }
+
+    dw.out.table(records(), columns=("study", "series", "instances", "present"))
+    dw.out.info(
+        f"would retrieve {counts['instances'] - counts['present']} of {counts['instances']} instances "
+        f"in {counts['series']} series; nothing was fetched"
+    )
+
+
+def _summary(tally: "Tally", output: Path, seconds: float) -> str:
+    came = tally.count("received", "replaced", "stranger")
+    words = [f"{came} retrieved ({reporting.speed(tally, seconds)})"]
+    for outcome, text in (
+        ("present", "already there"),
+        ("stranger", "not asked for but kept"),
+        ("conflict", "in conflict"),
+        ("failed", "failed"),
+        ("unverified", "not verified"),
+    ):
+        if tally.outcomes[outcome]:
+            words.append(f"{tally.outcomes[outcome]} {text}")
+    if tally.code in (ExitCode.PARTIAL, ExitCode.TEMPORARY, ExitCode.FAILED):
+        words.append("the same command goes on with what is missing")
+    return f"{output}: {', '.join(words)}"

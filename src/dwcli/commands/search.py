@@ -1,0 +1,152 @@
+"""`dw search`: QIDO-RS."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from itertools import islice
+from typing import Annotated
+
+import typer
+
+from dwcli.commands import matching
+from dwcli.context import DwContext
+from dwcli.dicomweb import dictionary
+from dwcli.dicomweb.dicomjson import Row, text, values
+from dwcli.dicomweb.query import Query, parse_path
+from dwcli.dicomweb.refs import Level, parse_level
+from dwcli.errors import UsageError
+from dwcli.options import MatchOptions, takes
+
+_ON_A_TERMINAL = 100
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("search")(search)
+
+
+@takes(MatchOptions)
+def search(
+    ctx: typer.Context,
+    match: MatchOptions,
+    terms: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[studies|series|instances] [KEY=VALUE]...",
+            help="The level (studies), then keys by keyword, tag or sequence path.",
+            show_default=False,
+        ),
+    ] = None,
+    include: Annotated[
+        list[str] | None,
+        typer.Option("--include", metavar="FIELD|all", help="Ask for more attributes; repeatable, or a,b,c."),
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option("--columns", metavar="A,B,C", help="The columns of table, tsv and csv.")
+    ] = None,
+    sort: Annotated[
+        str | None, typer.Option("--sort", metavar="[-]FIELD", help="Order the rows here; - for descending.")
+    ] = None,
+    all_rows: Annotated[bool, typer.Option("--all", help="All rows, on a terminal too.")] = False,
+    count: Annotated[bool, typer.Option("--count", help="Only print how many there are.")] = False,
+) -> None:
+    """Search for studies, series or instances (QIDO-RS).
+
+    Examples:
+
+    \b
+      dw search --patient "Bellona*" --modality CT,MR --date 7d
+      dw search series --study UID -f jsonl | jq .
+      dw search instances --study UID --series UID 00080008=ORIGINAL
+      dw search --modality CT -f uids | dw retrieve study - -o out
+    """
+    dw: DwContext = ctx.obj
+    words = list(terms or [])
+    level = parse_level(words[0]) if words and "=" not in words[0] else None
+    if level:
+        words.pop(0)
+    level = level or Level.STUDY
+    shown = [parse_path(name) for name in (columns or matching.COLUMNS[level].replace(" ", ",")).split(",")]
+    asked = tuple(name for field in include or () for name in field.split(",") if name)
+    for name in asked:
+        if name != "all":
+            parse_path(name)
+    if not asked and columns:
+        asked = tuple(dictionary.keyword(tag) or tag for tag in shown)
+    elif not asked and dw.profile.dialect.include_fields:
+        asked = matching.INCLUDED[level]
+    queries = matching.build(level, match, words, include=asked)
+    if level is Level.STUDY and any(term.path == "00080060" for query in queries for term in query.terms):
+        dw.out.warn("Modality is an attribute of series: use --modality, or ModalitiesInStudy=CT")
+    if count:
+        dw.out.line(str(sum(1 for _ in _merged(dw, queries, match.limit))))
+        return
+    key = _sort_key(sort) if sort else None
+    limit = match.limit
+    if limit is None and dw.out.terminal and not all_rows and dw.out.format in (None, "table"):
+        limit = _ON_A_TERMINAL
+    rows: Iterable[Row]
+    if key is None:
+        # One more than is shown tells whether there are more.
+        rows = _merged(dw, [replace(query, limit=limit + 1 if limit else None) for query in queries], None)
+    else:
+        rows = iter(
+            sorted(
+                _merged(dw, [replace(query, limit=None) for query in queries], None),
+                key=key[0],
+                reverse=key[1],
+            )
+        )
+    rest = iter(rows)
+    left = [False]
+
+    def shown_rows() -> Iterator[Row]:
+        yield from islice(rest, limit)
+        left[0] = limit is not None and next(rest, None) is not None
+
+    def more() -> str | None:
+        if not left[0]:
+            return None
+        return (
+            f"the first {limit} are shown; there are more: --all, --limit N or --offset {match.offset + (limit or 0)}"
+        )
+
+    dw.out.rows(shown_rows(), columns=shown, uid_tag=level.uid_tag, more=more)
+
+
+def _merged(dw: DwContext, queries: list[Query], limit: int | None) -> Iterator[Row]:
+    """The rows of several queries, each UID once."""
+    return islice(_distinct(dw, queries), limit)
+
+
+def _distinct(dw: DwContext, queries: list[Query]) -> Iterator[Row]:
+    if len(queries) == 1:
+        yield from dw.client.search(queries[0])
+        return
+    seen: set[str] = set()
+    for query in queries:
+        for row in dw.client.search(query):
+            uid = text(row, query.level.uid_tag)
+            if not uid or uid not in seen:
+                seen.add(uid)
+                yield row
+
+
+def _sort_key(typed: str) -> tuple[Callable[[Row], tuple[bool, float | str]], bool]:
+    """A sort key and whether it descends; numbers sort as numbers, empty values last."""
+    tag = parse_path(typed.removeprefix("-"))
+    if "." in tag:
+        raise UsageError(f"cannot sort by {typed}", "sort by a top-level attribute")
+    numeric = dictionary.vr(tag) in ("IS", "DS", "US", "UL", "SS", "SL", "FD", "FL")
+    descending = typed.startswith("-")
+
+    def key(row: Row) -> tuple[bool, float | str]:
+        first = next(iter(values(row, tag)), None)
+        if numeric:
+            try:
+                return descending, float(str(first))
+            except ValueError:
+                return not descending, 0.0
+        found = text(row, tag)
+        return (not found) is not descending, found
+
+    return key, descending

@@ -1,0 +1,144 @@
+"""`dw store`: STOW-RS from files and folders."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dwcli.commands import reporting
+from dwcli.context import DwContext
+from dwcli.errors import ExitCode, UsageError
+from dwcli.options import takes
+from dwcli.output import size
+
+if TYPE_CHECKING:
+    from dwcli.files.scan import DicomFile, Skipped, Unreadable
+    from dwcli.jobs.item import Item, Tally
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("store")(store)
+
+
+@takes()
+def store(
+    ctx: typer.Context,
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files and folders; folders are walked.")],
+    study: Annotated[
+        str,
+        typer.Option("--study", metavar="UID", help="Store into this study; instances of others are refused."),
+    ] = "",
+    jobs: Annotated[int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Requests at once.")] = 4,
+    batch_size: Annotated[
+        str, typer.Option("--batch-size", metavar="SIZE", help="Bytes in one request: 64M, 500k, 1G.")
+    ] = "64M",
+    include: Annotated[
+        list[str] | None, typer.Option("--include", metavar="GLOB", help="Only files that match; repeatable.")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option("--exclude", metavar="GLOB", help="No files or folders that match; repeatable."),
+    ] = None,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Fetch each instance back and compare; what cannot be verified is exit 3."),
+    ] = False,
+    journal: Annotated[
+        Path | None,
+        typer.Option("--journal", metavar="FILE", help="Record what is stored; the next run sends only the rest."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be sent.")] = False,
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE", help="One JSON line a file, and a summary.")
+    ] = None,
+    max_errors: Annotated[
+        int | None, typer.Option("--max-errors", metavar="N", min=1, help="Stop after N failures.")
+    ] = None,
+) -> None:
+    """Store DICOM files (STOW-RS); the server's reply decides what counts as stored, instance by instance.
+
+    Examples:
+
+    \b
+      dw store ./folder
+      dw store ./folder --dry-run
+      dw store ./folder --journal night.jsonl   # the same line again sends what was not yet accepted
+      dw store scan.dcm --study UID --verify
+    """
+    from dwcli.files.journal import Journal
+    from dwcli.files.scan import scan
+    from dwcli.jobs.item import Tally
+    from dwcli.jobs.store import Options, Storing
+
+    dw: DwContext = ctx.obj
+    found = scan(paths, include=include or (), exclude=exclude or ())
+    options = Options(study, jobs, _bytes(batch_size), verify, max_errors)
+    tally = Tally()
+    if dry_run:
+        reporting.show(dw, _dry(found), tally, report)
+        files = tally.outcomes["offered"]
+        dw.out.info(f"would send {files} instances ({size(tally.bytes)}); nothing was sent")
+        return
+    book = Journal(journal, dw.profile.url) if journal else None
+    try:
+        with dw.out.progress("storing") as progress:
+            expected = [0, 0]
+
+            def expect(files: int, count: int) -> None:
+                expected[0] += files
+                expected[1] += count
+                progress.total(items=expected[0], bytes=expected[1])
+
+            job = Storing(dw.client, options, journal=book, on_bytes=progress.add, on_expect=expect)
+            seconds = reporting.show(dw, _ticked(job.run(found), progress.item), tally, report)
+    finally:
+        if book:
+            book.close()
+    dw.out.info(_summary(tally, dw.profile.name or dw.profile.url, seconds))
+    dw.finish(tally.code)
+
+
+def _ticked(items: "Iterable[Item]", tick: Callable[[], None]) -> "Iterator[Item]":
+    for item in items:
+        if item.outcome != "skipped":
+            tick()
+        yield item
+
+
+def _dry(found: "Iterable[DicomFile | Skipped | Unreadable]") -> "Iterator[Item]":
+    from dwcli.files.scan import DicomFile
+    from dwcli.jobs.item import Item
+
+    for file in found:
+        match file:
+            case DicomFile():
+                yield Item("offered", file.study, file.series, file.instance, str(file.path), file.size)
+            case _:
+                yield Item("skipped", path=str(file.path), reason=file.reason)
+
+
+def _bytes(typed: str) -> int:
+    match = re.fullmatch(r"(\d+)\s*([kKmMgG]?)[bB]?", typed.strip())
+    if not match or not int(match[1]):
+        raise UsageError(f"not a size: {typed}", "write 64M, 500k or 1G")
+    return int(match[1]) * {"": 1, "k": 1000, "m": 1_000_000, "g": 1_000_000_000}[match[2].lower()]
+
+
+def _summary(tally: "Tally", where: str, seconds: float) -> str:
+    words = [f"{tally.count('stored', 'warned')} stored ({reporting.speed(tally, seconds)})"]
+    for outcome, text in (
+        ("warned", "of them with warnings"),
+        ("present", "already there"),
+        ("conflict", "in conflict"),
+        ("failed", "failed"),
+        ("unknown", "unknown"),
+        ("skipped", "skipped"),
+    ):
+        if tally.outcomes[outcome]:
+            words.append(f"{tally.outcomes[outcome]} {text}")
+    if tally.code is ExitCode.TEMPORARY:
+        words.append("the same command sends them again")
+    return f"{where}: {', '.join(words)}"

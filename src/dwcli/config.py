@@ -1,0 +1,445 @@
+"""Profiles: where servers are and how to get in. The only reader of the environment.
+
+A flag beats a variable, a variable beats the file, the file beats the default.
+"""
+
+import os
+import re
+import shlex
+import ssl
+import stat
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from dwcli.dicomweb.dialects import Dialect, choose
+from dwcli.errors import AuthError, DwError, UsageError, did_you_mean
+
+AuthKind = Literal["none", "basic", "bearer"]
+KINDS: tuple[str, ...] = ("none", "basic", "bearer")
+SECRETS = ("password", "token")
+_SOURCES = ("", "_env", "_command", "_file")
+_COMMAND_SECONDS = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """How a profile logs in. `secret`: the password or token; None where it has to be asked for."""
+
+    kind: AuthKind = "none"
+    username: str = ""
+    secret: Callable[[], str] | None = None
+    source: str = ""
+    """Where the secret comes from, in words without the secret."""
+    renewable: bool = False
+    """Whether asking again may bring another secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """One server, with everything resolved but the secret."""
+
+    name: str
+    url: str
+    dialect: Dialect
+    headers: Mapping[str, str] = field(default_factory=dict)
+    login: Login = field(default_factory=Login)
+    ca: Path | None = None
+    client_cert: Path | None = None
+    client_key: Path | None = None
+    insecure: bool = False
+    proxy: str | None = None
+    timeout: float | None = None
+
+    def tls(self) -> ssl.SSLContext | bool:
+        """What httpx takes as `verify`. Raises UsageError where a certificate file cannot be used."""
+        if not (self.ca or self.client_cert or self.insecure):
+            return True
+        try:
+            context = ssl.create_default_context(cafile=str(self.ca) if self.ca else None)
+            if self.insecure:
+                context.check_hostname = False
+                context.verify_mode = ssl.CERT_NONE
+            if self.client_cert:
+                context.load_cert_chain(self.client_cert, self.client_key)
+        except (OSError, ssl.SSLError) as error:
+            files = ", ".join(str(path) for path in (self.ca, self.client_cert, self.client_key) if path)
+            raise UsageError(f"a certificate file cannot be used ({files}): {error}", "PEM files are wanted") from error
+        return context
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What the environment says; nothing else reads it."""
+
+    config: Path
+    profile: str
+    url: str
+    user: str
+    password: str | None
+    token: str | None
+    no_color: bool
+    dumb: bool
+    columns: int | None
+
+    @classmethod
+    def read(cls) -> "Environment":
+        """The process's environment, now."""
+        get = os.environ.get
+        columns = get("COLUMNS", "")
+        return cls(
+            config=Path(get("DW_CONFIG", "")).expanduser() if get("DW_CONFIG") else _default_config(),
+            profile=get("DW_PROFILE", ""),
+            url=get("DW_URL", ""),
+            user=get("DW_USER", ""),
+            password=get("DW_PASSWORD"),
+            token=get("DW_TOKEN"),
+            no_color=bool(get("NO_COLOR")),
+            dumb=get("TERM") == "dumb",
+            columns=int(columns) if columns.isdecimal() and int(columns) > 0 else None,
+        )
+
+
+def _default_config() -> Path:
+    from platformdirs import user_config_path
+
+    return user_config_path("dw", appauthor=False) / "config.toml"
+
+
+def variable(name: str) -> str | None:
+    """One named variable, for secrets that live in the environment."""
+    return os.environ.get(name)
+
+
+def select(
+    environment: Environment,
+    *,
+    profile: str = "",
+    url: str = "",
+    timeout: float | None = None,
+    headers: Mapping[str, str] | None = None,
+    ask: Callable[[str], str],
+) -> Profile:
+    """The profile a command runs with. `ask(question)` prompts for a secret; it raises where nobody can answer.
+
+    Raises UsageError with the next command where there is none, or where `url` would carry a profile's login elsewhere.
+    """
+    file = File.load(environment.config)
+    name = profile or ("" if url else environment.profile)
+    address = url or ("" if profile or environment.profile else environment.url)
+    if address and not name:
+        chosen = _bare(environment, _address(address), ask)
+    else:
+        name = name or file.default
+        if not name:
+            raise UsageError("no server chosen", "dw profile add NAME URL   (or --url URL for this once)")
+        chosen = file.profile(name, environment, ask)
+        if address:
+            if _origin(address) != _origin(chosen.url):
+                raise UsageError(
+                    f"--url {address} is on another server than profile {name}, whose login stays at home",
+                    "leave out either -p or --url",
+                )
+            chosen = _replace(chosen, url=_address(address))
+    return _replace(
+        chosen,
+        headers={**chosen.headers, **(headers or {})},
+        timeout=timeout if timeout is not None else chosen.timeout,
+    )
+
+
+def _replace(profile: Profile, **changes: Any) -> Profile:
+    from dataclasses import replace
+
+    return replace(profile, **changes)
+
+
+def _bare(environment: Environment, url: str, ask: Callable[[str], str]) -> Profile:
+    """`--url` or DW_URL alone: the login comes from the environment."""
+    return Profile(name="", url=url, dialect=choose("auto"), login=_from_environment(environment, ask) or Login())
+
+
+def _from_environment(environment: Environment, ask: Callable[[str], str]) -> Login | None:
+    if environment.token is not None:
+        token = environment.token
+        return Login("bearer", secret=lambda: token, source="DW_TOKEN")
+    if environment.user:
+        password = environment.password
+        secret = (lambda: password) if password is not None else _prompt(ask, f"Password of {environment.user}: ")
+        return Login("basic", environment.user, secret, "DW_PASSWORD" if password is not None else "prompt")
+    return None
+
+
+def _prompt(ask: Callable[[str], str], question: str) -> Callable[[], str]:
+    return lambda: ask(question)
+
+
+def _address(url: str) -> str:
+    """A base URL as it is used: no trailing slash, no login inside. Raises UsageError."""
+    split = urlsplit(url.strip())
+    if split.scheme not in ("http", "https") or not split.hostname:
+        raise UsageError(f"not a server address: {url}", "a URL such as https://pacs.example.org/dicom-web")
+    if split.username is not None or split.password is not None:
+        raise UsageError("a URL must not hold a login: it would be seen in process lists and logs", "use --user NAME")
+    if split.query or split.fragment:
+        raise UsageError(f"a base URL has no query or fragment: {url}", "give the address up to /studies, without it")
+    try:
+        _ = split.port
+    except ValueError:
+        raise UsageError(f"not a port number in {url}") from None
+    return url.strip().rstrip("/")
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    split = urlsplit(url)
+    return split.scheme, split.hostname, split.port or {"http": 80, "https": 443}.get(split.scheme)
+
+
+class File:
+    """The configuration file, edited in place so that comments survive (tomlkit), mode 0600."""
+
+    def __init__(self, path: Path, document: Any) -> None:
+        self.path = path
+        self._document = document
+
+    @classmethod
+    def load(cls, path: Path) -> "File":
+        """Read it; one that does not exist is empty. Raises UsageError with the line where it is not TOML."""
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return cls(path, None)
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"cannot read {path}: {error}") from error
+        import tomllib
+
+        try:
+            return cls(path, tomllib.loads(text))
+        except tomllib.TOMLDecodeError as error:
+            raise UsageError(f"{path}: {error}", "mend the file, or move it away") from error
+
+    @property
+    def default(self) -> str:
+        """The profile used when none is named, empty where there is none."""
+        return str((self._document or {}).get("default", ""))
+
+    @property
+    def names(self) -> list[str]:
+        """The profiles' names in the file's order."""
+        return list((self._document or {}).get("profiles", {}))
+
+    def table(self, name: str) -> Mapping[str, Any]:
+        """One profile as written. Raises UsageError with near names where there is none."""
+        profiles = (self._document or {}).get("profiles", {})
+        if name not in profiles:
+            hint = did_you_mean(name, profiles) if profiles else f"dw profile add {name} URL"
+            raise UsageError(f"no profile called {name!r}", hint)
+        found: Mapping[str, Any] = profiles[name]
+        return found
+
+    def profile(self, name: str, environment: Environment, ask: Callable[[str], str]) -> Profile:
+        """One profile, resolved. DW_USER, DW_PASSWORD and DW_TOKEN beat what the file says."""
+        table = dict(self.table(name))
+        where = f"{self.path}: profile {name}"
+        known = {"url", "dialect", "headers", "auth", "tls", "proxy", "timeout", "viewer"}
+        for key in table:
+            if key not in known:
+                raise UsageError(f"{where}: unknown key {key!r}", did_you_mean(key, known))
+        tls = dict(table.get("tls", {}))
+        return Profile(
+            name=name,
+            url=_address(str(table.get("url", ""))),
+            dialect=_dialect(table.get("dialect", "auto"), where),
+            headers={str(k): str(v) for k, v in dict(table.get("headers", {})).items()},
+            login=_from_environment(environment, ask) or self._login(dict(table.get("auth", {})), name, where, ask),
+            ca=self._path(tls.get("ca")),
+            client_cert=self._path(tls.get("client_cert")),
+            client_key=self._path(tls.get("client_key")),
+            insecure=tls.get("insecure") is True,
+            proxy=str(table["proxy"]) if table.get("proxy") else None,
+            timeout=float(table["timeout"]) if table.get("timeout") is not None else None,
+        )
+
+    def _path(self, value: Any) -> Path | None:
+        """A file named in the configuration: relative to its folder."""
+        return self.path.parent / Path(str(value)).expanduser() if value else None
+
+    def _login(self, auth: dict[str, Any], name: str, where: str, ask: Callable[[str], str]) -> Login:
+        kind = auth.get("kind", "none")
+        if kind not in KINDS:
+            raise UsageError(f"{where}: unknown auth kind {kind!r}", did_you_mean(str(kind), KINDS))
+        if kind == "none":
+            return Login()
+        word = "password" if kind == "basic" else "token"
+        known = {"kind", *(word + source for source in _SOURCES)} | ({"username"} if kind == "basic" else set())
+        for key in auth:
+            if key not in known:
+                raise UsageError(f"{where}: unknown auth key {key!r}", did_you_mean(key, known))
+        user = str(auth.get("username", ""))
+        whose = f"{word.capitalize()}{f' of {user}' if user else ''} at {name}: "
+        secret, source = self._secret(auth, word, whose, where, ask)
+        return Login(kind, user, secret, source, renewable=f"{word}_command" in auth)
+
+    def _secret(
+        self, auth: dict[str, Any], word: str, question: str, where: str, ask: Callable[[str], str]
+    ) -> tuple[Callable[[], str], str]:
+        if f"{word}_command" in auth:
+            command = str(auth[f"{word}_command"])
+            return (lambda: _from_command(command, word)), "a command"
+        if f"{word}_env" in auth:
+            named = str(auth[f"{word}_env"])
+            return (lambda: _from_variable(named)), f"the variable {named}"
+        if f"{word}_file" in auth:
+            path = self._path(auth[f"{word}_file"])
+            assert path is not None
+            return (lambda: _from_file(path)), f"the file {path}"
+        if word in auth:
+            value = str(auth[word])
+            if self._others_can_read():
+                raise UsageError(
+                    f"{where}: it holds a {word} and others can read the file",
+                    f"chmod 600 {shlex.quote(str(self.path))}   (or use {word}_command)",
+                )
+            return (lambda: value), "the configuration file"
+        return _prompt(ask, question), "a prompt"
+
+    def _others_can_read(self) -> bool:
+        try:
+            return os.name == "posix" and bool(self.path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO))
+        except OSError:
+            return True
+
+    # Writing
+
+    def put(self, name: str, table: Mapping[str, Any], *, replace: bool = False) -> None:
+        """Write a profile; the first one becomes the default. Raises UsageError on a bad or a taken name."""
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+            raise UsageError(f"not a profile name: {name!r}", "letters, digits, dots, dashes and underscores")
+        if name in self.names and not replace:
+            raise UsageError(
+                f"there is a profile {name} already",
+                f"dw profile edit {name} …  or  dw profile remove {name}",
+            )
+        _address(str(table.get("url", "")))
+        _dialect(table.get("dialect", "auto"), f"profile {name}")
+
+        def change(document: Any) -> None:
+            import tomlkit
+
+            profiles = document.setdefault("profiles", tomlkit.table(is_super_table=True))
+            _merge(profiles, name, table)
+
+        self._write(change, default=self.default or name)
+
+    def use(self, name: str) -> None:
+        """Make a profile the default."""
+        self.table(name)
+        self._write(lambda _document: None, default=name)
+
+    def remove(self, name: str) -> None:
+        """Take a profile out; the default falls away with it."""
+        self.table(name)
+
+        def change(document: Any) -> None:
+            del document["profiles"][name]
+
+        self._write(change, default="" if self.default == name else self.default)
+
+    def _write(self, change: Callable[[Any], None], *, default: str) -> None:
+        """Edit the file and put it in place whole, readable by its owner only."""
+        import tempfile
+
+        import tomlkit
+
+        try:
+            text = self.path.read_text(encoding="utf-8") if self.path.exists() else ""
+            document = tomlkit.parse(text)
+            change(document)
+            if default and "default" in document:
+                document["default"] = default
+            elif "default" in document:
+                del document["default"]
+            written = tomlkit.dumps(document)
+            if default and "default" not in document:
+                written = f'default = "{default}"\n\n{written}'  # above all tables, where TOML wants it
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            handle, temporary = tempfile.mkstemp(dir=self.path.parent, prefix=".config-")
+            try:
+                with os.fdopen(handle, "w", encoding="utf-8") as file:
+                    file.write(written)
+                os.replace(temporary, os.path.realpath(self.path))  # noqa: PTH105
+            except BaseException:
+                os.unlink(temporary)  # noqa: PTH108
+                raise
+        except OSError as error:
+            raise DwError(f"cannot write {self.path}: {error.strerror or error}") from error
+        self._document = tomlkit.parse(written).unwrap()
+
+
+def _merge(tables: Any, name: str, table: Mapping[str, Any]) -> None:
+    """Put `table` under `name`, keeping what stands there unless it is named; None takes a key out."""
+    import tomlkit
+
+    if name not in tables:
+        tables[name] = tomlkit.table()
+    for key, value in table.items():
+        if value is None:
+            tables[name].pop(key, None)
+        elif isinstance(value, Mapping):
+            _merge(tables[name], key, value)
+        else:
+            tables[name][key] = value
+
+
+def _dialect(written: Any, where: str) -> Dialect:
+    """`dialect = "orthanc"`, or a table with `name` and single differences."""
+    try:
+        if isinstance(written, Mapping):
+            differences = dict(written)
+            return choose(str(differences.pop("name", "auto")), differences)
+        return choose(str(written))
+    except UsageError as error:
+        raise UsageError(f"{where}: {error.message}", error.hint) from None
+
+
+def _from_variable(name: str) -> str:
+    value = os.environ.get(name)
+    if value is None:
+        raise AuthError(f"the variable {name}, which should hold the secret, is not set", f"export {name}=…")
+    return value
+
+
+def _from_file(path: Path) -> str:
+    try:
+        mode = path.stat().st_mode
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise AuthError(f"cannot read the secret from {path}: {error}") from error
+    if os.name == "posix" and stat.S_ISREG(mode) and mode & stat.S_IRWXO:
+        raise AuthError(f"everybody can read {path}, which holds a secret", f"chmod 600 {shlex.quote(str(path))}")
+    return text.rstrip("\r\n")
+
+
+def _from_command(command: str, word: str) -> str:
+    """The first line that a command prints; it may talk to the user on the terminal (stderr, /dev/tty)."""
+    try:
+        done = subprocess.run(
+            command,
+            shell=True,
+            stdout=subprocess.PIPE,
+            timeout=_COMMAND_SECONDS,
+            check=False,
+            encoding="utf-8",
+        )
+    except subprocess.TimeoutExpired:
+        raise AuthError(f"the {word} command gave nothing within {_COMMAND_SECONDS} s") from None
+    except UnicodeDecodeError:
+        raise AuthError(f"the {word} command printed something that is not UTF-8") from None
+    line = done.stdout.split("\n", 1)[0].rstrip("\r")
+    if done.returncode or not line:
+        what = f"ended with {done.returncode}" if done.returncode else "printed nothing"
+        raise AuthError(f"the {word} command {what}", "run it by hand to see why")
+    return line

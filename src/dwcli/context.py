@@ -1,0 +1,177 @@
+"""What a command receives: the profile, the client and the output, each made when it is first needed."""
+
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import cached_property
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import typer
+
+from dwcli import config
+from dwcli.errors import AuthError, ExitCode, UsageError
+from dwcli.output import Out
+
+if TYPE_CHECKING:
+    from dwcli.client import Client
+
+
+@dataclass(frozen=True, slots=True)
+class Globals:
+    """The global options, as given before the command's name, after it, or both."""
+
+    profile: str | None = None
+    url: str | None = None
+    format: str | None = None
+    headers: tuple[str, ...] = ()
+    timeout: float | None = None
+    verbose: int = 0
+    quiet: bool = False
+
+    def then(self, later: "Globals") -> "Globals":
+        """Both merged: the later one wins, headers and verbosity add up."""
+        return Globals(
+            profile=later.profile if later.profile is not None else self.profile,
+            url=later.url if later.url is not None else self.url,
+            format=later.format if later.format is not None else self.format,
+            headers=self.headers + later.headers,
+            timeout=later.timeout if later.timeout is not None else self.timeout,
+            verbose=self.verbose + later.verbose,
+            quiet=self.quiet or later.quiet,
+        )
+
+
+class DwContext:
+    """One run of one command; a context manager that gives connections back and flushes the output."""
+
+    def __init__(self, given: Globals) -> None:
+        self.given = given
+        self.environment = config.Environment.read()
+        self._stack = ExitStack()
+
+    @cached_property
+    def out(self) -> Out:
+        """The output, in the format asked for."""
+        return make_out(self.given, self.environment)
+
+    @cached_property
+    def file(self) -> config.File:
+        """The configuration file."""
+        return config.File.load(self.environment.config)
+
+    @cached_property
+    def profile(self) -> config.Profile:
+        """The profile chosen by flag, variable or default."""
+        return config.select(
+            self.environment,
+            profile=self.given.profile or "",
+            url=self.given.url or "",
+            timeout=self.given.timeout,
+            headers=parse_headers(self.given.headers),
+            ask=ask,
+        )
+
+    @cached_property
+    def client(self) -> "Client":
+        """The client of that profile."""
+        return self.connect(self.profile)
+
+    def connect(self, profile: config.Profile, *, tries: int | None = None) -> "Client":
+        """A client of any profile; its connections end with this context."""
+        from dwcli.client import Client
+        from dwcli.net import auth
+        from dwcli.net.transport import Settings, Transport, origin_of_url
+
+        if profile.insecure:
+            self.out.warn(f"the certificate of {profile.url} is not checked (insecure)")
+        origin = origin_of_url(profile.url)
+        login = profile.login
+        flow = None
+        if login.kind == "basic" and login.secret:
+            flow = auth.basic(origin, login.username, login.secret)
+        elif login.kind == "bearer" and login.secret:
+            flow = auth.bearer(origin, login.secret, renewable=login.renewable)
+        settings = Settings(
+            base=profile.url, auth=flow, headers=profile.headers, verify=profile.tls(), proxy=profile.proxy
+        )
+        if profile.timeout is not None:
+            settings = replace(
+                settings,
+                connect=min(settings.connect, profile.timeout),
+                silence=profile.timeout,
+                first_byte=profile.timeout,
+            )
+        if tries is not None:
+            settings = replace(settings, tries=tries)
+        transport = Transport(settings, log=self._log)
+        self._stack.callback(transport.close)
+        return Client(profile.url, profile.dialect, transport, warn=self.out.warn)
+
+    def finish(self, code: ExitCode) -> None:
+        """End the command with this exit code."""
+        if code is not ExitCode.OK:
+            raise typer.Exit(int(code))
+
+    def _log(self, level: int, text: str) -> None:
+        (self.out.detail if level == 1 else self.out.debug)(text)
+
+    def __enter__(self) -> "DwContext":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+        try:
+            if not isinstance(error, BrokenPipeError):
+                self.out.flush()
+                return
+        except BrokenPipeError:
+            pass
+        # A reader that has seen enough (`| head`) is not a failure.
+        self.out.close_quietly()
+        raise typer.Exit(0)
+
+
+def make_out(given: Globals, environment: config.Environment) -> Out:
+    """The output that these options and this environment ask for."""
+    return Out(
+        format=given.format,
+        verbosity=-1 if given.quiet else given.verbose,
+        color=False if environment.no_color or environment.dumb else None,
+        width=environment.columns,
+    )
+
+
+def parse_headers(given: tuple[str, ...]) -> dict[str, str]:
+    """`Name: value` pairs. Raises UsageError on anything that is not one header."""
+    headers = {}
+    for text in given:
+        name, colon, value = text.partition(":")
+        if (
+            not colon
+            or not name.strip()
+            or not (name + value).isprintable()
+            or not text.isascii()
+            or " " in name.strip()
+        ):
+            raise UsageError(f"not a header: {text!r}", "write -H 'Name: value', in ASCII and on one line")
+        headers[name.strip()] = value.strip()
+    return headers
+
+
+def ask(question: str) -> str:
+    """Prompt for a secret on the terminal, unseen. Raises AuthError where there is nobody to ask."""
+    from getpass import getpass
+
+    try:
+        if not sys.stdin.isatty():
+            with open("/dev/tty"):  # noqa: PTH123  only to see whether there is a terminal at all
+                pass
+        return getpass(question)
+    except (OSError, EOFError):
+        raise AuthError(
+            f"nobody is there to answer {question.strip().rstrip(':')!r}",
+            "set DW_PASSWORD, or give the profile a source: dw profile edit NAME --password-command …",
+        ) from None

@@ -1,0 +1,1 @@
+"""Whole pieces of work (retrieve, store, render): they yield results and report bytes; they print nothing."""

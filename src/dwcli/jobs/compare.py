@@ -1,0 +1,78 @@
+"""Whether a server holds the same instance as a file: byte for byte, or at least data set for data set."""
+
+from collections.abc import Iterator
+from enum import Enum
+from pathlib import Path
+
+from dwcli.client import Client
+from dwcli.dicomweb import part10
+from dwcli.dicomweb.multipart import PartData, PartEnd, PartStart
+from dwcli.dicomweb.refs import InstanceRef
+from dwcli.errors import AbsentError, AuthError, DwError, TemporaryError
+
+_CHUNK = 1 << 20
+
+
+class Verdict(Enum):
+    """What a comparison showed."""
+
+    EQUAL = "equal"
+    DIFFERENT = "different"
+    ABSENT = "absent"
+    UNKNOWN = "unknown"
+
+
+def with_server(client: Client, ref: InstanceRef, path: Path) -> Verdict:
+    """Fetch an instance and compare it with a file while it comes; nothing is kept.
+
+    The file meta information (group 2) may differ, since servers write their own name into it; the data set may not.
+    UNKNOWN where the server does not give it out. Raises AuthError, TemporaryError, or OSError of the file.
+    """
+    try:
+        return _compare(_bytes(client, ref), path)
+    except AbsentError:
+        return Verdict.ABSENT
+    except (AuthError, TemporaryError):
+        raise
+    except DwError:
+        return Verdict.UNKNOWN
+
+
+def _bytes(client: Client, ref: InstanceRef) -> Iterator[bytes]:
+    """The first part of the answer, which must be whole."""
+    whole = False
+    parts = 0
+    for event in client.retrieve(ref):
+        match event:
+            case PartStart():
+                parts += 1
+            case PartData(data) if parts == 1:
+                yield data
+            case PartEnd():
+                whole = True
+            case _:
+                pass
+    if not parts:
+        raise AbsentError("the answer is empty")
+    if not whole:
+        raise DwError("the answer is cut")
+
+
+def _compare(chunks: Iterator[bytes], path: Path) -> Verdict:
+    """Skip group 2 on both sides, then compare as the bytes come."""
+    head = b""
+    start: int | None = None
+    for chunk in chunks:
+        head += chunk
+        start = part10.data_set_offset(head)
+        if start is not None or len(head) > _CHUNK:
+            break
+    with path.open("rb") as file:
+        own = part10.data_set_offset(file.read(_CHUNK))
+        if start is None or own is None:
+            start = own = 0
+        file.seek(own)
+        equal = file.read(len(head) - start) == head[start:]
+        for chunk in chunks:  # read to the end even after a difference: only a whole answer proves one
+            equal = equal and file.read(len(chunk)) == chunk
+        return Verdict.EQUAL if equal and not file.read(1) else Verdict.DIFFERENT

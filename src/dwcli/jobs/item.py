@@ -1,0 +1,88 @@
+"""What became of one instance, for screens, pipes and reports."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from dwcli.errors import DwError, ExitCode, combine
+
+Outcome = Literal[
+    "received",  # fetched, whole, new in the folder
+    "replaced",  # fetched, in place of what was there (--overwrite)
+    "present",  # was there already, equal as far as was looked
+    "stranger",  # fetched and kept, though nobody asked for it
+    "stored",  # the server says it has it
+    "warned",  # stored, but the server changed something or complains
+    "conflict",  # the same SOP Instance UID with other bytes: the first one stays
+    "failed",  # did not come, or was not taken; `reason` says why
+    "unknown",  # sent, but nobody said what became of it
+    "skipped",  # not a DICOM instance, or a twin of one: not offered
+    "offered",  # would be sent (--dry-run)
+    "unverified",  # whole study or series: nothing tells whether it is complete
+]
+
+_MOVED = frozenset({"received", "replaced", "stranger", "stored", "warned", "offered"})
+DONE = frozenset({"received", "replaced", "present", "stranger", "stored", "warned"})
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One instance; where `instance` is empty, a file, or a study or series as a whole."""
+
+    outcome: Outcome
+    study: str = ""
+    series: str = ""
+    instance: str = ""
+    path: str = ""
+    size: int = 0
+    reason: str = ""
+    code: ExitCode = ExitCode.OK
+
+    def record(self) -> dict[str, object]:
+        """As a line of a report."""
+        return {
+            "outcome": self.outcome,
+            "study": self.study,
+            "series": self.series,
+            "instance": self.instance,
+            "path": self.path,
+            "size": self.size,
+            "reason": self.reason,
+        }
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts of a run."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    bytes: int = 0
+    codes: set[ExitCode] = field(default_factory=set)
+
+    def add(self, item: Item) -> None:
+        """Count one item."""
+        self.outcomes[item.outcome] += 1
+        if item.outcome in _MOVED:
+            self.bytes += item.size
+        if item.code is not ExitCode.OK:
+            self.codes.add(item.code)
+
+    def count(self, *outcomes: Outcome) -> int:
+        """How many ended so."""
+        return sum(self.outcomes[outcome] for outcome in outcomes)
+
+    @property
+    def code(self) -> ExitCode:
+        """The exit code of the run."""
+        return combine(self.codes, succeeded=any(self.outcomes[outcome] for outcome in DONE))
+
+
+def failed(error: DwError, study: str = "", series: str = "", instance: str = "", path: str = "") -> Item:
+    """A failure as an item."""
+    return Item("failed", study, series, instance, path, reason=error.message, code=error.exit_code)
+
+
+def problems(items: Iterable[Item]) -> list[Item]:
+    """Those that a person should see."""
+    return [item for item in items if item.code is not ExitCode.OK]

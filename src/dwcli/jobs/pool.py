@@ -1,0 +1,155 @@
+"""Threads for network work: tasks in, results out, and an end within a moment.
+
+Daemon threads on a queue, not concurrent.futures: its threads are joined at exit, so one blocked read would hold
+Ctrl-C for ever.
+"""
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Generic, TypeVar
+
+Result = TypeVar("Result")
+_WAIT = 0.5
+
+
+class Pool(Generic[Result]):
+    """Runs tasks in up to `jobs` threads. A task is a callable; it emits results and may add further tasks.
+
+    `abort` is called when the run ends early (Ctrl-C, an error, a caller who stops listening), to wake blocked threads.
+    """
+
+    def __init__(self, jobs: int, *, abort: Callable[[], None]) -> None:
+        self._jobs = jobs
+        self._allowed = jobs
+        self._abort = abort
+        self._ready: deque[Callable[[], None]] = deque()
+        self._changed = threading.Condition()
+        self._running = 0
+        self._halted = False
+        self._exhausted = False
+        self._pulling = False
+        # Bounded, so that a slow reader of results slows the work down instead of filling the memory.
+        self._results: queue.Queue[tuple[str, object]] = queue.Queue(maxsize=1000)
+
+    @property
+    def halted(self) -> bool:
+        """Whether tasks should come to an end."""
+        return self._halted
+
+    def add(self, task: Callable[[], None]) -> None:
+        """One more task; added ones go before those still in the seeds, so that little is planned far ahead."""
+        with self._changed:
+            self._ready.append(task)
+            self._changed.notify()
+
+    def emit(self, result: Result) -> None:
+        """Hand out one result. Called by tasks."""
+        self._put("result", result)
+
+    def halt(self) -> None:
+        """Start no further task; those that run may finish."""
+        with self._changed:
+            self._halted = True
+            self._changed.notify_all()
+
+    def ease(self) -> None:
+        """Work with half the threads from now on: the server said that it is too much (429, 503)."""
+        with self._changed:
+            self._allowed = max(1, self._allowed // 2)
+
+    def run(self, seeds: Iterable[Callable[[], None]]) -> Iterator[Result]:
+        """The results of all tasks, as they come. Raises what a task or the seeds raised, after aborting the others."""
+        self._seeds = iter(seeds)
+        threads = [threading.Thread(target=self._work, daemon=True) for _ in range(self._jobs)]
+        for thread in threads:
+            thread.start()
+        done = 0
+        finished = False
+        try:
+            while done < len(threads):
+                kind, value = self._results.get()
+                match kind:
+                    case "result":
+                        yield value  # type: ignore[misc]  # tasks emit only Result
+                    case "end":
+                        done += 1
+                    case _:
+                        assert isinstance(value, BaseException)
+                        raise value
+            finished = True
+        finally:
+            if not finished:
+                self.halt()
+                self._abort()
+                self._drain(threads)
+
+    def _drain(self, threads: list[threading.Thread]) -> None:
+        """Give the threads a moment to tidy up their half files."""
+        for thread in threads:
+            for _ in range(10):
+                while not self._results.empty():
+                    self._results.get_nowait()
+                thread.join(_WAIT / 10)
+                if not thread.is_alive():
+                    break
+
+    def _work(self) -> None:
+        try:
+            while (task := self._next()) is not None:
+                try:
+                    task()
+                finally:
+                    with self._changed:
+                        self._running -= 1
+                        self._changed.notify_all()
+        except BaseException as error:
+            self._put("error", error)
+        self._put("end", None)
+
+    def _next(self) -> Callable[[], None] | None:
+        """The next task, waiting while others may still add some; None when nothing can come any more."""
+        with self._changed:
+            while True:
+                if self._halted:
+                    return None
+                if self._running < self._allowed:
+                    if self._ready:
+                        self._running += 1
+                        return self._ready.popleft()
+                    if not self._exhausted and not self._pulling:
+                        self._pulling = True
+                        break
+                if self._exhausted and not self._ready and not self._running:
+                    self._changed.notify_all()
+                    return None
+                self._changed.wait()
+        return self._pull()
+
+    def _pull(self) -> Callable[[], None] | None:
+        """One task from the seeds, which may ask the network; only one thread does so at a time."""
+        try:
+            task = next(self._seeds, None)
+        except BaseException:
+            with self._changed:
+                self._pulling, self._exhausted = False, True
+            self.halt()
+            raise
+        with self._changed:
+            self._pulling = False
+            if task is None:
+                self._exhausted = True
+            else:
+                self._running += 1
+            self._changed.notify_all()
+        return task if task is not None else self._next()
+
+    def _put(self, kind: str, value: object) -> None:
+        while True:
+            try:
+                self._results.put((kind, value), timeout=_WAIT)
+                return
+            except queue.Full:
+                if self._halted and kind == "result":
+                    return

@@ -1,0 +1,90 @@
+"""Pictures: from the server where it can, else made here from the instance."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from dwcli.client import Client, Event
+from dwcli.dicomweb.multipart import PartData, PartEnd
+from dwcli.dicomweb.refs import FrameRef, InstanceRef, Ref
+from dwcli.dicomweb.request import Rendering
+from dwcli.errors import AbsentError, DwError, RefusedError, TruncatedError
+
+_CANNOT = frozenset({400, 404, 406, 415, 500, 501})
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An encoded picture, and who made it: the server, or `dw` from the instance."""
+
+    data: bytes
+    by_server: bool
+    why: str = ""
+
+
+def picture(
+    client: Client,
+    ref: Ref,
+    frame: int | None,
+    wanted: Rendering,
+    *,
+    local: bool,
+    on_bytes: Callable[[int], None],
+) -> Picture:
+    """One picture of a frame (the first, or the one the server chooses, where None is asked for).
+
+    Where the server answers 400, 404, 406, 415, 500 or 501 the instance is fetched and rendered here. Raises DwError.
+    """
+    why = "asked for with --local"
+    if not local:
+        asked: Ref | FrameRef = ref
+        if frame is not None and isinstance(ref, InstanceRef):
+            asked = FrameRef(ref, (frame,))
+        try:
+            return Picture(_one(client.rendered(asked, wanted), on_bytes), by_server=True)
+        except RefusedError as error:
+            if error.status not in _CANNOT:
+                raise
+            why = error.message
+        except AbsentError as error:
+            why = error.message
+    if not isinstance(ref, InstanceRef):
+        raise DwError(f"the server does not render a {ref.level}: {why}", "render an instance: STUDY/SERIES/INSTANCE")
+    instance = _one(client.retrieve(ref), on_bytes)
+    return Picture(_local(instance, frame, wanted), by_server=False, why=why)
+
+
+def from_file(path: Path, frame: int | None, wanted: Rendering) -> Picture:
+    """One picture of a DICOM file on this disk. Raises DwError."""
+    return Picture(_local(path, frame, wanted), by_server=False, why="from a file")
+
+
+def _local(source: Path | bytes, frame: int | None, wanted: Rendering) -> bytes:
+    from dwcli.imaging import render
+
+    options = render.Options(
+        frame=frame or 1,
+        window=wanted.window,
+        viewport=wanted.viewport,
+        quality=wanted.quality or 90,
+        media_type=wanted.media_type,
+    )
+    return render.render(source, options)
+
+
+def _one(events: Iterator[Event], on_bytes: Callable[[int], None]) -> bytes:
+    """The first part of an answer, whole."""
+    data = bytearray()
+    whole = False
+    for event in events:
+        match event:
+            case PartData(chunk) if not whole:
+                data += chunk
+                on_bytes(len(chunk))
+            case PartEnd():
+                whole = True
+            case _:
+                pass
+    if not whole:
+        raise TruncatedError("the answer is not complete") if data else AbsentError("the answer is empty")
+    return bytes(data)

@@ -1,0 +1,181 @@
+"""Options that several commands share, and the decorator that gives them to a command.
+
+A group of options is a dataclass whose fields are Annotated as typer wants them; `takes` adds the fields to the
+command's signature and hands the command one value of the class. So each option is declared once.
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import wraps
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from dwcli.context import DwContext, Globals
+
+_EVERY = "Every command"
+
+
+@dataclass(slots=True)
+class GlobalOptions:
+    """What works before and after a command's name; the later wins. No `envvar=`: config.py reads the environment."""
+
+    profile: Annotated[
+        str | None,
+        typer.Option("--profile", "-p", metavar="NAME", help="The server to talk to.", rich_help_panel=_EVERY),
+    ] = None
+    url: Annotated[
+        str | None,
+        typer.Option("--url", metavar="URL", help="A DICOMweb base URL, without a profile.", rich_help_panel=_EVERY),
+    ] = None
+    format: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            "-f",
+            metavar="F",
+            help="table, tsv, csv, json, jsonl, flat or uids; by default a table on a terminal, tsv in a pipe.",
+            rich_help_panel=_EVERY,
+        ),
+    ] = None
+    header: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--header",
+            "-H",
+            metavar="'NAME: VALUE'",
+            help="An extra request header; repeatable.",
+            rich_help_panel=_EVERY,
+        ),
+    ] = None
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            "--timeout",
+            metavar="S",
+            min=0.1,
+            help="Seconds of silence after which to give up (300 to the first byte, then 60).",
+            rich_help_panel=_EVERY,
+        ),
+    ] = None
+    verbose: Annotated[
+        int,
+        typer.Option(
+            "-v",
+            "--verbose",
+            count=True,
+            metavar="",
+            help="More talk: -v retries, -vv requests.",
+            rich_help_panel=_EVERY,
+        ),
+    ] = 0
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only data and errors.", rich_help_panel=_EVERY)] = False
+
+
+@dataclass(slots=True)
+class MatchOptions:
+    """What to search for (QIDO-RS matching, PS3.18 8.3.4.1)."""
+
+    patient: Annotated[
+        str | None, typer.Option("--patient", metavar="NAME", help="PatientName; * and ? are wildcards.")
+    ] = None
+    patient_id: Annotated[str | None, typer.Option("--patient-id", metavar="ID", help="PatientID.")] = None
+    modality: Annotated[
+        str | None, typer.Option("--modality", metavar="CT,MR", help="One or more modalities, any of them.")
+    ] = None
+    date: Annotated[
+        str | None,
+        typer.Option("--date", metavar="WHEN", help="StudyDate: 2024-03, 20240301-20240331, 2024-03.., 7d, today."),
+    ] = None
+    time: Annotated[str | None, typer.Option("--time", metavar="WHEN", help="StudyTime: 08:00..12:00.")] = None
+    accession: Annotated[str | None, typer.Option("--accession", metavar="NO", help="AccessionNumber.")] = None
+    description: Annotated[
+        str | None,
+        typer.Option("--description", metavar="TEXT", help="StudyDescription, or SeriesDescription."),
+    ] = None
+    birth_date: Annotated[
+        str | None, typer.Option("--birth-date", metavar="WHEN", help="PatientBirthDate, written as --date.")
+    ] = None
+    study: Annotated[str | None, typer.Option("--study", metavar="UID", help="Only within this study.")] = None
+    series: Annotated[str | None, typer.Option("--series", metavar="UID", help="Only within this series.")] = None
+    fuzzy: Annotated[bool, typer.Option("--fuzzy", help="Fuzzy matching of names, where the server can.")] = False
+    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="At most N.")] = None
+    offset: Annotated[int, typer.Option("--offset", metavar="N", min=0, help="Skip the first N.")] = 0
+
+
+ALIASES: dict[type, str] = {MatchOptions: "match"}
+
+
+def takes(*groups: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the global options and those of `groups`; it receives one keyword argument for each group."""
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        hints = get_type_hints(function, include_extras=True)
+        own = [
+            parameter.replace(annotation=hints[name])
+            for name, parameter in inspect.signature(function).parameters.items()
+            if name not in {ALIASES[group] for group in groups}
+        ]
+        added = [parameter for group in (*groups, GlobalOptions) for parameter in _parameters(group)]
+
+        @wraps(function)
+        def wrapper(ctx: typer.Context, **given: Any) -> None:
+            values = {ALIASES[group]: _build(group, given) for group in groups}
+            dw = DwContext(ctx.obj.then(as_globals(_build(GlobalOptions, given))))
+            ctx.obj = dw
+            with dw:
+                function(ctx, **given, **values)
+
+        parameters = [*own, *added]
+        wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return wrapper
+
+    return decorate
+
+
+def takes_globals(function: Callable[..., None]) -> Callable[..., None]:
+    """Give the app's own callback the global options, as one argument `given`."""
+    hints = get_type_hints(function, include_extras=True)
+    own = [
+        parameter.replace(annotation=hints[name])
+        for name, parameter in inspect.signature(function).parameters.items()
+        if name != "given"
+    ]
+
+    @wraps(function)
+    def wrapper(ctx: typer.Context, **given: Any) -> None:
+        function(ctx, given=_build(GlobalOptions, given), **given)
+
+    parameters = [*own, *_parameters(GlobalOptions)]
+    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return wrapper
+
+
+def _parameters(group: type) -> list[inspect.Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    return [
+        inspect.Parameter(
+            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
+        )
+        for field in fields(group)
+    ]
+
+
+def _build(group: type, given: dict[str, Any]) -> Any:
+    return group(**{field.name: given.pop(field.name) for field in fields(group)})
+
+
+def as_globals(options: GlobalOptions) -> Globals:
+    """The options as the context merges them."""
+    return Globals(
+        profile=options.profile,
+        url=options.url,
+        format=options.format,
+        headers=tuple(options.header or ()),
+        timeout=options.timeout,
+        verbose=options.verbose,
+        quiet=options.quiet,
+    )
