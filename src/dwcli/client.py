@@ -159,7 +159,7 @@ class Client:
             self.dialect = replace(self.dialect, escaping="standard")
 
     def _rows(self, asked: Request, page: "_Page | None" = None) -> Iterator[Row]:
-        """The rows of a JSON answer; 204, `[]` and an empty body are none. Where XML comes, asks for application/json."""
+        """The rows of a JSON answer; 204, `[]` and an empty body are none. XML leads to application/json."""
         with self.transport.stream(asked) as response:
             if page is not None:
                 page.note(response)
