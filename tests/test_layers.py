@@ -1,0 +1,210 @@
+"""The arrows between rooms: imports point one way only, function-level imports included."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dwcli import errors
+
+PACKAGE = "dwcli"
+SOURCE = Path(__file__).resolve().parents[1] / "src" / PACKAGE
+
+CORE = {"errors", "dicomweb"}
+SHARED = {*CORE, "net", "client", "files", "imaging", "jobs", "config", "output", "context", "options"}
+
+# room -> the rooms it may see, besides itself
+LAYERS = {
+    "__init__": set(),
+    "errors": set(),
+    "dicomweb": {"errors"},
+    "net": CORE,
+    "client": {*CORE, "net"},
+    "files": CORE,
+    "imaging": CORE,
+    "archive": {*CORE, "files", "imaging"},
+    "jobs": {*CORE, "net", "client", "files", "imaging"},
+    "config": {*CORE, "net"},
+    "output": CORE,
+    "context": {*CORE, "net", "client", "files", "archive", "config", "output"},
+    "options": {*CORE, "config", "output", "context"},
+    "commands": SHARED,
+    "vendors": SHARED,
+    "main": {*SHARED, "commands", "vendors"},
+    "__main__": {"main"},
+}
+
+# a package from outside -> the only rooms that import it
+OWNED = {
+    "httpx": {"net"},
+    "httpcore": {"net"},
+    "rich": {"output"},
+    "tomlkit": {"config"},
+    "platformdirs": {"config"},
+    "typer": {"options", "context", "commands", "vendors", "main"},
+    "pydicom": {"files", "imaging", "archive", "jobs"},
+    "numpy": {"imaging"},
+    "PIL": {"imaging"},
+    "click": set(),
+    "requests": set(),
+}
+HEAVY = {"pydicom", "numpy", "PIL"}
+PURE_ALLOWS = sys.stdlib_module_names | {"defusedxml"}
+IO = {
+    "asyncio",
+    "http",
+    "multiprocessing",
+    "selectors",
+    "shutil",
+    "socket",
+    "sqlite3",
+    "ssl",
+    "subprocess",
+    "tempfile",
+}
+
+
+def violations(source: Path) -> Iterator[str]:
+    """Every import or call below `source` that the tables above do not allow, as `file:line: why`."""
+    for path in sorted(source.rglob("*.py")):
+        parts = path.relative_to(source).with_suffix("").parts
+        room = parts[0]
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for line, why in _of_module(tree, room, parts, is_package=path.name == "__init__.py"):
+            yield f"{path.relative_to(source)}:{line}: {why}"
+
+
+def _of_module(tree: ast.Module, room: str, parts: tuple[str, ...], *, is_package: bool) -> Iterator[tuple[int, str]]:
+    if room not in LAYERS:
+        yield 1, f"{room} has no place in LAYERS"
+        return
+    deferred = set(_deferred(tree))
+    for node in ast.walk(tree):
+        line = getattr(node, "lineno", 0)
+        for name in _imported(node, parts, is_package):
+            outside = name.split(".")[0]
+            if outside == PACKAGE:
+                # What is no room there is a name in the package's __init__, such as __version__.
+                seen = [*name.split("."), "__init__"][1]
+                if seen in LAYERS and seen not in {room, "__init__", *LAYERS[room]}:
+                    yield line, f"{room} must not see {seen}"
+            elif room not in OWNED.get(outside, {room}):
+                yield line, f"{room} must not import {outside}"
+            elif outside in HEAVY and node not in deferred:
+                yield line, f"{outside} is imported at start-up, not inside the function that needs it"
+            elif room == "dicomweb" and (outside not in PURE_ALLOWS or outside in IO):
+                yield line, f"dicomweb is pure and must not import {outside}"
+        if room != "config" and _reads_environment(node):
+            yield line, "only config reads the environment"
+        if room == "commands" and _catches_everything(node):
+            yield line, "a command lets errors rise to main"
+
+
+def _imported(node: ast.AST, parts: tuple[str, ...], is_package: bool) -> list[str]:
+    """The absolute dotted names that an import statement reaches."""
+    match node:
+        case ast.Import(names):
+            return [alias.name for alias in names]
+        case ast.ImportFrom(module, names, level):
+            base = module or ""
+            if level:
+                package = (PACKAGE, *parts) if is_package is False else (PACKAGE, *parts[:-1], "_")
+                base = ".".join([*package[: len(package) - level], *([module] if module else [])])
+            # `from dwcli import client` names a room; `from dwcli.errors import DwError` a thing in one.
+            return [f"{base}.{alias.name}" if base == PACKAGE else base for alias in names]
+    return []
+
+
+def _deferred(tree: ast.Module) -> Iterator[ast.AST]:
+    """What does not run when the module is imported: function bodies, and blocks for type checkers."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield from ast.walk(node)
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            for statement in node.body:
+                yield from ast.walk(statement)
+
+
+def _reads_environment(node: ast.AST) -> bool:
+    names = {"environ", "environb", "getenv", "getenvb"}
+    match node:
+        case ast.Attribute(ast.Name("os"), attribute):
+            return attribute in names
+        case ast.ImportFrom("os", imported):
+            return any(alias.name in names for alias in imported)
+    return False
+
+
+def _catches_everything(node: ast.AST) -> bool:
+    """Whether an `except` holds back an error that is main's to show; saying it better is fine."""
+    if not isinstance(node, ast.ExceptHandler) or any(isinstance(n, ast.Raise) for n in ast.walk(node)):
+        return False
+    caught = {"BaseException"} if node.type is None else {n.id for n in ast.walk(node.type) if isinstance(n, ast.Name)}
+    return any(name in {"BaseException", "Exception"} or name in vars(errors) for name in caught)
+
+
+def test_imports_point_one_way_only() -> None:
+    assert list(violations(SOURCE)) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "code", "why"),
+    [
+        ("net/a.py", "from dwcli.client import Client", "net must not see client"),
+        ("net/a.py", "from .. import client", "net must not see client"),
+        ("net/__init__.py", "from ..client import Client", "net must not see client"),
+        ("jobs/a.py", "def f():\n    import dwcli.commands.search", "jobs must not see commands"),
+        ("files/a.py", "from dwcli import net", "files must not see net"),
+        ("commands/a.py", "from dwcli.archive import app", "commands must not see archive"),
+        ("commands/a.py", "from dwcli.main import app", "commands must not see main"),
+        ("commands/a.py", "try:\n    pass\nexcept DwError:\n    pass", "a command lets errors rise to main"),
+        ("client.py", "import httpx", "client must not import httpx"),
+        ("main.py", "from rich.table import Table", "main must not import rich"),
+        ("main.py", "import click", "main must not import click"),
+        ("commands/a.py", "try:\n    pass\nexcept:\n    pass", "a command lets errors rise to main"),
+        ("jobs/a.py", "import typer", "jobs must not import typer"),
+        ("jobs/a.py", "from os import environ", "only config reads the environment"),
+        ("jobs/a.py", "import os\nprint(os.getenv('HOME'))", "only config reads the environment"),
+        ("imaging/a.py", "import numpy as np", "numpy is imported at start-up"),
+        ("dicomweb/a.py", "def f():\n    import pydicom", "dicomweb must not import pydicom"),
+        ("dicomweb/a.py", "import typing_extensions", "dicomweb is pure"),
+        ("dicomweb/a.py", "from http.client import HTTPConnection", "dicomweb is pure"),
+        ("attic.py", "", "attic has no place in LAYERS"),
+    ],
+)
+def test_a_wrong_arrow_is_found(tmp_path: Path, file: str, code: str, why: str) -> None:
+    path = tmp_path / file
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(code)
+    found = list(violations(tmp_path))
+    assert len(found) == 1
+    assert why in found[0]
+
+
+@pytest.mark.parametrize(
+    ("file", "code"),
+    [
+        (
+            "jobs/a.py",
+            "from dwcli.client import Client\nfrom .pool import run\nfrom dwcli import __version__",
+        ),
+        ("imaging/a.py", "def f():\n    import numpy"),
+        ("imaging/a.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import numpy"),
+        ("net/a.py", "import httpx\nfrom ..dicomweb import media"),
+        ("config.py", "import os\nprint(os.environ)"),
+        ("dicomweb/a.py", "import json\nimport defusedxml.ElementTree\nfrom dwcli.errors import DwError"),
+        ("commands/a.py", "try:\n    float('x')\nexcept ValueError:\n    pass"),
+        (
+            "commands/a.py",
+            "try:\n    pass\nexcept DwError as e:\n    raise DwError(f'line 1: {e}') from None",
+        ),
+        ("main.py", "import typer\nfrom dwcli.vendors import postdicom"),
+    ],
+)
+def test_a_right_arrow_is_allowed(tmp_path: Path, file: str, code: str) -> None:
+    path = tmp_path / file
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(code)
+    assert list(violations(tmp_path)) == []
