@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,19 @@ def _needs_a_look(item: Item) -> bool:
 def speed(tally: Tally, seconds: float) -> str:
     """`14.3 MB in 0.4 s (35.8 MB/s)`."""
     return f"{size(tally.bytes)} in {seconds:.1f} s ({size(tally.bytes / max(seconds, 1e-3))}/s)"
+
+
+def counts(tally: Tally, **texts: str) -> list[str]:
+    """`3 failed` and the like, for the outcomes that came up, in the order given."""
+    return [f"{tally.outcomes[outcome]} {text}" for outcome, text in texts.items() if tally.outcomes[outcome]]
+
+
+def ticked(items: Iterable[Item], tick: Callable[[], None]) -> Iterator[Item]:
+    """The items, each instance counted by the progress as it passes."""
+    for item in items:
+        if item.instance:
+            tick()
+        yield item
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """`dw retrieve`: WADO-RS and WADO-URI to files."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +14,7 @@ from dwcli.errors import ExitCode, UsageError
 from dwcli.options import MatchOptions, takes
 
 if TYPE_CHECKING:
-    from dwcli.jobs.item import Item, Tally
+    from dwcli.jobs.item import Tally
     from dwcli.jobs.retrieve import Retrieval
 
 
@@ -109,16 +109,9 @@ def retrieve(
                 progress.total(items=expected[0])
 
             job = Retrieval(dw.client, sink, options, on_bytes=progress.add, on_expect=expect)
-            seconds = reporting.show(dw, _ticked(job.run(asked), progress.item), tally, report)
+            seconds = reporting.show(dw, reporting.ticked(job.run(asked), progress.item), tally, report)
     dw.out.info(_summary(tally, output, seconds))
     dw.finish(tally.code)
-
-
-def _ticked(items: "Iterable[Item]", tick: Callable[[], None]) -> "Iterator[Item]":
-    for item in items:
-        if item.instance:
-            tick()
-        yield item
 
 
 def _asked(dw: DwContext, words: list[str], match: MatchOptions, *, wado_uri: bool) -> Iterator[Ref]:
@@ -176,15 +169,14 @@ def _plan(dw: DwContext, job: "Retrieval", asked: Iterable[Ref]) -> None:
 def _summary(tally: "Tally", output: Path, seconds: float) -> str:
     came = tally.count("received", "replaced", "stranger")
     words = [f"{came} retrieved ({reporting.speed(tally, seconds)})"]
-    for outcome, text in (
-        ("present", "already there"),
-        ("stranger", "not asked for but kept"),
-        ("conflict", "in conflict"),
-        ("failed", "failed"),
-        ("unverified", "not verified"),
-    ):
-        if tally.outcomes[outcome]:
-            words.append(f"{tally.outcomes[outcome]} {text}")
+    words += reporting.counts(
+        tally,
+        present="already there",
+        stranger="not asked for but kept",
+        conflict="in conflict",
+        failed="failed",
+        unverified="not verified",
+    )
     if tally.code in (ExitCode.PARTIAL, ExitCode.TEMPORARY, ExitCode.FAILED):
         words.append("the same command goes on with what is missing")
     return f"{output}: {', '.join(words)}"

@@ -61,10 +61,15 @@ def search(
     """
     dw: DwContext = ctx.obj
     words = list(terms or [])
-    level = parse_level(words[0]) if words and "=" not in words[0] else None
-    if level:
-        words.pop(0)
-    level = level or Level.STUDY
+    level = Level.STUDY
+    if words and "=" not in words[0]:
+        named = parse_level(words.pop(0))
+        if named is None:
+            raise UsageError(
+                f"neither a level nor KEY=VALUE: {(terms or [''])[0]}",
+                "dw search [studies|series|instances] [KEY=VALUE]...",
+            )
+        level = named
     shown = [parse_path(name) for name in (columns or matching.COLUMNS[level].replace(" ", ",")).split(",")]
     asked = tuple(name for field in include or () for name in field.split(",") if name)
     for name in asked:

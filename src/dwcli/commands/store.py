@@ -1,7 +1,7 @@
 """`dw store`: STOW-RS from files and folders."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -93,19 +93,12 @@ def store(
                 progress.total(items=expected[0], bytes=expected[1])
 
             job = Storing(dw.client, options, journal=book, on_bytes=progress.add, on_expect=expect)
-            seconds = reporting.show(dw, _ticked(job.run(found), progress.item), tally, report)
+            seconds = reporting.show(dw, reporting.ticked(job.run(found), progress.item), tally, report)
     finally:
         if book:
             book.close()
     dw.out.info(_summary(tally, dw.profile.name or dw.profile.url, seconds))
     dw.finish(tally.code)
-
-
-def _ticked(items: "Iterable[Item]", tick: Callable[[], None]) -> "Iterator[Item]":
-    for item in items:
-        if item.outcome != "skipped":
-            tick()
-        yield item
 
 
 def _dry(found: "Iterable[DicomFile | Skipped | Unreadable]") -> "Iterator[Item]":
@@ -129,16 +122,15 @@ def _bytes(typed: str) -> int:
 
 def _summary(tally: "Tally", where: str, seconds: float) -> str:
     words = [f"{tally.count('stored', 'warned')} stored ({reporting.speed(tally, seconds)})"]
-    for outcome, text in (
-        ("warned", "of them with warnings"),
-        ("present", "already there"),
-        ("conflict", "in conflict"),
-        ("failed", "failed"),
-        ("unknown", "unknown"),
-        ("skipped", "skipped"),
-    ):
-        if tally.outcomes[outcome]:
-            words.append(f"{tally.outcomes[outcome]} {text}")
+    words += reporting.counts(
+        tally,
+        warned="of them with warnings",
+        present="already there",
+        conflict="in conflict",
+        failed="failed",
+        unknown="unknown",
+        skipped="skipped",
+    )
     if tally.code is ExitCode.TEMPORARY:
         words.append("the same command sends them again")
     return f"{where}: {', '.join(words)}"

@@ -19,6 +19,8 @@ Outcome = Literal[
     "unknown",  # sent, but nobody said what became of it
     "skipped",  # not a DICOM instance, or a twin of one: not offered
     "offered",  # would be sent (--dry-run)
+    "missing",  # the server lists it, and the folder does not have it (check)
+    "extra",  # the folder has it, and the server does not list it (check)
     "unverified",  # whole study or series: nothing tells whether it is complete
 ]
 

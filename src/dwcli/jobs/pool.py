@@ -17,10 +17,11 @@ _WAIT = 0.5
 class Pool(Generic[Result]):
     """Runs tasks in up to `jobs` threads. A task is a callable; it emits results and may add further tasks.
 
-    `abort` is called when the run ends early (Ctrl-C, an error, a caller who stops listening), to wake blocked threads.
+    At most `backlog` results wait to be taken; then the tasks wait. `abort` is called when the run ends early (Ctrl-C,
+    an error, a caller who stops listening), to wake blocked threads.
     """
 
-    def __init__(self, jobs: int, *, abort: Callable[[], None]) -> None:
+    def __init__(self, jobs: int, *, abort: Callable[[], None], backlog: int = 1000) -> None:
         self._jobs = jobs
         self._allowed = jobs
         self._abort = abort
@@ -31,7 +32,7 @@ class Pool(Generic[Result]):
         self._exhausted = False
         self._pulling = False
         # Bounded, so that a slow reader of results slows the work down instead of filling the memory.
-        self._results: queue.Queue[tuple[str, object]] = queue.Queue(maxsize=1000)
+        self._results: queue.Queue[tuple[str, object]] = queue.Queue(maxsize=backlog)
 
     @property
     def halted(self) -> bool:

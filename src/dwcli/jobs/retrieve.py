@@ -74,13 +74,14 @@ class Retrieval:
         *,
         on_bytes: Callable[[int], None] = lambda _n: None,
         on_expect: Callable[[int], None] = lambda _n: None,
+        backlog: int = 1000,
     ) -> None:
         self._client = client
         self._sink = sink
         self._options = options
         self._on_bytes = on_bytes
         self._on_expect = on_expect
-        self._pool: Pool[Item] = Pool(options.jobs, abort=client.transport.stop)
+        self._pool: Pool[Item] = Pool(options.jobs, abort=client.transport.stop, backlog=backlog)
         self._throttled = 0
         self._errors = 0
         self._lock = Lock()

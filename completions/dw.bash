@@ -1,0 +1,136 @@
+# Completion of dw for bash. Made by scripts/gen_docs.
+
+_dw_about() {
+  case "$1" in
+    '') commands='search metadata retrieve store render check copy request profile' options='--version -p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='-p --profile --url -f --format -H --header --timeout' ;;
+    'search') commands='' options='--include --columns --sort --all --count --patient --patient-id --modality --date --time --accession --description --birth-date --study --series --fuzzy --limit --offset -p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='--include --columns --sort --patient --patient-id --modality --date --time --accession --description --birth-date --study --series --limit --offset -p --profile --url -f --format -H --header --timeout' ;;
+    'metadata') commands='' options='--tag -p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='--tag -p --profile --url -f --format -H --header --timeout' ;;
+    'retrieve') commands='' options='-o --output --layout --transfer-syntax -j --jobs --wado-uri --overwrite --verify --dry-run --report --max-errors --patient --patient-id --modality --date --time --accession --description --birth-date --study --series --fuzzy --limit --offset -p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='-o --output --layout --transfer-syntax -j --jobs --report --max-errors --patient --patient-id --modality --date --time --accession --description --birth-date --study --series --limit --offset -p --profile --url -f --format -H --header --timeout' ;;
+    'store') commands='' options='--study -j --jobs --batch-size --include --exclude --verify --journal --dry-run --report --max-errors -p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='--study -j --jobs --batch-size --include --exclude --journal --report --max-errors -p --profile --url -f --format -H --header --timeout' ;;
+    'render') commands='' options='-o --output --frame --window --viewport --quality --type --annotation --local -p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='-o --output --frame --window --viewport --quality --type --annotation -p --profile --url -f --format -H --header --timeout' ;;
+    'check') commands='' options='--deep -j --jobs --report -p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='-j --jobs --report -p --profile --url -f --format -H --header --timeout' ;;
+    'copy') commands='' options='--to -j --jobs --verify --report --max-errors -p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='--to -j --jobs --report --max-errors -p --profile --url -f --format -H --header --timeout' ;;
+    'request') commands='' options='--param -d --data -o --output -i --include -p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='--param -d --data -o --output -p --profile --url -f --format -H --header --timeout' ;;
+    'profile') commands='add edit list show use remove test' options='-h --help' valued='' ;;
+    'profile add') commands='' options='--dialect --viewer --user --password-env --password-command --password-file --password-stdin --token-env --token-command --ca --client-cert --client-key --insecure --secure --proxy --set -p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='--dialect --viewer --user --password-env --password-command --password-file --token-env --token-command --ca --client-cert --client-key --proxy --set -p --profile --url -f --format -H --header --timeout' ;;
+    'profile edit') commands='' options='--dialect --viewer --user --password-env --password-command --password-file --password-stdin --token-env --token-command --ca --client-cert --client-key --insecure --secure --proxy --set -p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='--dialect --viewer --user --password-env --password-command --password-file --token-env --token-command --ca --client-cert --client-key --proxy --set -p --profile --url -f --format -H --header --timeout' ;;
+    'profile list') commands='' options='-p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='-p --profile --url -f --format -H --header --timeout' ;;
+    'profile show') commands='' options='-p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='-p --profile --url -f --format -H --header --timeout' ;;
+    'profile use') commands='' options='-p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='-p --profile --url -f --format -H --header --timeout' ;;
+    'profile remove') commands='' options='-p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='-p --profile --url -f --format -H --header --timeout' ;;
+    'profile test') commands='' options='-p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='-p --profile --url -f --format -H --header --timeout' ;;
+  esac
+}
+
+_dw_values() {
+  case "$1" in
+    ':-p'|':--profile') kind=profile ;;
+    ':-f'|':--format') choices='table tsv csv json jsonl flat uids' ;;
+    'search:-p'|'search:--profile') kind=profile ;;
+    'search:-f'|'search:--format') choices='table tsv csv json jsonl flat uids' ;;
+    'search:0') choices='studies series instances' ;;
+    'metadata:-p'|'metadata:--profile') kind=profile ;;
+    'metadata:-f'|'metadata:--format') choices='table tsv csv json jsonl flat uids' ;;
+    'metadata:0') choices='study series instance' ;;
+    'retrieve:-o'|'retrieve:--output') kind=file ;;
+    'retrieve:--report') kind=file ;;
+    'retrieve:-p'|'retrieve:--profile') kind=profile ;;
+    'retrieve:-f'|'retrieve:--format') choices='table tsv csv json jsonl flat uids' ;;
+    'retrieve:0') choices='study series instance' ;;
+    'store:--journal') kind=file ;;
+    'store:--report') kind=file ;;
+    'store:-p'|'store:--profile') kind=profile ;;
+    'store:-f'|'store:--format') choices='table tsv csv json jsonl flat uids' ;;
+    'store:'*[0-9]) kind=file ;;
+    'render:-o'|'render:--output') kind=file ;;
+    'render:--type') choices='png jpeg' ;;
+    'render:-p'|'render:--profile') kind=profile ;;
+    'render:-f'|'render:--format') choices='table tsv csv json jsonl flat uids' ;;
+    'render:0') choices='study series instance' ;;
+    'render:'*[0-9]) kind=file ;;
+    'check:--report') kind=file ;;
+    'check:-p'|'check:--profile') kind=profile ;;
+    'check:-f'|'check:--format') choices='table tsv csv json jsonl flat uids' ;;
+    'check:0') choices='study series instance' ;;
+    'check:'*[0-9]) kind=directory ;;
+    'copy:--to') kind=profile ;;
+    'copy:--report') kind=file ;;
+    'copy:-p'|'copy:--profile') kind=profile ;;
+    'copy:-f'|'copy:--format') choices='table tsv csv json jsonl flat uids' ;;
+    'copy:0') choices='study series instance' ;;
+    'request:-o'|'request:--output') kind=file ;;
+    'request:-p'|'request:--profile') kind=profile ;;
+    'request:-f'|'request:--format') choices='table tsv csv json jsonl flat uids' ;;
+    'profile add:--dialect') choices='auto standard auto orthanc dcm4chee tiny-pacs' ;;
+    'profile add:--password-file') kind=file ;;
+    'profile add:--ca') kind=file ;;
+    'profile add:--client-cert') kind=file ;;
+    'profile add:--client-key') kind=file ;;
+    'profile add:-p'|'profile add:--profile') kind=profile ;;
+    'profile add:-f'|'profile add:--format') choices='table tsv csv json jsonl flat uids' ;;
+    'profile edit:--dialect') choices='auto standard auto orthanc dcm4chee tiny-pacs' ;;
+    'profile edit:--password-file') kind=file ;;
+    'profile edit:--ca') kind=file ;;
+    'profile edit:--client-cert') kind=file ;;
+    'profile edit:--client-key') kind=file ;;
+    'profile edit:-p'|'profile edit:--profile') kind=profile ;;
+    'profile edit:-f'|'profile edit:--format') choices='table tsv csv json jsonl flat uids' ;;
+    'profile edit:0') kind=profile ;;
+    'profile list:-p'|'profile list:--profile') kind=profile ;;
+    'profile list:-f'|'profile list:--format') choices='table tsv csv json jsonl flat uids' ;;
+    'profile show:-p'|'profile show:--profile') kind=profile ;;
+    'profile show:-f'|'profile show:--format') choices='table tsv csv json jsonl flat uids' ;;
+    'profile show:0') kind=profile ;;
+    'profile use:-p'|'profile use:--profile') kind=profile ;;
+    'profile use:-f'|'profile use:--format') choices='table tsv csv json jsonl flat uids' ;;
+    'profile use:0') kind=profile ;;
+    'profile remove:-p'|'profile remove:--profile') kind=profile ;;
+    'profile remove:-f'|'profile remove:--format') choices='table tsv csv json jsonl flat uids' ;;
+    'profile remove:0') kind=profile ;;
+    'profile test:-p'|'profile test:--profile') kind=profile ;;
+    'profile test:-f'|'profile test:--format') choices='table tsv csv json jsonl flat uids' ;;
+    'profile test:0') kind=profile ;;
+  esac
+}
+
+_dw() {
+  local commands options valued kind choices word path='' place=0 skip='' option='' i
+  local cur="${COMP_WORDS[COMP_CWORD]}"
+  COMPREPLY=()
+  [ "$cur" = "=" ] && cur=""
+  _dw_about ''
+  for ((i = 1; i < COMP_CWORD; i++)); do
+    word="${COMP_WORDS[i]}"
+    if [ "$word" = "=" ]; then continue; fi
+    if [ -n "$skip" ]; then skip=""; option=""; continue; fi
+    case "$word" in
+      -?*)
+        case " $valued " in *" $word "*) skip=1 option="$word" ;; esac ;;
+      *)
+        case " $commands " in
+          *" $word "*) path="${path:+$path }$word"; _dw_about "$path" ;;
+          *) place=$((place + 1)) ;;
+        esac ;;
+    esac
+  done
+  kind='' choices=''
+  if [ -n "$skip" ]; then
+    _dw_values "$path:$option"
+  elif [[ "$cur" == -* ]]; then
+    choices="$options"
+  elif [ -n "$commands" ]; then
+    choices="$commands"
+  else
+    _dw_values "$path:$place"
+  fi
+  case "$kind" in
+    file) compopt -o filenames 2>/dev/null
+      mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
+    directory) compopt -o filenames 2>/dev/null
+      mapfile -t COMPREPLY < <(compgen -d -- "$cur") ;;
+    profile) mapfile -t COMPREPLY < <(compgen -W "$(dw profile list --format tsv 2>/dev/null | sed 1d | cut -f1)" -- "$cur") ;;
+    *) mapfile -t COMPREPLY < <(compgen -W "$choices" -- "$cur") ;;
+  esac
+}
+
+complete -F _dw dw

@@ -1,0 +1,66 @@
+"""`dw check`: a folder against a server."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dwcli.commands import references, reporting
+from dwcli.context import DwContext
+from dwcli.errors import UsageError
+from dwcli.options import takes
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("check")(check)
+
+
+@takes()
+def check(
+    ctx: typer.Context,
+    words: Annotated[
+        list[str],
+        typer.Argument(metavar="[study|series|instance] REF... DIR", help="References, or -; then the folder."),
+    ],
+    deep: Annotated[bool, typer.Option("--deep", help="Fetch every instance and compare its bytes.")] = False,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Requests at once.")] = 4,
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE", help="One JSON line an instance, and a summary.")
+    ] = None,
+) -> None:
+    """Check whether a folder holds what the server lists: what is missing there, what is extra.
+
+    Examples:
+
+    \b
+      dw check UID out/
+      dw check study UID out/ --deep
+      dw search --date 7d -f uids | dw check study - out/ --report check.jsonl
+    """
+    from dwcli.jobs import check as job
+    from dwcli.jobs.item import Tally
+
+    dw: DwContext = ctx.obj
+    level, rest = references.split_level(words)
+    if len(rest) < 2:
+        raise UsageError("a reference and a folder are wanted", "dw check UID out/")
+    folder = Path(rest.pop())
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder {folder}", "dw check REF DIR; to fetch it: dw retrieve REF -o DIR")
+    tally = Tally()
+    with dw.out.progress("checking") as progress:
+        expected = [0]
+
+        def expect(n: int) -> None:
+            expected[0] += n
+            progress.total(items=expected[0])
+
+        asked = references.read(dw, rest, level)
+        items = job.check(dw.client, asked, folder, deep=deep, jobs=jobs, on_expect=expect)
+        reporting.show(dw, reporting.ticked(items, progress.item), tally, report)
+    how = "equal byte for byte" if deep else "there"
+    words_out = [f"{tally.outcomes['present']} instances {how}"]
+    words_out += reporting.counts(tally, missing="missing", extra="extra", conflict="different", failed="failed")
+    dw.out.info(f"{folder}: {', '.join(words_out)}")
+    dw.finish(tally.code)

@@ -1,0 +1,88 @@
+"""`dw copy`: server to server."""
+
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dwcli import config
+from dwcli.commands import references, reporting
+from dwcli.context import DwContext, ask
+from dwcli.errors import UsageError
+from dwcli.options import takes
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("copy")(copy)
+
+
+@takes()
+def copy(
+    ctx: typer.Context,
+    words: Annotated[
+        list[str], typer.Argument(metavar="[study|series|instance] REF...", help="References, or - for stdin.")
+    ],
+    to: Annotated[str, typer.Option("--to", metavar="PROFILE", help="The server that gets them.")],
+    jobs: Annotated[int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Streams at once.")] = 4,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Fetch each instance back from the target and compare.")
+    ] = False,
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE", help="One JSON line an instance, and a summary.")
+    ] = None,
+    max_errors: Annotated[
+        int | None, typer.Option("--max-errors", metavar="N", min=1, help="Stop after N failures.")
+    ] = None,
+) -> None:
+    """Copy studies, series or instances from one server to another; nothing stays on this disk.
+
+    Examples:
+
+    \b
+      dw copy UID --to archive
+      dw -p pacs search --date today -f uids | dw -p pacs copy study - --to archive
+      dw copy STUDY/SERIES --to archive --verify
+    """
+    from dwcli.jobs import copy as job
+    from dwcli.jobs import retrieve, store
+    from dwcli.jobs.item import Tally
+
+    dw: DwContext = ctx.obj
+    level, rest = references.split_level(words)
+    target = config.select(dw.environment, profile=to, timeout=dw.given.timeout, ask=ask)
+    if target.url == dw.profile.url:
+        raise UsageError("both ends of the copy are the same server", "-p FROM … --to TO")
+    tally = Tally()
+    with tempfile.TemporaryDirectory(prefix="dw-copy-") as spool, dw.out.progress("copying") as progress:
+        expected = [0]
+
+        def expect(n: int) -> None:
+            expected[0] += n
+            progress.total(items=expected[0])
+
+        items = job.copy(
+            dw.client,
+            dw.connect(target),
+            references.read(dw, rest, level),
+            Path(spool),
+            fetching=retrieve.Options(jobs=jobs, max_errors=max_errors),
+            storing=store.Options(jobs=jobs, verify=verify, max_errors=max_errors),
+            on_bytes=progress.add,
+            on_expect=expect,
+        )
+        seconds = reporting.show(dw, reporting.ticked(items, progress.item), tally, report)
+    done = tally.count("stored", "warned")
+    summary = [f"{done} copied ({reporting.speed(tally, seconds)})"]
+    summary += reporting.counts(
+        tally,
+        warned="of them with warnings",
+        present="already there",
+        conflict="in conflict",
+        failed="failed",
+        unknown="unknown",
+        unverified="not verified",
+    )
+    dw.out.info(f"{target.name}: {', '.join(summary)}")
+    dw.finish(tally.code)
