@@ -13,11 +13,12 @@ PACKAGE = "dwcli"
 SOURCE = Path(__file__).resolve().parents[1] / "src" / PACKAGE
 
 CORE = {"errors", "dicomweb"}
-SHARED = {*CORE, "net", "client", "files", "imaging", "jobs", "config", "output", "context", "options"}
+SHARED = {*CORE, "help", "net", "client", "files", "imaging", "jobs", "config", "output", "context", "options"}
 
 # room -> the rooms it may see, besides itself
 LAYERS = {
     "__init__": set(),
+    "help": set(),
     "errors": set(),
     "dicomweb": {"errors"},
     "net": CORE,
@@ -43,7 +44,7 @@ OWNED = {
     "rich": {"output"},
     "tomlkit": {"config"},
     "platformdirs": {"config"},
-    "typer": {"options", "context", "commands", "vendors", "main"},
+    "typer": {"help", "options", "context", "commands", "vendors", "main"},
     "pydicom": {"files", "imaging", "archive", "jobs"},
     "numpy": {"imaging"},
     "PIL": {"imaging"},

@@ -2,7 +2,7 @@
 
 import signal
 import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -11,19 +11,10 @@ from dwcli.commands import check, copy, metadata, profile, render, request, retr
 from dwcli.config import Environment
 from dwcli.context import Globals, make_out
 from dwcli.errors import DwError, ExitCode
+from dwcli.help import App
 from dwcli.options import GlobalOptions, as_globals, takes_globals
 
-# Boxes and colour are for terminals; a pipe gets plain text.
-_MARKUP: Any = "rich" if sys.stdout is not None and sys.stdout.isatty() else None
-
-app = typer.Typer(
-    name="dw",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=_MARKUP,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-)
+app = App(name="dw", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 
 
 def _show_version(asked: bool) -> None:

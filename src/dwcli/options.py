@@ -15,6 +15,7 @@ import typer
 from dwcli.context import DwContext, Globals
 
 _EVERY = "Every command"
+_MATCH = "What to search for"
 
 
 @dataclass(slots=True)
@@ -65,6 +66,7 @@ class GlobalOptions:
             "-v",
             "--verbose",
             count=True,
+            show_default=False,
             metavar="",
             help="More talk: -v retries, -vv requests.",
             rich_help_panel=_EVERY,
@@ -78,30 +80,60 @@ class MatchOptions:
     """What to search for (QIDO-RS matching, PS3.18 8.3.4.1)."""
 
     patient: Annotated[
-        str | None, typer.Option("--patient", metavar="NAME", help="PatientName; * and ? are wildcards.")
+        str | None,
+        typer.Option("--patient", metavar="NAME", help="PatientName; * and ? are wildcards.", rich_help_panel=_MATCH),
     ] = None
-    patient_id: Annotated[str | None, typer.Option("--patient-id", metavar="ID", help="PatientID.")] = None
+    patient_id: Annotated[
+        str | None, typer.Option("--patient-id", metavar="ID", help="PatientID.", rich_help_panel=_MATCH)
+    ] = None
     modality: Annotated[
-        str | None, typer.Option("--modality", metavar="CT,MR", help="One or more modalities, any of them.")
+        str | None,
+        typer.Option(
+            "--modality", metavar="CT,MR", help="One or more modalities, any of them.", rich_help_panel=_MATCH
+        ),
     ] = None
     date: Annotated[
         str | None,
-        typer.Option("--date", metavar="WHEN", help="StudyDate: 2024-03, 20240301-20240331, 2024-03.., 7d, today."),
+        typer.Option(
+            "--date",
+            metavar="WHEN",
+            help="StudyDate: 2024-03, 20240301-20240331, 2024-03.., 7d, today.",
+            rich_help_panel=_MATCH,
+        ),
     ] = None
-    time: Annotated[str | None, typer.Option("--time", metavar="WHEN", help="StudyTime: 08:00..12:00.")] = None
-    accession: Annotated[str | None, typer.Option("--accession", metavar="NO", help="AccessionNumber.")] = None
+    time: Annotated[
+        str | None, typer.Option("--time", metavar="WHEN", help="StudyTime: 08:00..12:00.", rich_help_panel=_MATCH)
+    ] = None
+    accession: Annotated[
+        str | None, typer.Option("--accession", metavar="NO", help="AccessionNumber.", rich_help_panel=_MATCH)
+    ] = None
     description: Annotated[
         str | None,
-        typer.Option("--description", metavar="TEXT", help="StudyDescription, or SeriesDescription."),
+        typer.Option(
+            "--description", metavar="TEXT", help="StudyDescription, or SeriesDescription.", rich_help_panel=_MATCH
+        ),
     ] = None
     birth_date: Annotated[
-        str | None, typer.Option("--birth-date", metavar="WHEN", help="PatientBirthDate, written as --date.")
+        str | None,
+        typer.Option(
+            "--birth-date", metavar="WHEN", help="PatientBirthDate, written as --date.", rich_help_panel=_MATCH
+        ),
     ] = None
-    study: Annotated[str | None, typer.Option("--study", metavar="UID", help="Only within this study.")] = None
-    series: Annotated[str | None, typer.Option("--series", metavar="UID", help="Only within this series.")] = None
-    fuzzy: Annotated[bool, typer.Option("--fuzzy", help="Fuzzy matching of names, where the server can.")] = False
-    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="At most N.")] = None
-    offset: Annotated[int, typer.Option("--offset", metavar="N", min=0, help="Skip the first N.")] = 0
+    study: Annotated[
+        str | None, typer.Option("--study", metavar="UID", help="Only within this study.", rich_help_panel=_MATCH)
+    ] = None
+    series: Annotated[
+        str | None, typer.Option("--series", metavar="UID", help="Only within this series.", rich_help_panel=_MATCH)
+    ] = None
+    fuzzy: Annotated[
+        bool, typer.Option("--fuzzy", help="Fuzzy matching of names, where the server can.", rich_help_panel=_MATCH)
+    ] = False
+    limit: Annotated[
+        int | None, typer.Option("--limit", metavar="N", min=1, help="At most N.", rich_help_panel=_MATCH)
+    ] = None
+    offset: Annotated[
+        int, typer.Option("--offset", metavar="N", min=0, help="Skip the first N.", rich_help_panel=_MATCH)
+    ] = 0
 
 
 ALIASES: dict[type, str] = {MatchOptions: "match"}

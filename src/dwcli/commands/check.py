@@ -29,7 +29,9 @@ def check(
         Path | None, typer.Option("--report", metavar="FILE", help="One JSON line an instance, and a summary.")
     ] = None,
 ) -> None:
-    """Check whether a folder holds what the server lists: what is missing there, what is extra.
+    """Check whether a folder holds what the server lists.
+
+    Says what is missing there and what is extra.
 
     Examples:
 

@@ -36,7 +36,9 @@ def copy(
         int | None, typer.Option("--max-errors", metavar="N", min=1, help="Stop after N failures.")
     ] = None,
 ) -> None:
-    """Copy studies, series or instances from one server to another; nothing stays on this disk.
+    """Copy from one server to another.
+
+    Nothing stays on this disk; at the end the target is asked for what it was given.
 
     Examples:
 

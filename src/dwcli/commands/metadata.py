@@ -29,7 +29,7 @@ def metadata(
         typer.Option("--tag", metavar="KEYWORD", help="Only this attribute; repeatable. A keyword or 0010,0010."),
     ] = None,
 ) -> None:
-    """Show the attributes of a study's, series' or instance's instances (WADO-RS metadata).
+    """Show the attributes of instances (WADO-RS metadata).
 
     Examples:
 

@@ -10,9 +10,10 @@ import typer
 from dwcli import config
 from dwcli.context import DwContext, ask, parse_headers
 from dwcli.errors import DwError, UsageError, did_you_mean
+from dwcli.help import App
 from dwcli.options import takes
 
-app = typer.Typer(no_args_is_help=True)
+app = App()
 
 _Name = Annotated[str, typer.Argument(metavar="NAME", help="The profile's name.")]
 _Dialect = Annotated[
@@ -234,7 +235,7 @@ def test(
         str | None, typer.Argument(metavar="[NAME]", help="The profile; the chosen one by default.")
     ] = None,
 ) -> None:
-    """Try to reach a server, log in and search; says at which step it fails.
+    """Try to reach a server, log in and search.
 
     Examples:
 

@@ -58,7 +58,9 @@ def render(
     ] = None,
     local: Annotated[bool, typer.Option("--local", help="Render here, from the instance itself.")] = False,
 ) -> None:
-    """Render an instance as a picture: by the server, or here where it cannot; stderr says which.
+    """Render a picture, by the server or here.
+
+    Where the server cannot, the instance is fetched and rendered here; stderr says which of the two it was.
 
     Examples:
 

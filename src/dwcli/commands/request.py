@@ -39,7 +39,9 @@ def request(
     ] = None,
     include: Annotated[bool, typer.Option("--include", "-i", help="Show the status and headers on stderr.")] = False,
 ) -> None:
-    """Send any request with the profile's address, login and headers; the answer's body goes to stdout.
+    """Send any request with the profile's login.
+
+    The answer's body goes to stdout.
 
     Examples:
 

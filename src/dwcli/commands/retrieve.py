@@ -67,7 +67,9 @@ def retrieve(
         int | None, typer.Option("--max-errors", metavar="N", min=1, help="Stop after N failures.")
     ] = None,
 ) -> None:
-    """Retrieve studies, series, instances, frames or bulk data; every file appears whole or not at all.
+    """Retrieve instances, frames or bulk data (WADO-RS).
+
+    Every file appears whole or not at all.
 
     Examples:
 

@@ -58,7 +58,9 @@ def store(
         int | None, typer.Option("--max-errors", metavar="N", min=1, help="Stop after N failures.")
     ] = None,
 ) -> None:
-    """Store DICOM files (STOW-RS); the server's reply decides what counts as stored, instance by instance.
+    """Store DICOM files (STOW-RS).
+
+    The server's reply decides what counts as stored, instance by instance.
 
     Examples:
 
