@@ -170,6 +170,8 @@ def _plan(dw: DwContext, job: "Retrieval", asked: Iterable[Ref]) -> None:
 
 def _summary(tally: "Tally", output: Path, seconds: float) -> str:
     came = tally.count("received", "replaced", "stranger")
+    if not tally.outcomes:
+        return "nothing matches, so nothing was retrieved"
     words = [f"{came} retrieved ({reporting.speed(tally, seconds)})"]
     words += reporting.counts(
         tally,

@@ -109,7 +109,7 @@ def search(
         left[0] = limit is not None and next(rest, None) is not None
 
     def more() -> str | None:
-        if not left[0]:
+        if not left[0] or not dw.out.terminal:
             return None
         return (
             f"the first {limit} are shown; there are more: --all, --limit N or --offset {match.offset + (limit or 0)}"
