@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 import typer
 
 from dwcli import config
-from dwcli.errors import AuthError, ExitCode, UsageError
+from dwcli.errors import AuthError, DwError, ExitCode, UsageError
 from dwcli.output import Out
 
 if TYPE_CHECKING:
     from dwcli.client import Client
+
+_SOON = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,12 @@ class DwContext:
 
     @cached_property
     def client(self) -> "Client":
-        """The client of that profile."""
+        """The client of that profile, for somebody who waits for the answer: soon told that there is none."""
+        return self.connect(self.profile, tries=_SOON)
+
+    @cached_property
+    def patient_client(self) -> "Client":
+        """The same for transfers, which outlast a restart of the server."""
         return self.connect(self.profile)
 
     def connect(self, profile: config.Profile, *, tries: int | None = None) -> "Client":
@@ -123,15 +130,18 @@ class DwContext:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
+        lost = error if isinstance(error, OSError) else None
         try:
-            if not isinstance(error, BrokenPipeError):
-                self.out.flush()
-                return
-        except BrokenPipeError:
-            pass
-        # A reader that has seen enough (`| head`) is not a failure.
+            self.out.flush()
+        except OSError as failure:
+            lost = lost or failure
+        if lost is None:
+            return
         self.out.close_quietly()
-        raise typer.Exit(0)
+        if isinstance(lost, BrokenPipeError):
+            # A reader that has seen enough (`| head`) is not a failure.
+            raise typer.Exit(0)
+        raise DwError(f"cannot write the output: {lost.strerror or lost}") from lost
 
 
 def make_out(given: Globals, environment: config.Environment) -> Out:

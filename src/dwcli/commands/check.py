@@ -59,7 +59,7 @@ def check(
             progress.total(items=expected[0])
 
         asked = references.read(dw, rest, level)
-        items = job.check(dw.client, asked, folder, deep=deep, jobs=jobs, on_expect=expect)
+        items = job.check(dw.patient_client, asked, folder, deep=deep, jobs=jobs, on_expect=expect)
         reporting.show(dw, reporting.ticked(items, progress.item), tally, report)
     how = "equal byte for byte" if deep else "there"
     words_out = [f"{tally.outcomes['present']} instances {how}"]

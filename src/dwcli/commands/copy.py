@@ -65,7 +65,7 @@ def copy(
             progress.total(items=expected[0])
 
         items = job.copy(
-            dw.client,
+            dw.patient_client,
             dw.connect(target),
             references.read(dw, rest, level),
             Path(spool),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dwcli.commands import matching, parts, references, reporting
+from dwcli.commands import matching, references, reporting
 from dwcli.context import DwContext
 from dwcli.dicomweb import media, refs
 from dwcli.dicomweb.refs import Level, Ref
@@ -90,6 +90,8 @@ def retrieve(
     if words and words[0] in ("frames", "bulkdata"):
         if matching.given(match):
             raise UsageError("frames and bulkdata are asked for by reference", f"dw retrieve {words[0]} REF …")
+        from dwcli.commands import parts
+
         out = None if output == Path() else output
         if words[0] == "frames":
             parts.frames(dw, words[1:], out, "" if syntax == "*" else syntax)
@@ -100,7 +102,7 @@ def retrieve(
     options = Options(syntax, jobs, verify, wado_uri, max_errors)
     with Sink(output, Layout(layout) if layout else Layout(), overwrite=overwrite) as sink:
         if dry_run:
-            _plan(dw, Retrieval(dw.client, sink, options), asked)
+            _plan(dw, Retrieval(dw.patient_client, sink, options), asked)
             return
         tally = Tally()
         with dw.out.progress("retrieving") as progress:
@@ -110,7 +112,7 @@ def retrieve(
                 expected[0] += n
                 progress.total(items=expected[0])
 
-            job = Retrieval(dw.client, sink, options, on_bytes=progress.add, on_expect=expect)
+            job = Retrieval(dw.patient_client, sink, options, on_bytes=progress.add, on_expect=expect)
             seconds = reporting.show(dw, reporting.ticked(job.run(asked), progress.item), tally, report)
     dw.out.info(_summary(tally, output, seconds))
     dw.finish(tally.code)
@@ -136,7 +138,7 @@ def _asked(dw: DwContext, words: list[str], match: MatchOptions, *, wado_uri: bo
     wanted = level or Level.STUDY
     seen: set[Ref] = set()
     for query in matching.build(wanted, match):
-        for row in dw.client.search(query):
+        for row in dw.patient_client.search(query):
             known = {refs.STUDY_UID: match.study, refs.SERIES_UID: match.series}
             upper = {tag: {"Value": [uid]} for tag, uid in known.items() if uid}
             ref = refs.from_row({**upper, **row}, wanted)

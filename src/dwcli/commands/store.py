@@ -94,7 +94,7 @@ def store(
                 expected[1] += count
                 progress.total(items=expected[0], bytes=expected[1])
 
-            job = Storing(dw.client, options, journal=book, on_bytes=progress.add, on_expect=expect)
+            job = Storing(dw.patient_client, options, journal=book, on_bytes=progress.add, on_expect=expect)
             seconds = reporting.show(dw, reporting.ticked(job.run(found), progress.item), tally, report)
     finally:
         if book:
