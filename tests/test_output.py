@@ -430,10 +430,7 @@ def test_verbosity_chooses_what_is_said(verbosity: int, said: str) -> None:
         out.error(DwError("e"))
 
     stderr = piped(act, verbosity=verbosity)[1]
-    assert (
-        "".join(line.removeprefix("warning: ").removeprefix("error: ") for line in stderr.splitlines())
-        == said
-    )
+    assert "".join(line.removeprefix("warning: ").removeprefix("error: ") for line in stderr.splitlines()) == said
 
 
 def test_a_hint_that_is_a_command_is_offered_to_try() -> None:
@@ -478,9 +475,7 @@ def test_stderr_that_is_gone_does_not_stop_the_work() -> None:
     out.line("data")
 
 
-@pytest.mark.parametrize(
-    ("answer", "agreed"), [("y\n", True), ("YES\n", True), ("\n", False), ("n\n", False)]
-)
+@pytest.mark.parametrize(("answer", "agreed"), [("y\n", True), ("YES\n", True), ("\n", False), ("n\n", False)])
 def test_confirm_takes_only_a_yes_typed_on_a_terminal(answer: str, agreed: bool) -> None:
     master, slave = pty.openpty()
     with os.fdopen(slave, "r") as stdin:

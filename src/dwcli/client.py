@@ -1,7 +1,8 @@
 """The DICOMweb services of one server as iterators of values. Knows the dialect; holds nothing larger than a chunk."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import re
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -9,7 +10,7 @@ from dwcli.dicomweb import media, multipart, refs, request, stow
 from dwcli.dicomweb.dialects import Dialect, Resource
 from dwcli.dicomweb.dicomjson import Row, RowReader, text
 from dwcli.dicomweb.multipart import PartData, PartEnd, PartStart, Truncated
-from dwcli.dicomweb.query import Query, Term, cannot_ask, differs_raw
+from dwcli.dicomweb.query import Query, Term, cannot_ask, worth_raw
 from dwcli.dicomweb.refs import FrameRef, InstanceRef, Level, Ref, SeriesRef, StudyRef
 from dwcli.dicomweb.request import Rendering, Request
 from dwcli.errors import (
@@ -18,6 +19,7 @@ from dwcli.errors import (
     DwError,
     ProtocolError,
     RefusedError,
+    TemporaryError,
     TruncatedError,
     UsageError,
 )
@@ -38,6 +40,10 @@ class Opened:
 
 
 Event = Opened | PartStart | PartData | PartEnd | Truncated
+
+
+class UnansweredError(TemporaryError):
+    """A store request went out, and no reply came: nobody knows what the server took in."""
 
 
 class Client:
@@ -90,44 +96,50 @@ class Client:
     def _walk(self, query: Query) -> Iterator[Row]:
         """Search level by level: the keys of a level are matched there, all others at the bottom."""
         parent = Level.STUDY if query.level is Level.SERIES else Level.SERIES
-        above = {Level.STUDY} if parent is Level.STUDY or query.study else {Level.STUDY, Level.SERIES}
-        above |= {parent}
+        above = {Level.STUDY, parent}
         upper = tuple(term for term in query.terms if term.level in above)
         lower = tuple(term for term in query.terms if term.level not in above)
         for row in self.search(Query(parent, study=query.study, terms=upper, fuzzy=query.fuzzy)):
-            found = refs.from_row({refs.STUDY_UID: {"Value": [query.study]}, **row} if query.study else row, parent)
+            found = refs.from_row({**_uid(refs.STUDY_UID, query.study), **row}, parent)
             nested = replace(query, terms=lower, limit=None, offset=0, study=found.study)
+            parents = _uid(refs.STUDY_UID, found.study)
             if isinstance(found, SeriesRef):
                 nested = replace(nested, series=found.series)
-            yield from self._pages(nested)
+                parents |= _uid(refs.SERIES_UID, found.series)
+            # As a relational search would give them (PS3.18 10.6.3.3): a row alone has to name its parents.
+            for below in self._pages(nested):
+                yield {**parents, **below}
 
-    def _pages(self, query: Query) -> Iterator[Row]:
-        """The rows of one resource.
+    def _pages(self, query: Query) -> Generator[Row, None, None]:
+        """The rows of one resource; where the server knows no wildcards, those terms are matched here."""
+        here = [term for term in query.terms if term.is_pattern] if not self.dialect.wildcards else []
+        if not here:
+            yield from self._received(query)
+            return
+        self.warn("this server knows no wildcards: all its rows are fetched and matched here")
+        rest = tuple(term for term in query.terms if term not in here)
+        rows = self._received(replace(query, terms=rest, limit=None, offset=0))
+        yield from islice((row for row in rows if all(term.matches(row) for term in here)), query.offset, _end(query))
+
+    def _received(self, query: Query) -> Iterator[Row]:
+        """The rows that the server gives, each once, page by page.
 
         Pages by rows received, since a server's own cap may be below any limit; ends on an empty page, on one without a
-        new UID (a server that ignores `offset`), at X-Total-Count or at `query.limit`.
+        new row (a server that ignores `offset`), at X-Total-Count or at `query.limit`.
         """
-        here: tuple[Term, ...] = ()
-        if not self.dialect.wildcards:
-            here = tuple(term for term in query.terms if term.is_pattern)
-        if here:
-            query = replace(query, terms=tuple(term for term in query.terms if term not in here))
-            self.warn("this server knows no wildcards: all its rows are fetched and matched here")
         seen: set[str] = set()
         received, given = query.offset, 0
         while True:
-            left = None if query.limit is None or here else query.limit - given
+            left = None if query.limit is None else query.limit - given
             page = _Page()
             new = 0
             for row in self._page(query.page(received, self._size(left)), page):
                 page.rows += 1
-                uid = text(row, query.level.uid_tag)
-                if uid and uid in seen:
+                uid = text(row, query.level.uid_tag) or repr(row)
+                if uid in seen:
                     continue
                 seen.add(uid)
                 new += 1
-                if not all(term.matches(row) for term in here):
-                    continue
                 if given == query.limit:
                     return
                 given += 1
@@ -146,7 +158,7 @@ class Client:
         for row in self._rows(request.search(self.base, query, self.dialect), page):
             found = True
             yield row
-        if found or self.dialect.escaping != "auto" or query.offset or not differs_raw(query, self.dialect):
+        if found or self.dialect.escaping != "auto" or query.offset or not worth_raw(query):
             return
         try:
             for row in self._rows(request.search(self.base, query, self.dialect, raw=True), page):
@@ -159,28 +171,42 @@ class Client:
             self.dialect = replace(self.dialect, escaping="standard")
 
     def _rows(self, asked: Request, page: "_Page | None" = None) -> Iterator[Row]:
-        """The rows of a JSON answer; 204, `[]` and an empty body are none. XML leads to application/json."""
-        with self.transport.stream(asked) as response:
-            if page is not None:
-                page.note(response)
-            if response.status == 204:
-                return
-            reader = RowReader()
-            chunks = response.chunks()
-            head = next(chunks, b"")
-            kind = media.classify(response.content_type, head)
-            if kind not in (media.Body.XML, media.Body.MULTIPART):
-                self._expect(response, kind, head, media.Body.JSON)
-                yield from reader.feed(head)
-                for chunk in chunks:
-                    yield from reader.feed(chunk)
-                yield from reader.finish()
-                return
+        """The rows of a JSON answer; 204, `[]` and an empty body are none. XML and 406 lead to application/json."""
+        refused: DwError = ProtocolError("the server answers in XML although JSON was asked for")
+        try:
+            with self._opened(asked) as (response, head, chunks):
+                if page is not None:
+                    page.note(response)
+                    self._relay(response.headers.get("Warning", ""))
+                kind = media.classify(response.content_type, head)
+                if kind not in (media.Body.XML, media.Body.MULTIPART):
+                    yield from self._read_rows(response, kind, head, chunks)
+                    return
+        except RefusedError as error:
+            if error.status != 406:
+                raise
+            refused = error
         if asked.headers["Accept"] != media.DICOM_JSON:
-            raise ProtocolError("the server answers in XML although JSON was asked for")
+            raise refused
         # Orthanc's plugin before 0.5 gives JSON for exactly this type and XML for every other.
-        self.dialect = replace(self.dialect, json_type=media.JSON)
         yield from self._rows(replace(asked, headers={**asked.headers, "Accept": media.JSON}), page)
+        self.dialect = replace(self.dialect, json_type=media.JSON)
+
+    def _read_rows(self, response: Response, kind: media.Body, head: bytes, chunks: Iterator[bytes]) -> Iterator[Row]:
+        if response.status == 204:
+            return
+        # OTHER may be JSON labelled as octets, or white space so far: the reader tells.
+        self._expect(response, kind, head, media.Body.JSON, media.Body.OTHER)
+        reader = RowReader()
+        yield from reader.feed(head)
+        for chunk in chunks:
+            yield from reader.feed(chunk)
+        yield from reader.finish()
+
+    def _relay(self, warning: str) -> None:
+        """Tell what a server warns of (299), but for the rows that the next pages bring."""
+        if warning and not re.search(r"\d+ additional", warning):
+            self.warn(f"the server warns: {warning}")
 
     def series_of(self, study: str) -> Iterator[Row]:
         """The series of a study, with NumberOfSeriesRelatedInstances where the server gives it."""
@@ -203,10 +229,12 @@ class Client:
                 f"this server cannot find {'an' if ref.level is Level.INSTANCE else 'a'} {ref.level} by its own UID",
                 "write STUDY/SERIES/INSTANCE" if ref.level is Level.INSTANCE else "write STUDY/SERIES",
             )
-        found = [row for row in self.search(query) if text(row, ref.level.uid_tag) == uid]
-        if not found:
+        # A server that ignores the key gives all it has: the search ends with the row that is looked for.
+        with closing(self._pages(query)) as rows:
+            found = next((row for row in rows if text(row, ref.level.uid_tag) == uid), None)
+        if found is None:
             raise AbsentError(f"no {ref.level} {uid} found", f"dw search {ref.level.resource}")
-        return refs.from_row(found[0], ref.level)
+        return refs.from_row(found, ref.level)
 
     # WADO-RS
 
@@ -226,6 +254,7 @@ class Client:
             ("retrieve", ref.level, transfer_syntax),
             ladder,
             lambda accept: request.resource(self.base, ref, accept),
+            (media.Body.MULTIPART, media.Body.DICOM, media.Body.OTHER),
         )
 
     def frames(self, ref: FrameRef, transfer_syntax: str = "") -> Iterator[Event]:
@@ -234,7 +263,10 @@ class Client:
         ladder = media.frames_ladder(transfer_syntax)
         asked = FrameRef(self._instance(ref.instance), ref.frames)
         yield from self._climb(
-            ("frames", transfer_syntax), ladder, lambda accept: request.resource(self.base, asked, accept)
+            ("frames", transfer_syntax),
+            ladder,
+            lambda accept: request.resource(self.base, asked, accept),
+            (media.Body.MULTIPART, media.Body.OTHER, media.Body.PICTURE),
         )
 
     def bulkdata(self, url: str) -> Iterator[Event]:
@@ -242,9 +274,7 @@ class Client:
         self._offers("bulkdata")
         if refs.origin(url) != refs.origin(self.base):
             raise UsageError(f"{url} is on another server", "bulk data is fetched from the profile's own server only")
-        yield from self._climb(
-            ("bulkdata",), media.bulkdata_ladder(), lambda accept: request.bulkdata(url, accept), raw=True
-        )
+        yield from self._climb(("bulkdata",), media.bulkdata_ladder(), lambda accept: request.bulkdata(url, accept))
 
     def bulkdata_url(self, ref: InstanceRef, tag: str) -> str:
         """The URL of one attribute's value, from the instance's metadata. Raises AbsentError where it names none."""
@@ -273,7 +303,7 @@ class Client:
                 found = self.resolve(ref)
         with self._opened(request.rendered(self.base, found, wanted)) as (response, head, chunks):
             kind = media.classify(response.content_type, head)
-            if kind in (media.Body.HTML, media.Body.JSON, media.Body.EMPTY):
+            if kind in (media.Body.HTML, media.Body.JSON, media.Body.XML, media.Body.EMPTY):
                 self._expect(response, kind, head, media.Body.PICTURE)
             yield from self._events(response, head, chunks)
 
@@ -290,9 +320,16 @@ class Client:
         return found
 
     def _climb(
-        self, key: tuple[str, ...], ladder: Sequence[str], ask: Callable[[str], Request], *, raw: bool = False
+        self,
+        key: tuple[str, ...],
+        ladder: Sequence[str],
+        ask: Callable[[str], Request],
+        wanted: tuple[media.Body, ...] = (),
     ) -> Iterator[Event]:
-        """Ask with each media range until one is accepted; the one that was is asked first from then on."""
+        """Ask with each media range until one is accepted; the one that was is asked first from then on.
+
+        `wanted`: what the answer may be; anything where it is empty.
+        """
         known = self._rungs.get(key)
         rungs = [known, *(rung for rung in ladder if rung != known)] if known else list(ladder)
         refusals: list[DwError] = []
@@ -300,8 +337,8 @@ class Client:
             try:
                 with self._opened(ask(accept)) as (response, head, chunks):
                     kind = media.classify(response.content_type, head)
-                    if not raw:
-                        self._expect(response, kind, head, media.Body.MULTIPART, media.Body.DICOM, media.Body.OTHER)
+                    if wanted:
+                        self._expect(response, kind, head, *wanted)
                     self._rungs[key] = accept
                     yield from self._events(response, head, chunks)
                     return
@@ -345,8 +382,9 @@ class Client:
         try:
             for chunk in chunks:
                 yield from reader.feed(chunk)
-        except TruncatedError as error:
-            yield from reader.finish(framed=False)
+        except (TruncatedError, TemporaryError) as error:
+            if isinstance(error, TruncatedError):
+                yield from reader.finish(framed=False)
             if not reader.closed:
                 raise
             self.warn(f"{error.message}, after the closing boundary")
@@ -367,20 +405,45 @@ class Client:
     ) -> stow.Reply:
         """Store Part 10 bytes in one request (PS3.18 10.5); the reply's body decides, whatever the status.
 
-        `instances`: the SOP Instance UIDs in the parts' order. Raises only where the server took nothing in: a refusal
-        without an account of instances, a login, a time-out.
+        `instances`: the SOP Instance UIDs in the parts' order; where the reply is cut, each is Unknown. Raises only
+        where the server took nothing in (a refusal without an account of instances, a login, no connection), and
+        UnansweredError where bytes went out and no reply came.
         """
-        body = Multipart(parts, on_bytes=on_bytes)
+        went = False
+
+        def count(n: int) -> None:
+            nonlocal went
+            went = True
+            on_bytes(n)
+
+        body = Multipart(parts, on_bytes=count)
         asked = request.store(self.base, study, body.boundary, body, self.dialect)
-        with self.transport.exchange(asked) as response:
+        try:
+            with self.transport.exchange(asked) as response:
+                reply = self._reply(response, instances)
+        except TemporaryError as error:
+            if went:
+                raise UnansweredError(error.message, error.hint) from error
+            raise
+        if isinstance(reply, DwError):
+            raise reply
+        return reply
+
+    def _reply(self, response: Response, instances: Sequence[str]) -> stow.Reply | DwError:
+        """What a store reply says, or the refusal that it is."""
+        try:
             data = response.read(64 * 1024 * 1024)
-            kind = media.classify(response.content_type, data)
-            if kind is media.Body.HTML and response.status < 400:
-                self._expect(response, kind, data, media.Body.JSON)
-            reply = stow.read(response.status, response.content_type, data, instances)
-            if response.status >= 400 and not _accounts(reply):
-                raise response.refusal(data)
-            return reply
+        except TruncatedError as error:
+            if response.status >= 400:
+                return response.refusal(b"")
+            return stow.Reply({uid: stow.Unknown(uid, error.message) for uid in instances}, (), ())
+        kind = media.classify(response.content_type, data)
+        if kind is media.Body.HTML and response.status < 400:
+            self._expect(response, kind, data, media.Body.JSON)
+        reply = stow.read(response.status, response.content_type, data, instances)
+        if response.status >= 400 and not _accounts(reply):
+            return response.refusal(data)
+        return reply
 
     # Anything else
 
@@ -401,6 +464,8 @@ class Client:
     def _expect(self, response: Response, kind: media.Body, head: bytes, *wanted: media.Body) -> None:
         if kind in wanted or (kind is media.Body.EMPTY and media.Body.JSON in wanted):
             return
+        if response.status == 204:
+            raise AbsentError(f"{response.host} has nothing there (204)")
         if kind is media.Body.HTML:
             raise AuthError(
                 f"{response.host} answered with a web page where {wanted[0].value} was due",
@@ -427,6 +492,10 @@ class _Page:
     def note(self, response: Response) -> None:
         total = response.headers.get("X-Total-Count", "")
         self.total = int(total) if total.isdecimal() else None
+
+
+def _uid(tag: str, uid: str) -> Row:
+    return {tag: {"vr": "UI", "Value": [uid]}} if uid else {}
 
 
 def _end(query: Query) -> int | None:

@@ -6,23 +6,26 @@ A flag beats a variable, a variable beats the file, the file beats the default.
 import os
 import re
 import shlex
-import ssl
 import stat
-import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from dwcli.dicomweb.dialects import Dialect, choose
 from dwcli.errors import AuthError, DwError, UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    import ssl
 
 AuthKind = Literal["none", "basic", "bearer"]
 KINDS: tuple[str, ...] = ("none", "basic", "bearer")
 SECRETS = ("password", "token")
 _SOURCES = ("", "_env", "_command", "_file")
 _COMMAND_SECONDS = 120
+_LONGEST = 1e6  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +57,12 @@ class Profile:
     proxy: str | None = None
     timeout: float | None = None
 
-    def tls(self) -> ssl.SSLContext | bool:
+    def tls(self) -> "ssl.SSLContext | bool":
         """What httpx takes as `verify`. Raises UsageError where a certificate file cannot be used."""
         if not (self.ca or self.client_cert or self.insecure):
             return True
+        import ssl
+
         try:
             context = ssl.create_default_context(cafile=str(self.ca) if self.ca else None)
             if self.insecure:
@@ -79,8 +84,8 @@ class Environment:
     profile: str
     url: str
     user: str
-    password: str | None
-    token: str | None
+    password: str | None = field(repr=False)
+    token: str | None = field(repr=False)
     no_color: bool
     dumb: bool
     columns: int | None
@@ -96,7 +101,7 @@ class Environment:
             url=get("DW_URL", ""),
             user=get("DW_USER", ""),
             password=get("DW_PASSWORD"),
-            token=get("DW_TOKEN"),
+            token=get("DW_TOKEN") or None,
             no_color=bool(get("NO_COLOR")),
             dumb=get("TERM") == "dumb",
             columns=int(columns) if columns.isdecimal() and int(columns) > 0 else None,
@@ -127,6 +132,8 @@ def select(
 
     Raises UsageError with the next command where there is none, or where `url` would carry a profile's login elsewhere.
     """
+    if timeout is not None and not 0 < timeout < _LONGEST:
+        raise UsageError(f"not a time-out in seconds: {timeout}", "--timeout 30")
     file = File.load(environment.config)
     name = profile or ("" if url else environment.profile)
     address = url or ("" if profile or environment.profile else environment.url)
@@ -138,15 +145,17 @@ def select(
             raise UsageError("no server chosen", "dw profile add NAME URL   (or --url URL for this once)")
         chosen = file.profile(name, environment, ask)
         if address:
+            address = _address(address)
             if _origin(address) != _origin(chosen.url):
                 raise UsageError(
                     f"--url {address} is on another server than profile {name}, whose login stays at home",
                     "leave out either -p or --url",
                 )
-            chosen = _replace(chosen, url=_address(address))
+            chosen = _replace(chosen, url=address)
+    later = {header.lower() for header in headers or {}}
     return _replace(
         chosen,
-        headers={**chosen.headers, **(headers or {})},
+        headers={**{k: v for k, v in chosen.headers.items() if k.lower() not in later}, **(headers or {})},
         timeout=timeout if timeout is not None else chosen.timeout,
     )
 
@@ -179,18 +188,19 @@ def _prompt(ask: Callable[[str], str], question: str) -> Callable[[], str]:
 
 def _address(url: str) -> str:
     """A base URL as it is used: no trailing slash, no login inside. Raises UsageError."""
-    split = urlsplit(url.strip())
-    if split.scheme not in ("http", "https") or not split.hostname:
-        raise UsageError(f"not a server address: {url}", "a URL such as https://pacs.example.org/dicom-web")
-    if split.username is not None or split.password is not None:
+    url = url.strip()
+    if "@" in url.partition("://")[2].partition("/")[0]:
         raise UsageError("a URL must not hold a login: it would be seen in process lists and logs", "use --user NAME")
+    try:
+        split = urlsplit(url)
+        good = split.scheme in ("http", "https") and split.hostname and split.port != 0
+    except ValueError:
+        good = False
+    if not good or any(c.isspace() or not c.isprintable() for c in url):
+        raise UsageError(f"not a server address: {url!r}", "a URL such as https://pacs.example.org/dicom-web")
     if split.query or split.fragment:
         raise UsageError(f"a base URL has no query or fragment: {url}", "give the address up to /studies, without it")
-    try:
-        _ = split.port
-    except ValueError:
-        raise UsageError(f"not a port number in {url}") from None
-    return url.strip().rstrip("/")
+    return url.rstrip("/")
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:
@@ -217,9 +227,14 @@ class File:
         import tomllib
 
         try:
-            return cls(path, tomllib.loads(text))
+            document = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise UsageError(f"{path}: {error}", "mend the file, or move it away") from error
+        _known(document, {"default", "profiles"}, str(path))
+        for name, profile in _table(document, "profiles", str(path)).items():
+            if not isinstance(profile, dict):
+                raise UsageError(f"{path}: profile {name} is no table", f"[profiles.{name}]")
+        return cls(path, document)
 
     @property
     def default(self) -> str:
@@ -244,30 +259,34 @@ class File:
         """One profile, resolved. DW_USER, DW_PASSWORD and DW_TOKEN beat what the file says."""
         table = dict(self.table(name))
         where = f"{self.path}: profile {name}"
-        known = {"url", "dialect", "headers", "auth", "tls", "proxy", "timeout", "viewer"}
-        for key in table:
-            if key not in known:
-                raise UsageError(f"{where}: unknown key {key!r}", did_you_mean(key, known))
-        tls = dict(table.get("tls", {}))
+        _known(table, {"url", "dialect", "headers", "auth", "tls", "proxy", "timeout", "viewer"}, where)
+        tls = _table(table, "tls", where)
+        _known(tls, {"ca", "client_cert", "client_key", "insecure"}, f"{where}: tls")
+        timeout = table.get("timeout")
+        if timeout is not None and not (type(timeout) in (int, float) and 0 < timeout < _LONGEST):
+            raise UsageError(f"{where}: timeout = {timeout!r}", "a number of seconds")
         return Profile(
             name=name,
             url=_address(str(table.get("url", ""))),
             dialect=_dialect(table.get("dialect", "auto"), where),
-            headers={str(k): str(v) for k, v in dict(table.get("headers", {})).items()},
-            login=_from_environment(environment, ask) or self._login(dict(table.get("auth", {})), name, where, ask),
+            headers=_headers(_table(table, "headers", where), where),
+            login=_from_environment(environment, ask)
+            or self._login(_table(table, "auth", where), name, where, environment, ask),
             ca=self._path(tls.get("ca")),
             client_cert=self._path(tls.get("client_cert")),
             client_key=self._path(tls.get("client_key")),
             insecure=tls.get("insecure") is True,
             proxy=str(table["proxy"]) if table.get("proxy") else None,
-            timeout=float(table["timeout"]) if table.get("timeout") is not None else None,
+            timeout=float(timeout) if timeout is not None else None,
         )
 
     def _path(self, value: Any) -> Path | None:
         """A file named in the configuration: relative to its folder."""
         return self.path.parent / Path(str(value)).expanduser() if value else None
 
-    def _login(self, auth: dict[str, Any], name: str, where: str, ask: Callable[[str], str]) -> Login:
+    def _login(
+        self, auth: dict[str, Any], name: str, where: str, environment: Environment, ask: Callable[[str], str]
+    ) -> Login:
         kind = auth.get("kind", "none")
         if kind not in KINDS:
             raise UsageError(f"{where}: unknown auth kind {kind!r}", did_you_mean(str(kind), KINDS))
@@ -275,10 +294,11 @@ class File:
             return Login()
         word = "password" if kind == "basic" else "token"
         known = {"kind", *(word + source for source in _SOURCES)} | ({"username"} if kind == "basic" else set())
-        for key in auth:
-            if key not in known:
-                raise UsageError(f"{where}: unknown auth key {key!r}", did_you_mean(key, known))
+        _known(auth, known, f"{where}: auth")
         user = str(auth.get("username", ""))
+        if kind == "basic" and environment.password is not None:
+            password = environment.password
+            return Login(kind, user, lambda: password, "DW_PASSWORD")
         whose = f"{word.capitalize()}{f' of {user}' if user else ''} at {name}: "
         secret, source = self._secret(auth, word, whose, where, ask)
         return Login(kind, user, secret, source, renewable=f"{word}_command" in auth)
@@ -364,7 +384,8 @@ class File:
                 del document["default"]
             written = tomlkit.dumps(document)
             if default and "default" not in document:
-                written = f'default = "{default}"\n\n{written}'  # above all tables, where TOML wants it
+                # Above all tables, where TOML wants it.
+                written = f"default = {tomlkit.string(default).as_string()}\n\n{written}"
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             handle, temporary = tempfile.mkstemp(dir=self.path.parent, prefix=".config-")
             try:
@@ -379,11 +400,32 @@ class File:
         self._document = tomlkit.parse(written).unwrap()
 
 
+def _known(table: Mapping[str, Any], known: set[str], where: str) -> None:
+    for key in table:
+        if key not in known:
+            raise UsageError(f"{where}: unknown key {key!r}", did_you_mean(key, known))
+
+
+def _table(parent: Mapping[str, Any], key: str, where: str) -> dict[str, Any]:
+    found = parent.get(key, {})
+    if not isinstance(found, dict):
+        raise UsageError(f"{where}: {key} is no table", f'{key} = {{ "key" = "value" }}, or a [section]')
+    return found
+
+
+def _headers(table: dict[str, Any], where: str) -> dict[str, str]:
+    for name, value in table.items():
+        sent = f"{name}{value}"
+        if not (isinstance(value, str) and sent.isascii() and sent.isprintable()) or not name or " " in name:
+            raise UsageError(f"{where}: the header {name!r} cannot be sent", "a name and a text, in ASCII, on one line")
+    return dict(table)
+
+
 def _merge(tables: Any, name: str, table: Mapping[str, Any]) -> None:
     """Put `table` under `name`, keeping what stands there unless it is named; None takes a key out."""
     import tomlkit
 
-    if name not in tables:
+    if not isinstance(tables.get(name), Mapping):
         tables[name] = tomlkit.table()
     for key, value in table.items():
         if value is None:
@@ -425,10 +467,14 @@ def _from_file(path: Path) -> str:
 
 def _from_command(command: str, word: str) -> str:
     """The first line that a command prints; it may talk to the user on the terminal (stderr, /dev/tty)."""
+    import subprocess
+
     try:
         done = subprocess.run(
             command,
             shell=True,
+            # References may come by this process's stdin; a command such as ssh would eat them.
+            stdin=None if sys.stdin is not None and sys.stdin.isatty() else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             timeout=_COMMAND_SECONDS,
             check=False,

@@ -65,6 +65,10 @@ class DwContext:
     @cached_property
     def profile(self) -> config.Profile:
         """The profile chosen by flag, variable or default."""
+        for option, value in (("--profile", self.given.profile), ("--url", self.given.url)):
+            if value == "":
+                # An unset variable of a script must not lead to the default server.
+                raise UsageError(f"{option} is empty", "name one, or leave the option out")
         return config.select(
             self.environment,
             profile=self.given.profile or "",
@@ -139,8 +143,10 @@ class DwContext:
             return
         self.out.close_quietly()
         if isinstance(lost, BrokenPipeError):
-            # A reader that has seen enough (`| head`) is not a failure.
-            raise typer.Exit(0)
+            # A reader that has seen enough (`| head`) is not a failure; what else ended the command stays its end.
+            if error is None or error is lost:
+                raise typer.Exit(0)
+            return
         raise DwError(f"cannot write the output: {lost.strerror or lost}") from lost
 
 
@@ -156,7 +162,7 @@ def make_out(given: Globals, environment: config.Environment) -> Out:
 
 def parse_headers(given: tuple[str, ...]) -> dict[str, str]:
     """`Name: value` pairs. Raises UsageError on anything that is not one header."""
-    headers = {}
+    headers: dict[str, str] = {}
     for text in given:
         name, colon, value = text.partition(":")
         if (
@@ -167,6 +173,7 @@ def parse_headers(given: tuple[str, ...]) -> dict[str, str]:
             or " " in name.strip()
         ):
             raise UsageError(f"not a header: {text!r}", "write -H 'Name: value', in ASCII and on one line")
+        headers = {known: old for known, old in headers.items() if known.lower() != name.strip().lower()}
         headers[name.strip()] = value.strip()
     return headers
 

@@ -85,7 +85,7 @@ def combine(codes: Iterable[ExitCode], *, succeeded: bool) -> ExitCode:
         return ExitCode.TEMPORARY
     if succeeded:
         return ExitCode.PARTIAL
-    return ExitCode.ABSENT if failed == {ExitCode.ABSENT} else ExitCode.FAILED
+    return failed.pop() if failed in ({ExitCode.ABSENT}, {ExitCode.USAGE}) else ExitCode.FAILED
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:

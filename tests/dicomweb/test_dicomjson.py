@@ -61,9 +61,7 @@ def test_byte_by_byte_gives_every_row_with_its_last_byte(indent: int | None, asc
 
 @pytest.mark.parametrize("ascii_only", [True, False])
 @pytest.mark.parametrize("indent", [None, 40])
-def test_truncation_at_every_offset_is_reported_and_whole_rows_stay(
-    indent: int | None, ascii_only: bool
-) -> None:
+def test_truncation_at_every_offset_is_reported_and_whole_rows_stay(indent: int | None, ascii_only: bool) -> None:
     data = json.dumps(ROWS, indent=indent, ensure_ascii=ascii_only).encode()
     for end in range(1, len(data)):
         reader = RowReader()
@@ -101,9 +99,7 @@ def test_nan_and_infinity_are_read_as_bare_words_cut_anywhere() -> None:
 
 
 def test_tags_come_in_upper_case_also_in_items_but_name_groups_stay() -> None:
-    body = (
-        b'[{"0020000d":{"vr":"UI","Value":["1"]},"0008114a":{"vr":"SQ","Value":[{"0020000e":{"vr":"UI"}}]},'
-    )
+    body = b'[{"0020000d":{"vr":"UI","Value":["1"]},"0008114a":{"vr":"SQ","Value":[{"0020000e":{"vr":"UI"}}]},'
     body += b'"00100010":{"vr":"PN","Value":[{"Alphabetic":"a"}]}}]'
     assert read(body) == [
         {

@@ -28,9 +28,7 @@ def test_every_attribute_of_pydicom_has_the_same_keyword_and_vr() -> None:
     assert len(missing) < 150, missing
 
 
-@pytest.mark.parametrize(
-    "tag", [0x60000010, 0x60020010, 0x601E3000, 0x50023000, 0x00203101, 0x10001231, 0x7F020010]
-)
+@pytest.mark.parametrize("tag", [0x60000010, 0x60020010, 0x601E3000, 0x50023000, 0x00203101, 0x10001231, 0x7F020010])
 def test_repeating_groups_share_keyword_and_vr(tag: int) -> None:
     from pydicom import datadict
 
@@ -90,10 +88,7 @@ def test_a_word_like_nothing_is_refused_without_false_suggestions(word: str) -> 
 
 
 def test_levels_are_those_that_qido_matches() -> None:
-    levels = {
-        word: dictionary.level(dictionary.parse_tag(word))
-        for word in ("PatientID", "Modality", "SOPClassUID")
-    }
+    levels = {word: dictionary.level(dictionary.parse_tag(word)) for word in ("PatientID", "Modality", "SOPClassUID")}
     assert levels == {"PatientID": "study", "Modality": "series", "SOPClassUID": "instance"}
     assert dictionary.level("00091001") == ""
 

@@ -169,9 +169,7 @@ lines = st.sampled_from(
 
 
 @given(pieces=st.lists(lines, max_size=25), cuts=st.lists(st.integers(0, 80)), framed=st.booleans())
-def test_reader_gives_the_same_events_for_any_chunks(
-    pieces: list[bytes], cuts: list[int], framed: bool
-) -> None:
+def test_reader_gives_the_same_events_for_any_chunks(pieces: list[bytes], cuts: list[int], framed: bool) -> None:
     body = b"".join(pieces)
     edges = [0, *sorted(c for c in cuts if c < len(body)), len(body)]
 
@@ -193,9 +191,7 @@ def test_reader_gives_the_same_events_for_any_chunks(
     boundary=st.text("'()+_,-./:=? aZ0", min_size=1, max_size=70).filter(lambda b: b[-1] != " "),
 )
 def test_what_is_written_is_read_back(datas: list[bytes], size: int, boundary: str) -> None:
-    body = b"".join(part_head(boundary, {"A": "b"}, first=i == 0) + d for i, d in enumerate(datas)) + closing(
-        boundary
-    )
+    body = b"".join(part_head(boundary, {"A": "b"}, first=i == 0) + d for i, d in enumerate(datas)) + closing(boundary)
     if any(b"\n--" in data for data in datas):
         return
     came, reader, cut = read((body[i : i + size] for i in range(0, len(body), size)), boundary=boundary)

@@ -52,9 +52,7 @@ def test_values_come_in_their_places_and_types(vr: str, content: str, expected: 
     assert element("00091001", vr, content) == {"00091001": {"vr": vr, "Value": expected}}
 
 
-@pytest.mark.parametrize(
-    "content", ["", "<Value/>", '<Value number="1"></Value>', '<PersonName number="1"/>']
-)
+@pytest.mark.parametrize("content", ["", "<Value/>", '<Value number="1"></Value>', '<PersonName number="1"/>'])
 def test_an_empty_attribute_has_only_its_vr(content: str) -> None:
     assert element("00100010", "PN", content) == {"00100010": {"vr": "PN"}}
 
@@ -85,8 +83,7 @@ def test_a_missing_vr_comes_from_the_dictionary() -> None:
 
 def test_a_private_attribute_gets_the_block_of_its_creator() -> None:
     attributes = "".join(
-        f'<DicomAttribute tag="{tag}" vr="LO" privateCreator="{creator}"><Value>{tag}</Value>'
-        "</DicomAttribute>"
+        f'<DicomAttribute tag="{tag}" vr="LO" privateCreator="{creator}"><Value>{tag}</Value></DicomAttribute>'
         for tag, creator in [
             ("00090002", "ACME"),
             ("00090002", "OTHER"),

@@ -25,9 +25,7 @@ TESTDATA = Path(pydicom.data.__file__).parent
 def dicom_files() -> list[Path]:
     folders = TESTDATA / "test_files", TESTDATA / "charset_files"
     # Files that pydicom downloads are no part of it, and a name ending in .py is none of them.
-    return sorted(
-        path for folder in folders for path in folder.rglob("*") if path.is_file() and path.suffix != ".py"
-    )
+    return sorted(path for folder in folders for path in folder.rglob("*") if path.is_file() and path.suffix != ".py")
 
 
 @cache
@@ -113,9 +111,7 @@ def test_heads_of_real_files_agree_with_a_full_parser() -> None:
         read += 1
         assert full is not None, path
         assert head.transfer_syntax == str(full.file_meta.get("TransferSyntaxUID", "")), path
-        assert head.instance == uid(full, "SOPInstanceUID") or uid(
-            full.file_meta, "MediaStorageSOPInstanceUID"
-        ), path
+        assert head.instance == uid(full, "SOPInstanceUID") or uid(full.file_meta, "MediaStorageSOPInstanceUID"), path
         if head.sop_class == DICOMDIR:
             continue
         assert head.sop_class == (uid(full, "SOPClassUID") or uid(full.file_meta, "MediaStorageSOPClassUID"))
@@ -249,9 +245,7 @@ def item(value: bytes, order: str = "<") -> bytes:
 
 def open_item(value: bytes, order: str = "<") -> bytes:
     return (
-        struct.pack(order + "HHI", 0xFFFE, 0xE000, 0xFFFFFFFF)
-        + value
-        + struct.pack(order + "HHI", 0xFFFE, 0xE00D, 0)
+        struct.pack(order + "HHI", 0xFFFE, 0xE000, 0xFFFFFFFF) + value + struct.pack(order + "HHI", 0xFFFE, 0xE00D, 0)
     )
 
 
@@ -271,11 +265,7 @@ def test_sequences_of_undefined_length_are_skipped(syntax: str, explicit: bool, 
 
     # The delimiters inside values are data; the study UID inside belongs to another study.
     noise = of(0x00081155, end_of_sequence(order) + b"\xfe\xff\r\xe0\0\0\0\0")
-    inner = (
-        open_item(noise + of(0x0020000D, b"9.9"), order)
-        + item(of(0x0020000D, b"8.8"), order)
-        + item(b"", order)
-    )
+    inner = open_item(noise + of(0x0020000D, b"9.9"), order) + item(of(0x0020000D, b"8.8"), order) + item(b"", order)
     fragments = undefined(
         0x7FE00010,
         "OB",
@@ -350,11 +340,7 @@ def test_a_file_of_group_2_alone_is_refused() -> None:
 
 
 def test_wanted_values_come_as_they_stand_and_never_pixels() -> None:
-    between = (
-        element(0x00080060, "CS", b"CT")
-        + element(0x00100010, "PN", b"A^B\0")
-        + element(0x00100020, "LO", b"")
-    )
+    between = element(0x00080060, "CS", b"CT") + element(0x00100010, "PN", b"A^B\0") + element(0x00100020, "LO", b"")
     wanted = frozenset({"00020010", "0020000d", "00080060", "00100010", "00100020", "00100030", "7FE00010"})
     head = read_head(PREAMBLE + meta(EXPLICIT) + dataset(between), wanted=wanted)
     assert head and head.elements == {
@@ -429,9 +415,7 @@ def test_deep_nesting_costs_linear_time_and_no_stack() -> None:
 # Text
 
 
-@pytest.mark.parametrize(
-    "path", sorted((TESTDATA / "charset_files").glob("chr[!S]*.dcm")), ids=lambda path: path.stem
-)
+@pytest.mark.parametrize("path", sorted((TESTDATA / "charset_files").glob("chr[!S]*.dcm")), ids=lambda path: path.stem)
 def test_text_agrees_with_a_full_parser(path: Path) -> None:
     head = read_head(path.read_bytes(), final=True, wanted=WANTED)
     assert head

@@ -16,9 +16,7 @@ JSON = "application/dicom+json"
 def item(uid: str = "", **tags: Any) -> dict[str, Any]:
     """One item; keyword arguments are tags with a leading t: t00081197=272."""
     row = {"00081155": {"vr": "UI", "Value": [uid]}} if uid else {}
-    return row | {
-        tag[1:]: value if isinstance(value, dict) else {"Value": [value]} for tag, value in tags.items()
-    }
+    return row | {tag[1:]: value if isinstance(value, dict) else {"Value": [value]} for tag, value in tags.items()}
 
 
 def reply(
@@ -169,9 +167,7 @@ def test_a_refusal_without_a_body_leaves_everything_unknown(status: int) -> None
         (JSON, b"\xff\xfe\x00", "the server answered"),
     ],
 )
-def test_an_unreadable_reply_acknowledges_nothing_and_is_quoted(
-    content_type: str, body: bytes, note: str
-) -> None:
+def test_an_unreadable_reply_acknowledges_nothing_and_is_quoted(content_type: str, body: bytes, note: str) -> None:
     got = stow.read(200, content_type, body, ["1"])
     assert got.outcomes == {"1": Unknown("1", "the reply names no instance")}
     assert note in got.notes[0]

@@ -44,9 +44,7 @@ def test_batches_take_files_only_as_needed() -> None:
 
 
 @given(st.lists(st.integers(0, 200)), st.integers(1, 300), st.none() | st.integers(1, 5))
-def test_batches_hold_every_file_once_in_order(
-    files: list[int], max_bytes: int, max_count: int | None
-) -> None:
+def test_batches_hold_every_file_once_in_order(files: list[int], max_bytes: int, max_count: int | None) -> None:
     made = sizes(files, max_bytes, max_count)
     assert [size for batch in made for size in batch] == files
     for batch in made:

@@ -42,9 +42,7 @@ def found(*paths: Path, include: tuple[str, ...] = (), exclude: tuple[str, ...] 
 
 
 def reasons(*paths: Path) -> dict[str, tuple[type, str]]:
-    return {
-        each.path.name: (type(each), each.reason) for each in scan(paths) if not isinstance(each, DicomFile)
-    }
+    return {each.path.name: (type(each), each.reason) for each in scan(paths) if not isinstance(each, DicomFile)}
 
 
 def test_dicom_is_told_by_content_and_described(tmp_path: Path) -> None:
@@ -111,9 +109,7 @@ def test_data_set_without_file_meta_information_is_a_failure_not_a_skip(tmp_path
     }
 
 
-def test_text_that_begins_like_a_data_set_is_not_dicom(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_text_that_begins_like_a_data_set_is_not_dicom(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     put(tmp_path / "odd", b"\x08\x00\x16\x00 nothing that can be parsed" * 10)
     assert reasons(tmp_path) == {"odd": (Skipped, "not DICOM")}
     assert capfd.readouterr() == ("", "")

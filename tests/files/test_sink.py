@@ -206,9 +206,7 @@ def test_folder_removed_meanwhile_is_made_again(root: Path) -> None:
         assert write(sink, instance(sop="2.25.5")).path.exists()
 
 
-def test_file_system_without_links_still_keeps_what_is_there(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_file_system_without_links_still_keeps_what_is_there(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_links(source: object, target: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
@@ -461,18 +459,14 @@ def test_drafts_of_a_living_run_are_left_alone(root: Path) -> None:
 
 def test_two_runs_into_one_folder_do_no_harm(root: Path) -> None:
     with other_run(root, FLAT), Sink(root, FLAT) as sink:
-        outcomes = [
-            write(sink, instance(sop=f"2.25.{number}", side=300)).outcome for number in reversed(range(60))
-        ]
+        outcomes = [write(sink, instance(sop=f"2.25.{number}", side=300)).outcome for number in reversed(range(60))]
         deadline = time.monotonic() + 5
         while sum(1 for _ in root.glob("*.dcm")) < 61 and time.monotonic() < deadline:
             time.sleep(0.01)
     assert set(outcomes) <= {"written", "same"}
     for number in range(60):
         data = (root / f"2.25.{number}.dcm").read_bytes()
-        assert (
-            hashlib.sha256(data).digest() == hashlib.sha256(instance(sop=f"2.25.{number}", side=300)).digest()
-        )
+        assert hashlib.sha256(data).digest() == hashlib.sha256(instance(sop=f"2.25.{number}", side=300)).digest()
     lines = (root / ".dw-index.jsonl").read_bytes().splitlines()
     for line in lines[:-1]:
         json.loads(line)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import date
 
 from dwcli.dicomweb import dictionary
-from dwcli.dicomweb.query import Query, Term, alternatives, parse_date, parse_term, parse_time
+from dwcli.dicomweb.query import Query, Term, alternatives, parse_date, parse_term, parse_time, parse_value
 from dwcli.dicomweb.refs import Level
 from dwcli.errors import UsageError
 from dwcli.options import MatchOptions
@@ -31,6 +31,20 @@ def build(
     level: Level, match: MatchOptions, terms: Iterable[str] = (), *, include: tuple[str, ...] = ()
 ) -> list[Query]:
     """The queries to ask and merge: one, or one for each modality. Raises UsageError."""
+    for option in (
+        "patient",
+        "patient_id",
+        "date",
+        "time",
+        "accession",
+        "description",
+        "birth_date",
+        "study",
+        "series",
+    ):
+        if getattr(match, option) == "":
+            # An unset variable of a script must not widen the search to everything.
+            raise UsageError(f"--{option.replace('_', '-')} is empty", "give a value, or leave the option out")
     study, series = match.study or "", match.series or ""
     if level is Level.STUDY and series:
         raise UsageError("--series is for searches of series or instances", "dw search instances --series UID")
@@ -45,7 +59,7 @@ def build(
         (_description(level), match.description),
         ("PatientBirthDate", match.birth_date and parse_date(match.birth_date, today)),
     )
-    found += [Term(dictionary.parse_tag(keyword), value) for keyword, value in named if value is not None]
+    found += [Term(dictionary.parse_tag(keyword), parse_value(value)) for keyword, value in named if value is not None]
     if level is Level.STUDY and study:
         found.append(Term(level.uid_tag, study))
         study = ""

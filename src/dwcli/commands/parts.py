@@ -38,7 +38,10 @@ def frames(dw: DwContext, words: list[str], output: Path | None, transfer_syntax
         )
     ref = FrameRef(references.one_instance(dw, words[0]), refs.parse_frames(words[1]))
     folder = output or Path()
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot make the folder {folder}: {error.strerror}", "-o DIR") from error
     numbers = iter(ref.frames)
     stem = refs.word(ref.instance.instance)
     written = 0
@@ -57,7 +60,7 @@ def frames(dw: DwContext, words: list[str], output: Path | None, transfer_syntax
             dw.out.line(str(path))
     if written < len(ref.frames):
         raise TruncatedError(f"{written} of {len(ref.frames)} frames came", "the same command fetches them again")
-    dw.out.info(f"{written} frames in {folder}")
+    dw.out.info(f"{written} frame{'s' * (written > 1)} in {folder}")
 
 
 def bulkdata(dw: DwContext, words: list[str], output: Path | None) -> None:
@@ -67,6 +70,8 @@ def bulkdata(dw: DwContext, words: list[str], output: Path | None) -> None:
             "bulkdata takes a reference and a tag",
             "dw retrieve bulkdata STUDY/SERIES/INSTANCE 7FE00010 -o pixels.bin",
         )
+    if output is None and dw.out.terminal:
+        raise UsageError("bulk data is binary and would spoil the terminal", "-o FILE, or a pipe")
     base = dw.profile.url
     if refs.origin(words[-1]):
         url = rebase(words[-1], base, f"{base}/")
@@ -74,8 +79,6 @@ def bulkdata(dw: DwContext, words: list[str], output: Path | None) -> None:
         url = dw.client.bulkdata_url(references.one_instance(dw, words[0]), dictionary.parse_tag(words[1]))
     else:
         raise UsageError("which value?", "a tag such as 7FE00010 after the reference, or a BulkDataURI alone")
-    if output is None and dw.out.terminal:
-        raise UsageError("bulk data is binary and would spoil the terminal", "-o FILE, or a pipe")
     count = 0
     with dw.out.progress("retrieving") as progress:
         for part in _parts(dw.client.bulkdata(url)):

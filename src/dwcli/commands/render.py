@@ -10,7 +10,6 @@ from dwcli.commands import references
 from dwcli.context import DwContext
 from dwcli.dicomweb import refs
 from dwcli.dicomweb.refs import InstanceRef
-from dwcli.dicomweb.request import Rendering
 from dwcli.errors import UsageError, did_you_mean
 from dwcli.files.whole import WholeFile
 from dwcli.options import takes
@@ -69,6 +68,7 @@ def render(
       dw render STUDY/SERIES/INSTANCE -o cine.jpg --frame 1-10 --quality 90
       dw render scan.dcm -o scan.png
     """
+    from dwcli.dicomweb.request import Rendering
     from dwcli.jobs import render as job
 
     dw: DwContext = ctx.obj

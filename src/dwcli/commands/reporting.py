@@ -8,20 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from dwcli.context import DwContext
-from dwcli.errors import ExitCode, UsageError
-from dwcli.jobs.item import Item, Tally
+from dwcli.errors import DwError, ExitCode, UsageError
+from dwcli.jobs.item import DONE, Item, Tally
 from dwcli.output import size
 
 COLUMNS = ("outcome", "study", "series", "instance", "path", "size", "reason")
-_SHOWN = ("outcome", "instance", "path", "reason")
 
 
-def show(dw: DwContext, items: Iterable[Item], tally: Tally, report: Path | None) -> float:
+def show(dw: DwContext, items: Iterator[Item], tally: Tally, report: Path | None, *, go_on: str = "") -> float:
     """Print the items, write the report, count; returns the seconds it took.
 
-    On a terminal only what needs a look is shown, in a pipe every item; the report has every item and a summary line.
+    A person is told of what needs a look, at once and in full; a pipe gets every item, the report a summary line too.
+    Where nobody reads the pipe any more the work goes on in silence.
+    `go_on` is what to do after an interruption, in words.
     """
     started = time.monotonic()
+    ended: ExitCode | None = None
+    person = dw.out.terminal and not dw.out.format
     with _report(report) as write:
 
         def counted() -> Iterator[dict[str, Any]]:
@@ -29,19 +32,42 @@ def show(dw: DwContext, items: Iterable[Item], tally: Tally, report: Path | None
                 tally.add(item)
                 record = item.record()
                 write(record)
-                if not dw.out.terminal or dw.out.format or _needs_a_look(item):
+                if not person:
                     yield record
+                elif _needs_a_look(item):
+                    dw.out.line(_told(item))
 
         try:
-            dw.out.table(counted(), columns=_SHOWN if dw.out.terminal else COLUMNS, empty="")
+            try:
+                dw.out.table(counted(), columns=COLUMNS, empty="")
+            except BrokenPipeError:
+                # The reader has seen enough (`| head`), but the transfer is not done.
+                dw.out.close_quietly()
+                dw.out.table(counted(), columns=COLUMNS, empty="")
+        except KeyboardInterrupt:
+            ended = ExitCode.INTERRUPTED
+            raise
+        except DwError as error:
+            ended = error.exit_code
+            raise
+        except BaseException:
+            ended = ExitCode.FAILED
+            raise
         finally:
+            # Now, not when the last name of it goes: its threads write to a folder that is about to be closed.
+            close = getattr(items, "close", None)
+            if close:
+                close()
             seconds = time.monotonic() - started
+            if ended is ExitCode.INTERRUPTED:
+                done = sum(tally.outcomes[outcome] for outcome in DONE)
+                dw.out.info(f"interrupted; {done} done in {seconds:.1f} s" + (f"; {go_on}" if go_on else ""))
             write(
                 {
                     "summary": dict(tally.outcomes),
                     "bytes": tally.bytes,
                     "seconds": round(seconds, 3),
-                    "exit": int(tally.code),
+                    "exit": int(tally.code if ended is None else ended),
                 }
             )
     return seconds
@@ -49,6 +75,12 @@ def show(dw: DwContext, items: Iterable[Item], tally: Tally, report: Path | None
 
 def _needs_a_look(item: Item) -> bool:
     return item.code is not ExitCode.OK or item.outcome in ("warned", "stranger", "unverified")
+
+
+def _told(item: Item) -> str:
+    """`failed STUDY/SERIES: why`; the reference is one that can be typed again."""
+    what = item.path or "/".join(uid for uid in (item.study, item.series, item.instance) if uid)
+    return f"{item.outcome} {what}" + (f": {item.reason}" if item.reason else "")
 
 
 def speed(tally: Tally, seconds: float) -> str:
@@ -76,12 +108,18 @@ def _report(path: Path | None) -> Iterator[Any]:
         yield lambda _record: None
         return
     try:
-        with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
-
-            def write(record: dict[str, Any]) -> None:
-                file.write(json.dumps(record, ensure_ascii=False) + "\n")
-                file.flush()
-
-            yield write
+        # Unbuffered: a line is there at once, and a full disk is met here, not when the file is closed.
+        file = path.open("wb", buffering=0)
     except OSError as error:
         raise UsageError(f"cannot write the report {path}: {error.strerror or error}") from error
+
+    def write(record: dict[str, Any]) -> None:
+        line = json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+        try:
+            while line:
+                line = line[file.write(line) or 0 :]
+        except OSError as error:
+            raise DwError(f"cannot write the report {path}: {error.strerror or error}") from error
+
+    with file:
+        yield write

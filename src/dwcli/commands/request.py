@@ -2,17 +2,19 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
 
 import typer
 
 from dwcli.context import DwContext, parse_headers
 from dwcli.dicomweb import media, refs
-from dwcli.dicomweb.request import Body, Request
 from dwcli.errors import UsageError
 from dwcli.files.whole import WholeFile
 from dwcli.options import takes
+
+if TYPE_CHECKING:
+    from dwcli.dicomweb.request import Body
 
 
 def register(app: typer.Typer) -> None:
@@ -51,6 +53,8 @@ def request(
       dw request POST /workitems -d @item.json -H "Content-Type: application/dicom+json"
       dw request DELETE /studies/UID -i
     """
+    from dwcli.dicomweb.request import Request
+
     dw: DwContext = ctx.obj
     verb = method.upper()
     if not verb.isalpha() or not verb.isascii():
@@ -107,7 +111,7 @@ def _url(dw: DwContext, path: str, params: list[str]) -> str:
     return url
 
 
-def _body(data: str | None) -> Body | None:
+def _body(data: str | None) -> "Body | None":
     from dwcli.net.body import Bytes, FileBody
 
     if data is None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from dwcli.jobs.item import Tally
     from dwcli.jobs.retrieve import Retrieval
 
+_GO_ON = "the same command goes on with what is missing"
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -113,7 +115,8 @@ def retrieve(
                 progress.total(items=expected[0])
 
             job = Retrieval(dw.patient_client, sink, options, on_bytes=progress.add, on_expect=expect)
-            seconds = reporting.show(dw, reporting.ticked(job.run(asked), progress.item), tally, report)
+            items = reporting.ticked(job.run(asked), progress.item)
+            seconds = reporting.show(dw, items, tally, report, go_on=_GO_ON)
     dw.out.info(_summary(tally, output, seconds))
     dw.finish(tally.code)
 
@@ -184,5 +187,5 @@ def _summary(tally: "Tally", output: Path, seconds: float) -> str:
         unverified="not verified",
     )
     if tally.code in (ExitCode.PARTIAL, ExitCode.TEMPORARY, ExitCode.FAILED):
-        words.append("the same command goes on with what is missing")
+        words.append(_GO_ON)
     return f"{output}: {', '.join(words)}"

@@ -11,9 +11,9 @@ from dwcli.commands import matching
 from dwcli.context import DwContext
 from dwcli.dicomweb import dictionary
 from dwcli.dicomweb.dicomjson import Row, text, values
-from dwcli.dicomweb.query import Query, parse_path
+from dwcli.dicomweb.query import Query, field, parse_path
 from dwcli.dicomweb.refs import Level, parse_level
-from dwcli.errors import UsageError
+from dwcli.errors import UsageError, did_you_mean
 from dwcli.options import MatchOptions, takes
 
 _ON_A_TERMINAL = 100
@@ -67,25 +67,20 @@ def search(
         if named is None:
             raise UsageError(
                 f"neither a level nor KEY=VALUE: {(terms or [''])[0]}",
-                "dw search [studies|series|instances] [KEY=VALUE]...",
+                did_you_mean((terms or [""])[0], [each.resource for each in Level]),
             )
         level = named
     shown = [parse_path(name) for name in (columns or matching.COLUMNS[level].replace(" ", ",")).split(",")]
-    asked = tuple(name for field in include or () for name in field.split(",") if name)
-    for name in asked:
-        if name != "all":
-            parse_path(name)
-    if not asked and columns:
-        asked = tuple(dictionary.keyword(tag) or tag for tag in shown)
-    elif not asked and dw.profile.dialect.include_fields:
-        asked = matching.INCLUDED[level]
-    queries = matching.build(level, match, words, include=asked)
+    for tag in shown:
+        if "." in tag:
+            raise UsageError(f"no column can be made of {field(tag)}", "a top-level attribute, or -f jsonl")
+    key = _sort_key(sort) if sort else None
+    queries = matching.build(level, match, words, include=_included(dw, level, include, columns, sort))
     if level is Level.STUDY and any(term.path == "00080060" for query in queries for term in query.terms):
         dw.out.warn("Modality is an attribute of series: use --modality, or ModalitiesInStudy=CT")
     if count:
         dw.out.line(str(sum(1 for _ in _merged(dw, queries, match.limit))))
         return
-    key = _sort_key(sort) if sort else None
     limit = match.limit
     if limit is None and dw.out.terminal and not all_rows and dw.out.format in (None, "table"):
         limit = _ON_A_TERMINAL
@@ -94,13 +89,9 @@ def search(
         # One more than is shown tells whether there are more.
         rows = _merged(dw, [replace(query, limit=limit + 1 if limit else None) for query in queries], None)
     else:
-        rows = iter(
-            sorted(
-                _merged(dw, [replace(query, limit=None) for query in queries], None),
-                key=key[0],
-                reverse=key[1],
-            )
-        )
+        # What is skipped and what is cut off are counted in the order that is shown.
+        everything = _merged(dw, [replace(query, limit=None, offset=0) for query in queries], None)
+        rows = islice(sorted(everything, key=key[0], reverse=key[1]), match.offset, None)
     rest = iter(rows)
     left = [False]
 
@@ -111,11 +102,25 @@ def search(
     def more() -> str | None:
         if not left[0] or not dw.out.terminal:
             return None
-        return (
-            f"the first {limit} are shown; there are more: --all, --limit N or --offset {match.offset + (limit or 0)}"
-        )
+        further = f" or --offset {match.offset + (limit or 0)}" if len(queries) == 1 else ""
+        return f"the first {limit} are shown; there are more: --all, --limit N{further}"
 
     dw.out.rows(shown_rows(), columns=shown, uid_tag=level.uid_tag, more=more)
+
+
+def _included(
+    dw: DwContext, level: Level, include: list[str] | None, columns: str | None, sort: str | None
+) -> tuple[str, ...]:
+    """The includefields: what is named, shown and sorted by; as keywords, of which servers know one spelling only."""
+    named = [name.strip() for typed in include or () for name in typed.split(",") if name.strip()]
+    if "all" in named:
+        return ("all",)  # it stands alone (PS3.18 8.3.4.3)
+    if not named and not columns and dw.profile.dialect.include_fields:
+        named = [*matching.INCLUDED[level]]
+    named += columns.split(",") if columns else []
+    if sort and parse_path(sort.removeprefix("-")) not in map(parse_path, matching.COLUMNS[level].split()):
+        named.append(sort.removeprefix("-"))
+    return tuple(dict.fromkeys(field(parse_path(name)) for name in named))
 
 
 def _merged(dw: DwContext, queries: list[Query], limit: int | None) -> Iterator[Row]:

@@ -1,7 +1,7 @@
 """`dw store`: STOW-RS from files and folders."""
 
 import re
-from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,8 +14,10 @@ from dwcli.options import takes
 from dwcli.output import size
 
 if TYPE_CHECKING:
-    from dwcli.files.scan import DicomFile, Skipped, Unreadable
-    from dwcli.jobs.item import Item, Tally
+    from dwcli.jobs.item import Tally
+
+_WITH_JOURNAL = "the same command sends only what was not yet accepted"
+_WITHOUT = "the same command sends all of it again; with --journal FILE it would send only the rest"
 
 
 def register(app: typer.Typer) -> None:
@@ -73,6 +75,7 @@ def store(
     from dwcli.files.journal import Journal
     from dwcli.files.scan import scan
     from dwcli.jobs.item import Tally
+    from dwcli.jobs.offer import plan
     from dwcli.jobs.store import Options, Storing
 
     dw: DwContext = ctx.obj
@@ -80,9 +83,13 @@ def store(
     options = Options(study, jobs, _bytes(batch_size), verify, max_errors)
     tally = Tally()
     if dry_run:
-        reporting.show(dw, _dry(found), tally, report)
+        # A journal that is not there yet would be made by opening it.
+        book = Journal(journal, dw.profile.url) if journal and journal.exists() else None
+        with book or nullcontext():
+            reporting.show(dw, plan(found, options, book), tally, report)
         files = tally.outcomes["offered"]
         dw.out.info(f"would send {files} instances ({size(tally.bytes)}); nothing was sent")
+        dw.finish(tally.code)
         return
     book = Journal(journal, dw.profile.url) if journal else None
     try:
@@ -95,24 +102,13 @@ def store(
                 progress.total(items=expected[0], bytes=expected[1])
 
             job = Storing(dw.patient_client, options, journal=book, on_bytes=progress.add, on_expect=expect)
-            seconds = reporting.show(dw, reporting.ticked(job.run(found), progress.item), tally, report)
+            items = reporting.ticked(job.run(found), progress.item)
+            seconds = reporting.show(dw, items, tally, report, go_on=_WITH_JOURNAL if book else _WITHOUT)
     finally:
         if book:
             book.close()
     dw.out.info(_summary(tally, dw.profile.name or dw.profile.url, seconds))
     dw.finish(tally.code)
-
-
-def _dry(found: "Iterable[DicomFile | Skipped | Unreadable]") -> "Iterator[Item]":
-    from dwcli.files.scan import DicomFile
-    from dwcli.jobs.item import Item
-
-    for file in found:
-        match file:
-            case DicomFile():
-                yield Item("offered", file.study, file.series, file.instance, str(file.path), file.size)
-            case _:
-                yield Item("skipped", path=str(file.path), reason=file.reason)
 
 
 def _bytes(typed: str) -> int:

@@ -105,6 +105,9 @@ def _typed(key: str, value: Any) -> Any:
         if value in get_args(hint):
             return value
         raise UsageError(f"dialect field {key}: {value!r}", f"one of: {', '.join(get_args(hint))}")
-    if isinstance(hint, type) and type(value) is hint:
+    if type(value) is int and hint is int and value < 0:
+        raise UsageError(f"dialect field {key}: {value!r}", "0 or more")
+    if type(value) is hint:
         return value
-    raise UsageError(f"dialect field {key}: {value!r}", f"it takes a {getattr(hint, '__name__', 'list')}")
+    kind = f"a list of: {', '.join(get_args(get_args(hint)[0]))}" if get_origin(hint) is tuple else hint.__name__
+    raise UsageError(f"dialect field {key}: {value!r}", f"it takes {kind}")

@@ -4,8 +4,8 @@ A tag here is always eight upper-case hexadecimal digits, as in DICOM JSON: "001
 """
 
 import re
-from functools import cache
-from importlib.resources import files
+from functools import cache, lru_cache
+from pathlib import Path
 
 from dwcli.errors import UsageError
 
@@ -122,15 +122,17 @@ _UNKNOWN: _Entry = ["", "UN", "", ""]
 
 
 @cache
-def _table() -> dict[str, _Entry]:
-    text = (files("dwcli.dicomweb") / "dictionary.tsv").read_text(encoding="utf-8")
-    return {line[:8]: line.split("\t") for line in text.splitlines()}
+def _table() -> dict[str, str]:
+    """The lines of the table by tag; few of them are ever wanted, so they are split then."""
+    # Not importlib.resources, which takes longer to import than this takes to read.
+    text = Path(__file__).with_name("dictionary.tsv").read_text(encoding="utf-8")
+    return {line[:8]: line for line in text.split("\n")[:-1]}
 
 
 @cache
 def _keywords() -> dict[str, str]:
     # The first of the groups that repeat stands for all: OverlayRows is 60000010.
-    return {entry[2]: tag.replace("x", "0") for tag, entry in _table().items()}
+    return {line.split("\t", 3)[2]: tag.replace("x", "0") for tag, line in _table().items()}
 
 
 @cache
@@ -144,15 +146,16 @@ def _masks() -> frozenset[tuple[int, ...]]:
     return frozenset(tuple(at for at in range(8) if tag[at] == "x") for tag in _table() if "x" in tag)
 
 
+@lru_cache(maxsize=4096)
 def _entry(tag: str) -> _Entry:
     table = _table()
-    if entry := table.get(tag) or table.get(tag.upper()):
-        return entry
+    if line := table.get(tag) or table.get(tag.upper()):
+        return line.split("\t")
     digits = tag.upper()
     if len(digits) != 8 or digits[3] in "13579BDF":
         return _UNKNOWN
     for mask in _masks():
         pattern = "".join("x" if at in mask else digit for at, digit in enumerate(digits))
-        if entry := table.get(pattern):
-            return entry
+        if line := table.get(pattern):
+            return line.split("\t")
     return _UNKNOWN

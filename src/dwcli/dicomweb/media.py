@@ -63,12 +63,16 @@ def classify(header: str, head: bytes) -> Body:
         return Body.DICOM
     if media.type.startswith("multipart/"):
         return Body.MULTIPART
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    lower = text[:512].lower()
+    if text[:1] == b"<" and (b"<html" in lower or b"<!doctype html" in lower):
+        return Body.HTML
+    if media.type == OCTETS:
+        return Body.OTHER  # pixels may begin with any byte, `[`, `<` and the head of a JPEG among them
     if head.startswith((b"\xff\xd8\xff", b"\x89PNG", b"GIF8")):
         return Body.PICTURE
-    text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     if text[:1] == b"<":
-        lower = text[:512].lower()
-        return Body.HTML if b"<html" in lower or b"<!doctype html" in lower else Body.XML
+        return Body.XML
     if text[:1] in (b"[", b"{"):
         return Body.JSON
     if not media.type and text.startswith(b"--"):
@@ -136,6 +140,11 @@ _COMPRESSED = {
     "201": "image/jphc",
     "202": "image/jphc",
     "203": "image/jphc",
+    "110": "image/jxl",
+    "111": "image/jxl",
+    "112": "image/jxl",
+    **dict.fromkeys(("100", "101"), "video/mpeg"),
+    **dict.fromkeys(("102", "103", "104", "105", "106"), "video/mp4"),
 }
 
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from dwcli.dicomweb import dictionary
 from dwcli.dicomweb.dialects import Dialect
-from dwcli.dicomweb.dicomjson import Row, text
+from dwcli.dicomweb.dicomjson import Row, text, values
 from dwcli.dicomweb.refs import Level, segment
 from dwcli.errors import UsageError
 
@@ -46,10 +46,12 @@ class Term:
         name = self.vr == "PN"
         pattern = "".join({"*": ".*", "?": "."}.get(c, re.escape(c)) for c in self.value)
         whole = re.compile(pattern, re.DOTALL | (re.IGNORECASE if name else 0))
-        found = text(row, self.path)
-        return any(
-            whole.fullmatch(part) for value in found.split("\\") for part in (value.split("=") if name else [value])
-        )
+        *sequences, last = self.path.split(".")
+        rows = [row]
+        for tag in sequences:
+            rows = [item for one in rows for item in values(one, tag) if isinstance(item, dict)]
+        found = [value for one in rows or [{}] for value in text(one, last).split("\\")]
+        return any(whole.fullmatch(part) for value in found for part in (value.split("=") if name else [value]))
 
 
 _PATTERNED = frozenset(["AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"])
@@ -111,9 +113,15 @@ def _value(term: Term, *, raw: bool) -> str:
     return quote(term.value, safe=_STANDARD + ("," if term.vr == "UI" else ""))
 
 
-def differs_raw(query: Query, dialect: Dialect) -> bool:
-    """Whether the query would be written otherwise for a server that never decodes."""
-    return target(query, dialect, raw=False) != target(query, dialect, raw=True)
+def worth_raw(query: Query) -> bool:
+    """Whether to ask again unescaped a server of which nobody knows whether it decodes.
+
+    Only where that makes a difference, and where a server that does decode cannot read it as something else: a raw
+    `+` is a space to many, `;` ends a parameter, `,` makes a list.
+    """
+    asked = [term.value for term in query.terms]
+    misread = any(c in value for value in asked for c in "+;,=") or any("%" in quote(v, safe=_RAW) for v in asked)
+    return not misread and any("%" in quote(value, safe=_STANDARD) for value in asked)
 
 
 def cannot_ask(query: Query, dialect: Dialect) -> list[str]:
@@ -128,7 +136,21 @@ def parse_term(typed: str) -> Term:
     key, equals, value = typed.partition("=")
     if not equals or not key.strip():
         raise UsageError(f"not a search term: {typed}", "write KEY=VALUE, for example PatientID=123 or 00100020=123")
-    return Term(parse_path(key), value)
+    return Term(parse_path(key), parse_value(value))
+
+
+def parse_value(typed: str) -> str:
+    """A value as it was typed. Raises UsageError where it is no text, so that it cannot be written as UTF-8."""
+    try:
+        typed.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"a search value that is not UTF-8: {typed!r}", "set the terminal to UTF-8") from None
+    return typed
+
+
+def field(path: str) -> str:
+    """An attribute as it is named in a request: by keyword where there is one, else by tag."""
+    return Term(path, "").name
 
 
 def parse_path(typed: str) -> str:
@@ -160,8 +182,12 @@ def parse_date(typed: str, today: date) -> str:
     if low and high and low > high:
         raise UsageError(f"the date range {typed} ends before it begins")
     if low == high and low:
-        return f"{low:%Y%m%d}"
-    return f"{f'{low:%Y%m%d}' if low else ''}-{f'{high:%Y%m%d}' if high else ''}"
+        return _digits(low)
+    return f"{_digits(low)}-{_digits(high)}"
+
+
+def _digits(day: date | None) -> str:
+    return day.isoformat().replace("-", "") if day else ""
 
 
 def _day(text: str, typed: str, today: date) -> tuple[date, date]:
@@ -195,15 +221,23 @@ def _bad_date(typed: str) -> UsageError:
 
 
 def parse_time(typed: str) -> str:
-    """A time or range (`08:00..12:30`, `0800-1230`, `080000`) as a QIDO value such as `080000-123000`."""
+    """A time or range as people write it -> a QIDO value: `08:00..12:30` or `0800-1230` is `080000-123000`.
+
+    `14:30` alone is that minute, `143000-143059`, and `14` that hour, as a single value matches only what is equal.
+    """
     text = typed.strip().replace(":", "")
     separator = ".." if ".." in text else "-"
     ends = text.split(separator)
     if len(ends) > 2 or not any(ends) or not all(_is_time(end) for end in ends if end):
         raise UsageError(f"not a time: {typed}", "write 14:30, 08:00..12:00 or 080000-120000")
     if len(ends) == 1:
-        return ends[0]
-    return "-".join(end.ljust(6, "0") if end else "" for end in ends)
+        first = ends[0].ljust(6, "0")
+        last = ends[0] + "5959"[len(ends[0]) - 2 :] if len(ends[0]) < 6 else first
+        return first if first == last else f"{first}-{last}"
+    low, high = (end.ljust(6, "0") if end else "" for end in ends)
+    if low and high and low > high:
+        raise UsageError(f"the time range {typed} ends before it begins", "ask for the evening and the morning apart")
+    return f"{low}-{high}"
 
 
 def _is_time(text: str) -> bool:

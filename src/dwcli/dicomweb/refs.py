@@ -105,12 +105,15 @@ def parse_level(word: str) -> Level | None:
 
 def segment(uid: str) -> str:
     """A UID as one path segment: percent-encoded, and never `.` or `..`, which a server would walk."""
-    return quote(uid, safe="") if uid.strip(".") else uid.replace(".", "%2E")
+    # What is no text at all (half a surrogate pair) becomes a question mark, which names nothing.
+    return quote(uid, safe="", errors="replace") if uid.strip(".") else uid.replace(".", "%2E")
 
 
 def word(uid: str) -> str:
     """A UID as it is typed in a reference: one shell word in which `/` and `%` are escaped."""
-    return "".join(quote(c, safe="") if c in "%/" or c.isspace() or not c.isprintable() else c for c in uid)
+    return "".join(
+        quote(c, safe="", errors="replace") if c in "%/" or c.isspace() or not c.isprintable() else c for c in uid
+    )
 
 
 def path(ref: Ref | FrameRef) -> str:
@@ -153,6 +156,8 @@ def parse(typed: str, level: Level | None = None) -> Ref:
     given = typed.strip()
     if not given:
         raise UsageError("an empty reference", "give a UID, STUDY/SERIES/INSTANCE or a RetrieveURL")
+    if "://" in given and not origin(given):
+        raise UsageError(f"not an http address: {given}", "a RetrieveURL begins with http:// or https://")
     uids = _dicomweb_path(given)
     if uids is None:
         if origin(given):
@@ -175,7 +180,10 @@ def parse(typed: str, level: Level | None = None) -> Ref:
 
 
 def _dicomweb_path(given: str) -> list[str] | None:
-    """The UIDs in `[https://host/base/]studies/S[/series/E[/instances/I]][/…]`, None where it is not such a path."""
+    """The UIDs in `[https://host/base/]studies/S[/series/E[/instances/I]][/…]`, None where it is not such a path.
+
+    Raises UsageError where the path goes on in a way that is not understood: it would name a level too high.
+    """
     raw = urlsplit(given).path if origin(given) else given
     parts = [part for part in raw.split("/") if part]
     if "studies" not in parts[:-1]:
@@ -190,13 +198,25 @@ def _dicomweb_path(given: str) -> list[str] | None:
         if len(uids) >= 3 or name != _LEVELS[len(uids)].resource:
             break
         uids.append(unquote(uid))
+    if len(uids) < 3 and len(parts) > 2 * len(uids) + 1:
+        raise UsageError(
+            f"not a DICOMweb path: {given}", "write studies/STUDY, …/series/SERIES and …/instances/INSTANCE after it"
+        )
     return uids
 
 
 def origin(given: str) -> str:
-    """`scheme://host[:port]` of a URL in lower case, empty where the text is no http URL."""
-    split = urlsplit(given)
-    return f"{split.scheme}://{split.netloc}".lower() if split.scheme in ("http", "https") and split.netloc else ""
+    """`scheme://host[:port]` of a URL in lower case, empty where the text is no http URL; never a login in it."""
+    try:
+        split = urlsplit(given)
+        host, port = split.hostname, split.port
+    except ValueError:
+        return ""
+    if split.scheme not in ("http", "https") or not host:
+        return ""
+    named = f"[{host}]" if ":" in host else host
+    shown = f":{port}" if port is not None and port != {"http": 80, "https": 443}[split.scheme] else ""
+    return f"{split.scheme}://{named}{shown}"
 
 
 def from_row(row: Mapping[str, Any], level: Level | None = None) -> Ref:

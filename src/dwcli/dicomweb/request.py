@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Literal, Protocol
 from urllib.parse import quote, urljoin, urlsplit
 
 from dwcli.dicomweb import media, query, refs
 from dwcli.dicomweb.dialects import Dialect
-from dwcli.errors import UsageError
+from dwcli.errors import ProtocolError, UsageError
 
 
 class Body(Protocol):
@@ -53,7 +54,7 @@ class Rendering:
             pairs.append(f"viewport={self.viewport[0]},{self.viewport[1]}")
         if self.window:
             center, width, function = self.window
-            pairs.append(f"window={center:g},{width:g},{function}")
+            pairs.append(f"window={_decimal(center)},{_decimal(width)},{function}")
         return "&".join(pairs)
 
 
@@ -118,14 +119,23 @@ def rebase(url: str, base: str, request_url: str) -> str:
     Relative ones are resolved against the request (PS3.18 F.2.2). A foreign host's `/studies/…` is cut out and put
     under `base`, as proxies make servers print addresses that nobody can reach. Anything else stays as it is.
     """
-    absolute = urljoin(request_url, "".join(url.split()))
+    try:
+        absolute = urljoin(request_url, "".join(url.split()))
+        split = urlsplit(absolute)
+    except ValueError as error:
+        raise ProtocolError(f"the server named an address that is none: {url}") from error
     if absolute.startswith(f"{base}/"):
         return absolute
-    split = urlsplit(absolute)
-    _, found, rest = split.path.partition("/studies/")
+    _, found, rest = split.path.rpartition("/studies/")
     if not found:
         return absolute
     return f"{base}/studies/{rest}" + (f"?{split.query}" if split.query else "")
+
+
+def _decimal(number: float) -> str:
+    """All its digits and no exponent, whose `+` a server would read as a space."""
+    digits = f"{Decimal(repr(number)):f}"
+    return digits.rstrip("0").rstrip(".") if "." in digits else digits
 
 
 def _pixels(url: str, accept: str) -> Request:

@@ -22,6 +22,8 @@ Outcome = Literal["written", "replaced", "same", "conflict"]
 
 _CHARSET, _STUDY, _SERIES, _INSTANCE = "00080005", "0020000D", "0020000E", "00080018"
 _HELD = 256 << 10  # bytes of small chunks that are collected before they are written
+_MOST_CHUNKS = 1024  # what one writev takes on every system that has it
+_GATHERS = hasattr(os, "writev")
 _HEAD_LIMIT = 8 << 20  # bytes
 _NO_LINKS = {
     errno.EPERM,
@@ -97,8 +99,8 @@ class Sink:
         self._guard = threading.RLock()
         self._numbers = itertools.count(1)
         self._drafts: Path | None = None
+        self._closed = False
         self._lock: tuple[int, Path] | None = None
-        self._made: set[Path] = set()
         self._ours: set[int] = set()
         try:
             in_the_way = root.exists() and not root.is_dir()
@@ -117,6 +119,8 @@ class Sink:
         with self._guard:
             if self._drafts:
                 return self._drafts
+            if self._closed:  # a thread that woke up too late must not begin a new folder of drafts
+                raise FolderError(f"nothing more is written in {self.root}")
             try:
                 self.root.mkdir(parents=True, exist_ok=True)
                 _clear_dead(self.root)
@@ -160,6 +164,7 @@ class Sink:
     def close(self) -> None:
         """Remove the drafts that were not kept, and give up the lock."""
         with self._guard:
+            self._closed = True
             if self._index:
                 self._index.close()
             if self._drafts:
@@ -183,7 +188,7 @@ class Sink:
     def _place(self, draft: Path, size: int, uids: tuple[str, str, str], values: Mapping[str, str]) -> Kept:
         """Give a finished draft its name, unless that is taken. Raises OSError, CollisionError."""
         final = self.root / self.layout.relative(values)
-        key = hash(final)
+        key = hash(final) if self.overwrite else 0
         outcome: Outcome = "written"
         # Only an overwriting run has to know what it wrote itself; the others read it off the folder.
         with self._guard if self.overwrite else nullcontext():
@@ -198,14 +203,10 @@ class Sink:
         return Kept(final, *uids, size, outcome)
 
     def _publish(self, draft: Path, final: Path) -> None:
-        parent = final.parent
-        if parent not in self._made:
-            _make_folder(parent)
-            self._made.add(parent)
         try:
             _name(draft, final)
-        except FileNotFoundError:  # somebody removed the folder meanwhile
-            _make_folder(parent)
+        except (FileNotFoundError, NotADirectoryError):  # the first of its folder
+            _make_folder(final.parent)
             _name(draft, final)
 
     def _settle(self, draft: Path, size: int, instance: str, final: Path, *, mine: bool) -> Outcome:
@@ -258,7 +259,7 @@ class Draft:
             return
         self._chunks.append(data)
         self._held += len(data)
-        if self._held >= _HELD or len(self._chunks) >= 1024:
+        if self._held >= _HELD or len(self._chunks) >= _MOST_CHUNKS:
             try:
                 self._flush()
             except OSError as error:
@@ -272,7 +273,7 @@ class Draft:
         kept.
         """
         try:
-            head = self._whole_head()
+            head = self.finish()
             study, series, instance = (
                 found or hint for found, hint in zip((head.study, head.series, head.instance), name_hint, strict=True)
             )
@@ -350,7 +351,8 @@ class Draft:
         self._odd = error
         self._chunks.clear()
 
-    def _whole_head(self) -> part10.Head:
+    def finish(self) -> part10.Head:
+        """What was written, now that it is all there; `keep` does it too. Raises NotDicom."""
         if not self.head and not self._odd:
             self._read(bytes(self._prefix), final=True)
         if self._odd or not self.head:
@@ -360,11 +362,14 @@ class Draft:
     def _flush(self) -> None:
         if self._fd < 0:
             self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _O_BINARY, 0o666)
-        view = memoryview(b"".join(self._chunks))
-        self._chunks.clear()
-        self._held = 0
-        while view:
-            view = view[os.write(self._fd, view) :]
+        chunks, held = self._chunks, self._held
+        self._chunks, self._held = [], 0
+        # One call and no copy where the system can, which takes all but on a full disk.
+        written = os.writev(self._fd, chunks) if _GATHERS and chunks else 0
+        if written < held:
+            view = memoryview(b"".join(chunks))[written:]
+            while view:
+                view = view[os.write(self._fd, view) :]
 
     def _close(self) -> None:
         fd, self._fd = self._fd, -1

@@ -95,4 +95,7 @@ class FileBody:
         self._path = path
 
     def __iter__(self) -> Iterator[bytes]:
-        return read_file(str(self._path))
+        try:
+            yield from read_file(str(self._path))
+        except OSError as error:
+            raise DwError(f"cannot read {self._path}: {error.strerror}") from error

@@ -26,6 +26,7 @@ from dwcli.errors import (
     RefusedError,
     TemporaryError,
     TruncatedError,
+    UsageError,
 )
 from dwcli.net.auth import origin_of
 
@@ -47,10 +48,10 @@ class Settings:
     connect: float = 10.0
     silence: float = 60.0
     first_byte: float = 300.0
-    tries: int = 6
+    tries: int = 12
     patience: float = 300.0
-    """Seconds that all pauses between the tries of one request may take together."""
-    connections: int = 16
+    """Seconds that all pauses between the tries of one request, and the silences, may take together."""
+    connections: int = 64
 
 
 class Response:
@@ -113,22 +114,29 @@ class Transport:
         self._settings = settings
         self._log = log
         self._host = urlsplit(settings.base).netloc.rpartition("@")[2] or settings.base
-        self._origin = origin_of(httpx.URL(settings.base))
+        self._origin = origin_of_url(settings.base)
         self._stopped = threading.Event()
         self._sockets: set[socket.socket] = set()
         self._lock = threading.Lock()
         self.throttled = 0
         """How often the server answered 429 or 503."""
-        self._client = httpx.Client(
-            auth=settings.auth,
-            verify=settings.verify,
-            proxy=settings.proxy,
-            trust_env=settings.trust_env,
-            transport=http,
-            follow_redirects=False,
-            limits=httpx.Limits(max_connections=settings.connections, max_keepalive_connections=settings.connections),
-            headers={"User-Agent": "dw", "Accept-Encoding": "gzip, deflate"},
-        )
+        limits = httpx.Limits(max_connections=settings.connections, max_keepalive_connections=settings.connections)
+        try:
+            self._client = httpx.Client(
+                auth=settings.auth,
+                verify=_trust(settings),
+                proxy=settings.proxy,
+                trust_env=settings.trust_env,
+                transport=http,
+                follow_redirects=False,
+                limits=limits,
+                headers={"User-Agent": "dw", "Accept-Encoding": "gzip, deflate"},
+            )
+        except (ValueError, ImportError, httpx.InvalidURL) as error:
+            raise UsageError(
+                f"the proxy cannot be used: {error}",
+                "an http:// or https:// address is wanted: --proxy, or HTTP_PROXY, HTTPS_PROXY and ALL_PROXY",
+            ) from error
 
     @contextmanager
     def exchange(self, request: Request) -> Iterator[Response]:
@@ -145,7 +153,11 @@ class Transport:
         """The same, but a status of 400 or above is raised as the DwError that it means."""
         with self.exchange(request) as response:
             if response.status >= 400:
-                raise response.refusal(response.read(_MESSAGE_BYTES))
+                try:
+                    words = response.read(_MESSAGE_BYTES)
+                except DwError:
+                    words = b""  # the status says enough
+                raise response.refusal(words)
             yield response
 
     def stop(self) -> None:
@@ -168,6 +180,8 @@ class Transport:
         waited = 0.0
         for attempt in range(1, self._settings.tries + 1):
             pause: float | None = None
+            failure: DwError | None = None
+            began = time.monotonic()
             try:
                 response, timeouts = self._redirected(request)
                 if response.status_code not in RETRIED:
@@ -177,18 +191,20 @@ class Transport:
                     self.throttled += 1
                 pause = retry_after(response.headers.get("Retry-After", ""), time.time())
             except TemporaryError as error:
-                response, reason = None, error.message
+                response, reason, failure = None, error.message, error
+                if isinstance(error.__cause__, httpx.TimeoutException):
+                    waited += time.monotonic() - began
                 if not request.repeatable or attempt == self._settings.tries:
                     raise
             if pause is None:
-                pause = min(30.0, 0.5 * 2 ** (attempt - 1)) * random.uniform(0.5, 1.0)
+                pause = min(10.0, 0.5 * 2 ** (attempt - 1)) * random.uniform(0.5, 1.0)
             last = attempt == self._settings.tries or waited + pause > self._settings.patience
             if response is not None:
                 if last or not request.repeatable:
                     return response, timeouts
                 response.close()
-            elif last:
-                raise TemporaryError(reason)
+            elif last and failure:
+                raise failure
             self._log(1, f"{reason}; try {attempt + 1} of {self._settings.tries} in {pause:.1f} s")
             waited += pause
             if self._stopped.wait(pause):
@@ -204,15 +220,19 @@ class Transport:
             if response.status_code not in (301, 302, 303, 307, 308) or not location:
                 return response, timeouts
             response.close()
-            url = urljoin(url, location)
-            foreign = origin_of(httpx.URL(url)) != self._origin
-            where = origin_of(httpx.URL(url)) if foreign else url
+            try:
+                url = urljoin(url, location)
+                origin = origin_of_url(url)
+            except (ValueError, UsageError) as error:
+                raise ProtocolError(f"{self._host} redirects to no address: {location[:200]}") from error
+            foreign = origin != self._origin
+            where = origin if foreign else url
             if foreign or request.method not in ("GET", "HEAD"):
                 raise AuthError(
                     f"{self._host} answered with a redirect to {where}, which was not followed",
                     "this is usually a login page: check the profile's URL and login with `dw profile test`",
                 )
-        raise ProtocolError(f"{self._host} redirects in a circle")
+        raise ProtocolError(f"{self._host} redirects in a circle", "check the profile's URL with `dw profile show`")
 
     def _send(self, request: Request, url: str) -> tuple[httpx.Response, dict[str, Any]]:
         if self._stopped.is_set():
@@ -224,24 +244,32 @@ class Transport:
             "write": settings.silence,
             "pool": None,
         }
-        home = origin_of(httpx.URL(url)) == self._origin
-        split = urlsplit(url)
+        home = origin_of_url(url) == self._origin
+        scheme, _, rest = url.partition("://")
+        # urlsplit would drop line breaks and tabs.
+        authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+        target = rest[len(authority) :].partition("#")[0]
+        target = target if target.startswith("/") else f"/{target}"
+        host = authority.rpartition("@")[2]
         headers = httpx.Headers(self._client.headers)
-        headers.update({"Host": split.netloc, **(settings.headers if home else {})})
+        headers.update({"Host": host, **(settings.headers if home else {})})
         headers.update(request.headers)
         if request.body is not None:
             headers["Content-Length"] = str(request.body.length)
-        target = (split.path or "/") + (f"?{split.query}" if split.query else "")
         with _failures(self._host):
             built = httpx.Request(
                 request.method,
-                f"{split.scheme}://{split.netloc}/",
+                f"{scheme}://{host}/",
                 headers=headers,
                 stream=_Upload(request.body) if request.body is not None else None,
                 # httpx would encode the URL again and walk its dots; `target` is sent as it stands.
-                extensions={"timeout": timeouts, "target": target.encode(), "trace": self._trace},
+                extensions={
+                    "timeout": timeouts,
+                    "target": target.encode(errors="replace"),
+                    "trace": self._trace,
+                },
             )
-            self._log(2, f"> {request.method} {split.scheme}://{split.netloc}{target}")
+            self._log(2, f"> {request.method} {scheme}://{host}{target}")
             started = time.monotonic()
             response = self._client.send(built, stream=True, auth=httpx.USE_CLIENT_DEFAULT)
         kind = response.headers.get("Content-Type", "no Content-Type")
@@ -259,9 +287,25 @@ class Transport:
             raise _stopped()
 
 
+def _trust(settings: Settings) -> ssl.SSLContext | bool:
+    """What httpx verifies certificates by."""
+    if settings.verify is True and settings.base.lower().startswith("http:"):
+        # To read all the authorities of the world takes 20 ms, and no request leaves the origin. This trusts nobody.
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    return settings.verify
+
+
 def origin_of_url(url: str) -> str:
-    """`scheme://host:port` of a URL, the port always written."""
-    return origin_of(httpx.URL(url))
+    """`scheme://host:port` of a URL, the port always written. Raises UsageError where it is none."""
+    try:
+        found = httpx.URL(url)
+    except (httpx.InvalidURL, ValueError) as error:
+        raise UsageError(
+            f"not an address: {url[:200]} ({error})", "a URL such as https://pacs.example.org/dicom"
+        ) from error
+    if any(c.isspace() for c in urlsplit(url).netloc) or not 0 < (found.port or 1) < 65536:
+        raise UsageError(f"not an address: {url[:200]}", "white space in it, or a port number above 65535?")
+    return origin_of(found)
 
 
 class _Upload(httpx.SyncByteStream):
@@ -292,13 +336,15 @@ def _failures(host: str, *, reading: bool = False) -> Iterator[None]:
     """Every httpx error as a DwError with a hint."""
     try:
         yield
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, httpx.CookieConflict) as error:
         raise translate(error, host, reading=reading) from error
-    except (httpx.InvalidURL, httpx.StreamError, httpx.CookieConflict) as error:
-        raise ProtocolError(f"{host}: {error}") from error
+    except UnicodeError as error:
+        raise UsageError(
+            f"{host} is no host name: {error}", "check the profile's URL with `dw profile show`"
+        ) from error
 
 
-def translate(error: httpx.HTTPError, host: str, *, reading: bool = False) -> DwError:
+def translate(error: Exception, host: str, *, reading: bool = False) -> DwError:
     """An httpx error in words. `reading`: the answer had begun, so an early end is a truncation."""
     reason = str(error) or type(error).__name__
     cause = _cause(error)
@@ -312,7 +358,7 @@ def translate(error: httpx.HTTPError, host: str, *, reading: bool = False) -> Dw
         case httpx.WriteTimeout():
             return TemporaryError(f"{host} stopped reading what was sent", "the same command goes on later")
         case httpx.PoolTimeout():
-            return TemporaryError(f"no free connection to {host}")
+            return TemporaryError(f"no free connection to {host}", "fewer at once: -j 2")
         case httpx.ConnectError() if isinstance(cause, ssl.SSLCertVerificationError):
             return DwError(
                 f"the certificate of {host} is not trusted: {cause.verify_message}",
@@ -330,24 +376,38 @@ def translate(error: httpx.HTTPError, host: str, *, reading: bool = False) -> Dw
         case httpx.ConnectError():
             return TemporaryError(f"cannot connect to {host}: {_os_reason(cause) or reason}", "is the server up?")
         case httpx.ProxyError():
-            return DwError(f"the proxy refused: {reason}", "check --proxy, HTTP_PROXY and NO_PROXY")
-        case httpx.ReadError() if isinstance(cause, ssl.SSLError):
+            return DwError(f"the proxy before {host} refused: {reason}", "check --proxy, HTTP_PROXY and NO_PROXY")
+        case httpx.ReadError() | httpx.WriteError() if isinstance(cause, ssl.SSLError) and not reading:
             return AuthError(
                 f"{host} broke the TLS connection: {_ssl_reason(cause)}",
                 "it may want a client certificate: dw profile edit NAME --client-cert FILE",
             )
         case httpx.RemoteProtocolError() | httpx.ReadError() if reading:
-            return TruncatedError(f"{host} ended its answer early: {_os_reason(cause) or reason}")
+            return TruncatedError(
+                f"{host} ended its answer early: {_os_reason(cause) or reason}", "ask again; what is whole is kept"
+            )
         case httpx.RemoteProtocolError() | httpx.ReadError() | httpx.WriteError() | httpx.CloseError():
-            return TemporaryError(f"{host} closed the connection: {_os_reason(cause) or reason}")
-        case httpx.UnsupportedProtocol():
-            return DwError(f"not an http address: {reason}", "a URL begins with http:// or https://")
+            return TemporaryError(
+                f"{host} closed the connection: {_os_reason(cause) or reason}",
+                "is it an http address, and does the server's log say why?",
+            )
+        case httpx.UnsupportedProtocol() | httpx.InvalidURL():
+            return UsageError(f"{host}: not an http address: {reason}", "a URL begins with http:// or https://")
         case httpx.DecodingError():
-            return ProtocolError(f"{host} sent a body that cannot be decompressed: {reason}")
+            return ProtocolError(
+                f"{host} sent a body that cannot be decompressed: {reason}", "-H 'Accept-Encoding: identity'"
+            )
         case httpx.LocalProtocolError():
-            return ProtocolError(f"the request cannot be sent: {reason}")
+            return ProtocolError(
+                f"the request to {host} cannot be sent: {reason}", "is there white space in the path or a header?"
+            )
+        case httpx.TooManyRedirects():
+            return ProtocolError(f"{host} redirects in a circle", "check the profile's URL with `dw profile show`")
+        case httpx.HTTPStatusError() | httpx.CookieConflict() | httpx.StreamError():
+            # Nothing here makes httpx raise these; where one comes, it is a fault of dw's own.
+            return ProtocolError(f"{host}: {reason}", "this is a fault in dw: run it again with -vv and report it")
         case _:
-            return ProtocolError(f"{host}: {reason}")
+            return ProtocolError(f"{host}: {reason}", f"dw does not know {type(error).__name__}: please report it")
 
 
 def _cause(error: BaseException) -> BaseException | None:
@@ -385,6 +445,8 @@ def refusal(response: Response, body: bytes, host: str) -> DwError:
                 f"{host} does not allow this (403){said}",
                 "this user may lack the right; ask the server's administrator",
             )
+        case 407:
+            return AuthError(f"the proxy before {host} wants a login (407){said}", "check --proxy and HTTP_PROXY")
         case 404 | 410:
             return AbsentError(f"{host} has no such thing ({status}){said}")
         case 408 | 429 | 502 | 503 | 504:
@@ -407,7 +469,7 @@ def server_message(response: Response, body: bytes) -> str:
         case media.Body.XML:
             parts.append(re.sub(r"<[^>]+>", " ", text))
         case media.Body.OTHER:
-            parts.append(text if text.isprintable() or "\n" in text else "")
+            parts.append("" if "\0" in text or "\ufffd" in text else text)
         case _:
             pass
     parts.append(response.headers.get("Warning", ""))
