@@ -71,7 +71,7 @@ class Dw:
         """Run `dw ARGUMENTS` to its end.
 
         `stdin` is piped in. With `tty=COLUMNS` all three are terminals of that width, stdout one of its own
-        to be told apart, and `stdin` is typed. Fails the test after `timeout` seconds.
+        to be told apart, and `stdin` is typed as soon as something is shown. Fails the test after `timeout` seconds.
         """
         typed = stdin.encode() if isinstance(stdin, str) else stdin
         began = time.monotonic()
@@ -131,10 +131,12 @@ class Dw:
         os.close(err_end)
         read: dict[int, bytearray] = {out: bytearray(), err: bytearray()}
         waiting, deadline = {out, err}, time.monotonic() + timeout
-        if typed:
-            os.write(err, typed)
         try:
             while waiting and time.monotonic() < deadline:
+                # Not before a prompt: what is typed ahead of one for a password is thrown away.
+                if typed and any(read.values()):
+                    os.write(err, typed)
+                    typed = b""
                 for ready in select.select(list(waiting), [], [], 0.1)[0]:
                     try:
                         data = os.read(ready, 1 << 16)

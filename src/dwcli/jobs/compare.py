@@ -8,7 +8,7 @@ from dwcli.client import Client
 from dwcli.dicomweb import part10
 from dwcli.dicomweb.multipart import PartData, PartEnd, PartStart
 from dwcli.dicomweb.refs import InstanceRef
-from dwcli.errors import AbsentError, AuthError, DwError, TemporaryError
+from dwcli.errors import AbsentError, AuthError, DwError, TemporaryError, TruncatedError
 
 _CHUNK = 1 << 20
 
@@ -26,16 +26,22 @@ def with_server(client: Client, ref: InstanceRef, path: Path) -> Verdict:
     """Fetch an instance and compare it with a file while it comes; nothing is kept.
 
     The file meta information (group 2) may differ, since servers write their own name into it; the data set may not.
-    UNKNOWN where the server does not give it out. Raises AuthError, TemporaryError, or OSError of the file.
+    UNKNOWN where the server does not give it out. Raises AuthError, TemporaryError (also where the answer is cut
+    twice in succession), or OSError of the file.
     """
-    try:
-        return _compare(_bytes(client, ref), path)
-    except AbsentError:
-        return Verdict.ABSENT
-    except (AuthError, TemporaryError):
-        raise
-    except DwError:
-        return Verdict.UNKNOWN
+    for last in (False, True):
+        try:
+            return _compare(_bytes(client, ref), path)
+        except AbsentError:
+            return Verdict.ABSENT
+        except TruncatedError as error:
+            if last:
+                raise TemporaryError(error.message) from error
+        except (AuthError, TemporaryError):
+            raise
+        except DwError:
+            break
+    return Verdict.UNKNOWN
 
 
 def _bytes(client: Client, ref: InstanceRef) -> Iterator[bytes]:
@@ -55,7 +61,7 @@ def _bytes(client: Client, ref: InstanceRef) -> Iterator[bytes]:
     if not parts:
         raise AbsentError("the answer is empty")
     if not whole:
-        raise DwError("the answer is cut")
+        raise TruncatedError("the answer is cut")
 
 
 def _compare(chunks: Iterator[bytes], path: Path) -> Verdict:

@@ -2,10 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from threading import Lock
 from typing import Literal
 
-from dwcli.errors import DwError, ExitCode, combine
+from dwcli.errors import DwError, ExitCode, UsageError, combine
 
 Outcome = Literal[
     "received",  # fetched, whole, new in the folder
@@ -40,6 +41,10 @@ class Item:
     size: int = 0
     reason: str = ""
     code: ExitCode = ExitCode.OK
+
+    def ended(self, outcome: Outcome, reason: str = "", code: ExitCode = ExitCode.OK) -> "Item":
+        """The same with another end."""
+        return replace(self, outcome=outcome, reason=reason, code=code)
 
     def record(self) -> dict[str, object]:
         """As a line of a report."""
@@ -80,9 +85,32 @@ class Tally:
         return combine(self.codes, succeeded=any(self.outcomes[outcome] for outcome in DONE))
 
 
+class Strikes:
+    """Counts failures as they happen; `out` says once that there were as many as `--max-errors` bears."""
+
+    def __init__(self, most: int | None) -> None:
+        self._most = most
+        self._seen = 0
+        self._lock = Lock()
+
+    def out(self, item: Item) -> bool:
+        """Count one item. What is merely unverified is no failure, and a login that fails ends the run by itself."""
+        if item.code in (ExitCode.OK, ExitCode.AUTH, ExitCode.PARTIAL):
+            return False
+        with self._lock:
+            self._seen += 1
+            return self._seen == self._most
+
+    @property
+    def words(self) -> str:
+        """What to tell the user then."""
+        return f"stopped after {self._most} failures (--max-errors); the rest was not tried"
+
+
 def failed(error: DwError, study: str = "", series: str = "", instance: str = "", path: str = "") -> Item:
-    """A failure as an item."""
-    return Item("failed", study, series, instance, path, reason=error.message, code=error.exit_code)
+    """A failure as an item. Only how to ask in another way is worth its hint on every line."""
+    reason = f"{error.message}: {error.hint}" if isinstance(error, UsageError) and error.hint else error.message
+    return Item("failed", study, series, instance, path, reason=reason, code=error.exit_code)
 
 
 def problems(items: Iterable[Item]) -> list[Item]:

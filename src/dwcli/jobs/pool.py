@@ -6,12 +6,14 @@ Ctrl-C for ever.
 
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 Result = TypeVar("Result")
-_WAIT = 0.5
+_WAIT = 0.3  # seconds that a run which ends early gives its threads, all together, to tidy up
 
 
 class Pool(Generic[Result]):
@@ -29,6 +31,8 @@ class Pool(Generic[Result]):
         self._changed = threading.Condition()
         self._running = 0
         self._halted = False
+        self._abandoned = False
+        self._throttled = 0
         self._exhausted = False
         self._pulling = False
         # Bounded, so that a slow reader of results slows the work down instead of filling the memory.
@@ -55,10 +59,13 @@ class Pool(Generic[Result]):
             self._halted = True
             self._changed.notify_all()
 
-    def ease(self) -> None:
-        """Work with half the threads from now on: the server said that it is too much (429, 503)."""
+    def ease(self, throttled: int) -> None:
+        """Work with half the threads from now on where `throttled`, how often the server said that it is too much (429,
+        503), has grown."""
         with self._changed:
-            self._allowed = max(1, self._allowed // 2)
+            if throttled > self._throttled:
+                self._throttled = throttled
+                self._allowed = max(1, self._allowed // 2)
 
     def run(self, seeds: Iterable[Callable[[], None]]) -> Iterator[Result]:
         """The results of all tasks, as they come. Raises what a task or the seeds raised, after aborting the others."""
@@ -84,17 +91,17 @@ class Pool(Generic[Result]):
             if not finished:
                 self.halt()
                 self._abort()
-                self._drain(threads)
+                self._abandon(threads)
 
-    def _drain(self, threads: list[threading.Thread]) -> None:
-        """Give the threads a moment to tidy up their half files."""
+    def _abandon(self, threads: list[threading.Thread]) -> None:
+        """Nobody listens any more: a moment for half files to be removed. A thread that connects won't end in it."""
+        self._abandoned = True
+        deadline = time.monotonic() + _WAIT
+        with suppress(queue.Empty):
+            while True:
+                self._results.get_nowait()  # wakes those that wait for room
         for thread in threads:
-            for _ in range(10):
-                while not self._results.empty():
-                    self._results.get_nowait()
-                thread.join(_WAIT / 10)
-                if not thread.is_alive():
-                    break
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     def _work(self) -> None:
         try:
@@ -147,10 +154,7 @@ class Pool(Generic[Result]):
         return task if task is not None else self._next()
 
     def _put(self, kind: str, value: object) -> None:
-        while True:
-            try:
-                self._results.put((kind, value), timeout=_WAIT)
+        while not self._abandoned:
+            with suppress(queue.Full):
+                self._results.put((kind, value), timeout=_WAIT / 6)
                 return
-            except queue.Full:
-                if self._halted and kind == "result":
-                    return

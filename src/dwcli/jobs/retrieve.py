@@ -6,15 +6,13 @@ and the answer did not bring is fetched again by itself, then reported.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from threading import Lock
 
-from dwcli.client import Client, Event, Opened
-from dwcli.dicomweb import part10, refs
-from dwcli.dicomweb.dicomjson import text
-from dwcli.dicomweb.multipart import PartData, PartEnd, PartStart, Truncated
+from dwcli.client import Client
+from dwcli.dicomweb import refs
+from dwcli.dicomweb.dicomjson import Row, text
 from dwcli.dicomweb.query import Query
 from dwcli.dicomweb.refs import InstanceRef, Level, Ref, SeriesRef, StudyRef
 from dwcli.errors import (
@@ -22,15 +20,18 @@ from dwcli.errors import (
     AuthError,
     DwError,
     ExitCode,
+    ProtocolError,
     RefusedError,
     TemporaryError,
     TruncatedError,
 )
-from dwcli.files.sink import CollisionError, Draft, FolderError, Kept, Sink
-from dwcli.jobs.item import Item, failed
+from dwcli.files.sink import FolderError, Sink
+from dwcli.jobs.intake import Got, Intake, Note
+from dwcli.jobs.item import Item, Strikes, failed
 from dwcli.jobs.pool import Pool
 
 _COUNT = "00201209"  # NumberOfSeriesRelatedInstances
+_CANNOT = (RefusedError, AbsentError, ProtocolError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +55,11 @@ class Planned:
     present: frozenset[str]
 
 
-@dataclass(slots=True)
-class _Got:
-    """What one answer brought: SOP Instance UIDs of instances that were kept or found equal or in conflict."""
-
-    uids: set[str] = field(default_factory=set)
-    unnamed: int = 0
-    partial: bool = False
-
-
 class Retrieval:
-    """One run. `on_bytes(n)` hears of bytes as they come, `on_expect(n)` of instances to come."""
+    """One run. `on_bytes(n)` hears of bytes as they come, `on_expect(n)` of instances to come.
+
+    At most `backlog` items wait to be taken; then the transfer waits.
+    """
 
     def __init__(
         self,
@@ -79,23 +74,29 @@ class Retrieval:
         self._client = client
         self._sink = sink
         self._options = options
-        self._on_bytes = on_bytes
         self._on_expect = on_expect
         self._pool: Pool[Item] = Pool(options.jobs, abort=client.transport.stop, backlog=backlog)
-        self._throttled = 0
-        self._errors = 0
-        self._lock = Lock()
+        self._strikes = Strikes(options.max_errors)
+        self._broken: FolderError | None = None
+        self._intake = Intake(
+            client,
+            sink,
+            transfer_syntax=options.transfer_syntax,
+            wado_uri=options.wado_uri,
+            emit=self._emit,
+            on_bytes=on_bytes,
+        )
 
     def run(self, asked: Iterable[Ref]) -> Iterator[Item]:
-        """Fetch everything below the references; one item for each instance, and for what failed as a whole."""
+        """Fetch everything below the references; one item for each instance, and for what failed as a whole.
+
+        Raises FolderError, after the items that there are, where the folder cannot be written any more.
+        """
         self._sink.prepare()
         seeds = (partial(self._guarded, ref, partial(self._start, ref)) for ref in asked)
-        for item in self._pool.run(seeds):
-            yield item
-            if item.code not in (ExitCode.OK, ExitCode.AUTH):
-                self._errors += 1
-                if self._errors == self._options.max_errors:
-                    self._pool.halt()
+        yield from self._pool.run(seeds)
+        if self._broken:
+            raise self._broken
 
     def plan(self, asked: Iterable[Ref]) -> Iterator[Planned]:
         """What `run` would look at, without fetching anything."""
@@ -135,7 +136,7 @@ class Retrieval:
         """The series below a reference with their counts; None where the server cannot list any."""
         try:
             rows = list(self._client.series_of(ref.study))
-        except (RefusedError, AbsentError):
+        except _CANNOT:
             return None
         plans = []
         for row in rows:
@@ -152,11 +153,28 @@ class Retrieval:
             return frozenset()
         return frozenset(found.instance for found in self._sink.instances(study, series))
 
-    def _listed(self, study: str, series: str) -> dict[str, InstanceRef]:
-        """The instances that the server names in a series. Raises DwError where it cannot."""
-        rows = self._client.search(Query(Level.INSTANCE, study=study, series=series))
-        uids = (text(row, refs.INSTANCE_UID) for row in rows)
-        return {uid: InstanceRef(study, series, uid) for uid in uids if uid}
+    def _listed(self, ref: StudyRef | SeriesRef) -> dict[str, InstanceRef]:
+        """The instances that the server names below a reference; none where it cannot tell.
+
+        Shanoir answers every search for instances with nothing, so the metadata are asked too, which cost more.
+        """
+        series = ref.series if isinstance(ref, SeriesRef) else ""
+        asks: tuple[Callable[[], Iterator[Row]], ...] = (
+            lambda: self._client.search(Query(Level.INSTANCE, study=ref.study, series=series)),
+            lambda: self._client.metadata(ref),
+        )
+        for ask in asks:
+            found = {}
+            try:
+                for row in ask():
+                    uid, above = text(row, refs.INSTANCE_UID), series or text(row, refs.SERIES_UID)
+                    if uid and above:
+                        found[uid] = InstanceRef(ref.study, above, uid)
+            except _CANNOT:
+                continue
+            if found:
+                return found
+        return {}
 
     # Fetching
 
@@ -164,192 +182,138 @@ class Retrieval:
         """A whole study as one stream, then each series against its count."""
         by_series: dict[str, set[str]] = {plan.series: set() for plan in plans}
 
-        def note(kept: Kept) -> bool:
-            known = by_series.get(kept.series)
-            if known is None or kept.study != ref.study:
+        def note(study: str, series: str, instance: str) -> bool:
+            if study != ref.study or series not in by_series:
                 return False
-            known.add(kept.instance)
+            by_series[series].add(instance)
             return True
 
-        got, error = self._stream(ref, note)
-        self._give_up_unless_refetchable(error)
+        got = self._stream(ref, note)
         for plan in plans:
-            self._reconcile(plan, by_series[plan.series], error, got)
+            self._reconcile(plan, by_series[plan.series], got)
+            got.odd.clear()  # which series they belong to is not known: they count in the first
 
     def _fetch_series(self, plan: Planned) -> None:
         """A series as one stream, or only what is missing of it."""
         ref = SeriesRef(plan.study, plan.series)
-        if plan.present:
-            listed = None
-            if self._options.verify or plan.count is None or len(plan.present) != plan.count:
-                listed = self._listed(plan.study, plan.series)
-            wanted = plan.present if listed is None else plan.present & listed.keys()
-            for uid in wanted:
-                self._found(InstanceRef(plan.study, plan.series, uid))
-            for uid, missing in (listed or {}).items():
-                if uid not in plan.present:
-                    self._add(missing, partial(self._fetch_instance, missing))
+        if plan.present and self._fetch_rest(ref, plan):
             return
         uids: set[str] = set()
 
-        def note(kept: Kept) -> bool:
-            if (kept.study, kept.series) != (plan.study, plan.series):
+        def note(study: str, series: str, instance: str) -> bool:
+            if (study, series) != (plan.study, plan.series):
                 return False
-            uids.add(kept.instance)
+            uids.add(instance)
             return True
 
-        got, error = self._stream(ref, note)
-        self._give_up_unless_refetchable(error)
-        self._reconcile(plan, uids, error, got)
+        got = self._stream(ref, note)
+        self._reconcile(plan, uids, got)
 
-    def _reconcile(self, plan: Planned, uids: set[str], error: DwError | None, got: _Got) -> None:
+    def _fetch_rest(self, ref: SeriesRef, plan: Planned) -> bool:
+        """What is missing of a series that is partly here; False where nothing tells what that is."""
+        complete = len(plan.present) == plan.count
+        listed: dict[str, InstanceRef] = {}
+        if self._options.verify or not complete:
+            listed = self._listed(ref)
+        if not listed and not complete:
+            return False
+        for uid in plan.present & listed.keys() if listed else plan.present:
+            self._found(InstanceRef(plan.study, plan.series, uid))
+        for uid, missing in listed.items():
+            if uid not in plan.present:
+                self._add(missing, partial(self._fetch_instance, missing))
+        if self._options.verify and not listed:
+            self._emit(self._unverified(ref, "the server cannot list its instances"))
+        elif plan.count is not None and plan.count > len(plan.present | listed.keys()):
+            self._emit(self._unverified(ref, _fewer(plan.count, len(listed))))
+        return True
+
+    def _reconcile(self, plan: Planned, uids: set[str], got: Got) -> None:
         """Compare what came of a series with what should have come, and fetch the rest one by one."""
         ref = SeriesRef(plan.study, plan.series)
-        if error is None and not self._options.verify and not got.partial and plan.count == len(uids):
+        announced = plan.count == len(uids)
+        if announced and got.error is None and not self._options.verify and not got.partial:
+            self._remark(got)
             return
-        try:
-            listed = self._listed(plan.study, plan.series)
-        except AuthError:
-            raise
-        except DwError as unlisted:
-            if error is not None:
-                self._emit(failed(_with_counts(error, len(uids), plan.count), plan.study, plan.series))
-            elif plan.count is not None and plan.count > len(uids):
-                short = DwError(f"{len(uids)} of {plan.count} instances came, and the server cannot list them")
-                self._emit(failed(short, plan.study, plan.series))
-            else:
-                self._emit(self._unverified(ref, f"the server cannot list its instances: {unlisted.message}"))
+        listed = self._listed(ref)
+        for uid, named in listed.items():
+            if uid not in uids:
+                self._add(named, partial(self._fetch_instance, named))
+        known = len(uids | listed.keys())
+        if listed and (plan.count is None or plan.count <= known):
+            self._remark(got)
             return
-        missing = [named for uid, named in listed.items() if uid not in uids]
-        if not listed and not uids:
-            self._emit(failed(error or AbsentError("the series is empty"), plan.study, plan.series))
-        for named in missing:
-            self._add(named, partial(self._fetch_instance, named))
+        for item in got.odd:
+            self._emit(item)
+        if got.error is not None and not listed and not announced:
+            self._emit(failed(_with_counts(got.error, len(uids), plan.count), plan.study, plan.series))
+        elif got.odd:
+            pass  # they are what is missing
+        elif listed:
+            self._emit(self._unverified(ref, _fewer(plan.count or 0, len(listed))))
+        elif plan.count is not None and plan.count > len(uids):
+            short = DwError(f"{len(uids)} of {plan.count} instances came, and the server cannot list them")
+            self._emit(failed(short, plan.study, plan.series))
+        elif not uids:
+            self._emit(failed(AbsentError("the series is empty"), plan.study, plan.series))
+        else:
+            self._emit(self._unverified(ref, "the server cannot list its instances"))
 
     def _fetch_unlisted(self, ref: StudyRef | SeriesRef) -> None:
-        """A study or series of a server that cannot say what is in it."""
-        self._on_expect(0)
+        """A study or series of a server that cannot say which series are in it."""
         uids: set[str] = set()
 
-        def note(kept: Kept) -> bool:
-            uids.add(kept.instance)
-            return kept.study == ref.study
+        def note(study: str, series: str, instance: str) -> bool:
+            uids.add(instance)
+            return study == ref.study and series == getattr(ref, "series", series)
 
-        got, error = self._stream(ref, note)
-        series = ref.series if isinstance(ref, SeriesRef) else ""
-        if error is None and series:
-            try:
-                listed = self._listed(ref.study, series)
-            except (RefusedError, AbsentError):
-                listed = {}
-            if listed:
-                for uid, named in listed.items():
-                    if uid not in uids:
-                        self._add(named, partial(self._fetch_instance, named))
-                return
-        if error is not None:
-            self._emit(failed(_with_counts(error, len(uids), None), ref.study, series))
-        elif not uids and not got.unnamed:
-            self._emit(failed(AbsentError("the answer holds no instance"), ref.study, series))
-        else:
+        got = self._stream(ref, note)
+        # A search for what the server does not know finds nothing, so an absent study needs no second look.
+        listed = {} if isinstance(got.error, AbsentError) and isinstance(ref, StudyRef) else self._listed(ref)
+        for uid, named in listed.items():
+            if uid not in uids:
+                self._add(named, partial(self._fetch_instance, named))
+        if listed:
+            self._remark(got)
+            return
+        for item in got.odd:
+            self._emit(item)
+        if got.error is not None:
+            self._emit(failed(_with_counts(got.error, len(uids), None), ref.study, getattr(ref, "series", "")))
+        elif uids:
             self._emit(self._unverified(ref, f"the server lists nothing; {len(uids)} instances came"))
+        elif not got.odd:
+            self._emit(failed(AbsentError("the answer holds no instance"), ref.study, getattr(ref, "series", "")))
 
     def _fetch_instance(self, ref: InstanceRef) -> None:
         """One instance by itself; tried twice where the answer is cut."""
         for last in (False, True):
             came = False
 
-            def note(kept: Kept) -> bool:
+            def note(_study: str, _series: str, instance: str) -> bool:
                 nonlocal came
-                came = came or kept.instance == ref.instance
-                return kept.instance == ref.instance
+                came = came or instance == ref.instance
+                return instance == ref.instance
 
-            got, error = self._stream(ref, note)
+            got = self._stream(ref, note)
             if came:
+                self._remark(got)
                 return
-            if not isinstance(error, TruncatedError) or last:
+            if not isinstance(got.error, TruncatedError) or last:
                 break
-        if error is None:
-            error = (got.unnamed and DwError("the answer is not this instance")) or DwError("the answer is empty")
+        if got.error is None and got.odd:
+            self._emit(got.odd[0])
+            return
+        error = got.error or DwError("the answer holds other instances" if got.uids else "the answer is empty")
         self._emit(failed(error, ref.study, ref.series, ref.instance))
 
-    def _stream(self, ref: Ref, note: Callable[[Kept], bool]) -> tuple[_Got, DwError | None]:
-        """Read one answer into the folder and emit its instances; `note(kept)` says whether it was asked for.
-
-        Returns what came, and the error that ended it. A login that fails or a folder that cannot be written is raised.
-        """
-        got = _Got()
-        draft: Draft | None = None
-        try:
-            for event in self._events(ref):
-                match event:
-                    case PartData(data):
-                        if draft is None:
-                            raise AssertionError("data outside a part")
-                        draft.write(data)
-                        self._on_bytes(len(data))
-                    case PartStart():
-                        draft = self._sink.open()
-                    case PartEnd():
-                        assert draft is not None
-                        self._keep(draft, ref, got, note)
-                        draft = None
-                    case Truncated(reason):
-                        return got, TruncatedError(f"the answer is not complete: {reason}")
-                    case Opened(status, _, _, warning):
-                        got.partial = status == 206
-                        if (warning and not warning.startswith("299")) or got.partial:
-                            self._client.warn(f"{refs.show(ref)}: {status} {warning}".rstrip())
-        except (AuthError, FolderError):
-            raise
-        except DwError as error:
-            return got, error
-        finally:
-            if draft is not None:
-                draft.discard()
-            self._ease()
-        return got, None
-
-    def _events(self, ref: Ref) -> Iterator[Event]:
-        if self._options.wado_uri and isinstance(ref, InstanceRef):
-            return self._client.wado_uri(ref, self._options.transfer_syntax)
-        return self._client.retrieve(ref, self._options.transfer_syntax)
-
-    def _keep(self, draft: Draft, ref: Ref, got: _Got, note: Callable[[Kept], bool]) -> None:
-        """Give one whole part its name, and say what became of it."""
-        match ref:
-            case StudyRef(study):
-                hint = (study, "", "")
-            case SeriesRef(study, series):
-                hint = (study, series, "")
-            case InstanceRef(study, series, instance):
-                hint = (study, series, instance)
-        try:
-            kept = draft.keep(hint)
-        except (part10.NotDicom, CollisionError) as error:
-            got.unnamed += 1
-            self._emit(failed(error, *hint))
-            return
-        asked_for = note(kept)
-        again = kept.instance in got.uids
-        got.uids.add(kept.instance)
-        syntax = draft.head.transfer_syntax if draft.head else ""
-        wanted = self._options.transfer_syntax
-        reason, code = "", ExitCode.OK
-        match kept.outcome:
-            case "conflict":
-                reason, code = "other bytes of this SOP Instance UID are there and stay", ExitCode.FAILED
-            case "same" if again:
-                return  # the server sent it twice
-            case _ if wanted != "*" and syntax != wanted:
-                reason, code = f"it came as {syntax}, not as {wanted}", ExitCode.FAILED
-        outcome = {"written": "received", "same": "present"}.get(kept.outcome, kept.outcome)
-        if not asked_for and not code:
-            outcome, reason = "stranger", "nobody asked for it"
-        if code and outcome != "conflict":
-            outcome = "failed"
-        item = Item(outcome, kept.study, kept.series, kept.instance, str(kept.path), kept.size, reason, code)  # type: ignore[arg-type]
-        self._emit(item)
+    def _stream(self, ref: Ref, note: Note) -> Got:
+        """One answer into the folder. A server that falls silent or is busy is left alone until the next run."""
+        got = self._intake.take(ref, note)
+        self._pool.ease(self._client.transport.throttled)
+        if isinstance(got.error, TemporaryError):
+            raise got.error
+        return got
 
     # Small things
 
@@ -362,10 +326,10 @@ class Retrieval:
         series = ref.series if isinstance(ref, SeriesRef) else ""
         return Item("unverified", ref.study, series, reason=reason, code=code)
 
-    def _give_up_unless_refetchable(self, error: DwError | None) -> None:
-        """A server that fell silent is not asked for the rest one by one; the next run does that."""
-        if isinstance(error, TemporaryError):
-            raise error
+    def _remark(self, got: Got) -> None:
+        """Parts that could not be kept, of an answer whose every instance is here or asked for again."""
+        for item in got.odd:
+            self._client.warn(f"a part of the answer was dropped: {item.reason}")
 
     def _add(self, ref: Ref, task: Callable[[], None]) -> None:
         self._pool.add(partial(self._guarded, ref, task))
@@ -374,23 +338,23 @@ class Retrieval:
         """Run a task; its error becomes an item, and a login that fails or a full disk ends the run."""
         try:
             task()
+        except FolderError as error:
+            self._broken = error
+            self._pool.halt()
         except DwError as error:
-            if self._pool.halted and isinstance(error, TemporaryError):
-                return
-            if isinstance(error, AuthError | FolderError):
+            if isinstance(error, AuthError):
                 self._pool.halt()
-            series = getattr(ref, "series", "")
-            self._emit(failed(error, ref.study, series, getattr(ref, "instance", "")))
+            self._emit(failed(error, ref.study, getattr(ref, "series", ""), getattr(ref, "instance", "")))
 
     def _emit(self, item: Item) -> None:
         self._pool.emit(item)
+        if self._strikes.out(item):
+            self._pool.halt()
+            self._client.warn(self._strikes.words)
 
-    def _ease(self) -> None:
-        with self._lock:
-            seen = self._client.transport.throttled
-            if seen > self._throttled:
-                self._throttled = seen
-                self._pool.ease()
+
+def _fewer(count: int, listed: int) -> str:
+    return f"the server announces {count} instances and lists {listed}"
 
 
 def _with_counts(error: DwError, came: int, expected: int | None) -> DwError:

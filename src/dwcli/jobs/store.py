@@ -4,26 +4,27 @@ What a reply leaves open is asked for: the instance is fetched and compared, or 
 makes sending twice safe.
 """
 
-import filecmp
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from threading import Lock
 
-from dwcli.client import Client
+from dwcli.client import Client, UnansweredError
 from dwcli.dicomweb import stow
 from dwcli.dicomweb.refs import InstanceRef
-from dwcli.errors import AuthError, DwError, ExitCode, RefusedError, TemporaryError
+from dwcli.errors import AbsentError, AuthError, DwError, ExitCode, RefusedError, TemporaryError
 from dwcli.files.batch import batches
 from dwcli.files.journal import Journal
-from dwcli.files.scan import DicomFile, Skipped, Unreadable
+from dwcli.files.scan import DicomFile
 from dwcli.jobs import compare
-from dwcli.jobs.item import Item
+from dwcli.jobs.compare import Verdict
+from dwcli.jobs.item import Item, Outcome, Strikes
+from dwcli.jobs.offer import Found, ended, offers
 from dwcli.jobs.pool import Pool
 from dwcli.net.body import ChangedError, Part, read_file
 
-_TOO_LARGE = 413
+_CONFLICT, _TOO_LARGE = 409, 413
+_NEVER = frozenset({405, 406, 411, 415, 501})  # a refusal of the request itself, whatever files are in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,63 +59,30 @@ class Storing:
         self._pool: Pool[Item] = Pool(options.jobs, abort=client.transport.stop)
         self._limit = options.batch_bytes
         self._lock = Lock()
-        self._throttled = 0
-        self._errors = 0
+        self._strikes = Strikes(options.max_errors)
 
-    def run(self, found: Iterable[DicomFile | Skipped | Unreadable]) -> Iterator[Item]:
+    def run(self, found: Iterable[Found]) -> Iterator[Item]:
         """Store what was found; one item for each file."""
-        files = self._offered(found)
+        files = self._to_send(found)
         groups = batches(files, max_bytes=self._options.batch_bytes, max_count=self._client.dialect.store_files or None)
-        seeds = (partial(self._guarded, group, partial(self._send, group)) for group in groups)
-        for item in self._pool.run(seeds):
-            yield item
-            if item.code not in (ExitCode.OK, ExitCode.AUTH):
-                self._errors += 1
-                if self._errors == self._options.max_errors:
-                    self._pool.halt()
+        yield from self._pool.run(self._task(group, self._send) for group in groups)
 
-    def _offered(self, found: Iterable[DicomFile | Skipped | Unreadable]) -> Iterator[DicomFile]:
-        """The files to send: DICOM, each SOP Instance UID once, not yet in the journal."""
-        first: dict[str, Path] = {}
-        for file in found:
-            match file:
-                case Skipped(path, reason):
-                    self._pool.emit(Item("skipped", path=str(path), reason=reason))
-                case Unreadable(path, reason):
-                    self._pool.emit(Item("failed", path=str(path), reason=reason, code=ExitCode.FAILED))
-                case DicomFile():
-                    if file.instance in first:
-                        self._emit_twin(file, first[file.instance])
-                        continue
-                    first[file.instance] = file.path
-                    if self._options.study and file.study != self._options.study:
-                        self._end(file, "failed", f"it belongs to study {file.study}", ExitCode.FAILED)
-                    elif self._journal and self._journal.done(file):
-                        self._pool.emit(_item(file, "present", "stored by an earlier run (journal)"))
-                    else:
-                        self._on_expect(1, file.size)
-                        yield file
-
-    def _emit_twin(self, file: DicomFile, first: Path) -> None:
-        """A second file of one SOP Instance UID: sent by its twin, or a conflict."""
-        try:
-            equal = filecmp.cmp(first, file.path, shallow=False)
-        except OSError as error:
-            self._end(file, "failed", f"it cannot be read: {error.strerror}", ExitCode.FAILED)
-            return
-        if equal:
-            self._pool.emit(Item("skipped", path=str(file.path), reason=f"the same as {first}"))
-        else:
-            reason = f"{first} has the same SOP Instance UID and other bytes; that one is offered"
-            self._pool.emit(_item(file, "conflict", reason, ExitCode.FAILED))
+    def _to_send(self, found: Iterable[Found]) -> Iterator[DicomFile]:
+        for offer in offers(found, self._options, self._journal):
+            match offer:
+                case Item():
+                    self._emit(offer)
+                case file if self._journal and self._journal.done(file):
+                    self._pool.add(self._task([file], self._look_again))
+                case file:
+                    self._on_expect(1, file.size)
+                    yield file
 
     # Sending
 
     def _send(self, files: Sequence[DicomFile]) -> None:
         """One request; what it leaves open is settled file by file."""
         files = self._within_limit(files)
-        if not files:
-            return
         parts = [Part(file.size, partial(read_file, str(file.path))) for file in files]
         sent = [0]
 
@@ -135,7 +103,7 @@ class Storing:
             self._refused(files, error)
             return
         finally:
-            self._ease()
+            self._pool.ease(self._client.transport.throttled)
         for note in reply.notes:
             self._client.warn(f"the server's reply to a store: {note}")
         for stray in reply.strays:
@@ -143,12 +111,13 @@ class Storing:
             name = f" {stray.instance}" if stray.instance else ""
             self._client.warn(f"the server's reply names an instance that was not sent{name}: {reason or 'stored'}")
         for file in files:
-            self._settle(file, reply.outcomes[file.instance], alone=len(files) == 1)
+            # Each by itself, since to settle one may need the network, and fail where the others are settled.
+            settle = partial(self._settle, outcome=reply.outcomes[file.instance], alone=len(files) == 1)
+            self._task([file], lambda one, settle=settle: settle(one[0]))()  # type: ignore[misc]
 
     def _within_limit(self, files: Sequence[DicomFile]) -> Sequence[DicomFile]:
         """After a 413, batches are smaller for the rest of the run; this one is cut, its rest sent separately."""
-        total = sum(file.size for file in files)
-        if total <= self._limit or len(files) == 1:
+        if len(files) == 1 or sum(file.size for file in files) <= self._limit:
             return files
         head, *rest = batches(files, max_bytes=self._limit, max_count=None)
         for group in rest:
@@ -157,7 +126,11 @@ class Storing:
 
     def _refused(self, files: Sequence[DicomFile], error: RefusedError) -> None:
         """The server took nothing and named nothing: halve the batch, until the file that it minds is alone."""
+        if error.status in _NEVER:
+            raise error
         if len(files) == 1:
+            if error.status == _CONFLICT and self._is_there(files[0], error.message):
+                return
             self._end(files[0], "failed", error.message, error.exit_code)
             return
         if error.status == _TOO_LARGE:
@@ -167,6 +140,8 @@ class Storing:
         self._again(files[:middle])
         self._again(files[middle:])
 
+    # What became of a file
+
     def _settle(self, file: DicomFile, outcome: stow.Outcome, *, alone: bool) -> None:
         match outcome:
             case stow.Stored():
@@ -174,84 +149,117 @@ class Storing:
             case stow.Warned(_, _, reason):
                 self._accepted(file, "warned", reason)
             case stow.Failed(_, code, reason):
-                if code in stow.MAYBE_PRESENT and self._is_there(file, reason):
-                    return
-                self._end(file, "failed", reason, ExitCode.FAILED)
+                if code not in stow.MAYBE_PRESENT or not self._is_there(file, reason):
+                    self._end(file, "failed", reason, ExitCode.FAILED)
             case stow.Unknown(_, reason):
-                if self._is_there(file, reason):
-                    return
-                if alone:
-                    self._end(file, "failed", f"{reason}, and the server does not have it", ExitCode.FAILED)
-                else:
-                    self._again([file])
+                self._left_open(file, reason, alone=alone)
 
-    def _accepted(self, file: DicomFile, outcome: str, reason: str) -> None:
+    def _left_open(self, file: DicomFile, why: str, *, alone: bool) -> None:
+        """Nobody said what became of it: look, and where it is not there send it once more by itself."""
+        match self._compare(file):
+            case Verdict.EQUAL:
+                self._end(file, "stored", f"{why}; the server gives it back", ExitCode.OK)
+            case Verdict.DIFFERENT:
+                self._end(file, "conflict", _other_bytes(why), ExitCode.FAILED)
+            case _ if not alone:
+                self._again([file])
+            case Verdict.ABSENT:
+                self._end(file, "failed", f"{why}, and the server does not have it", ExitCode.FAILED)
+            case _:
+                self._end(file, "unknown", f"{why}, and the server does not give it back", ExitCode.FAILED)
+
+    def _accepted(self, file: DicomFile, outcome: Outcome, reason: str) -> None:
         """The server says it has it; under --verify it has to show it."""
-        if self._options.verify:
-            match self._compare(file):
-                case compare.Verdict.EQUAL:
-                    pass
-                case compare.Verdict.DIFFERENT if outcome == "warned":
-                    reason = f"{reason}; what the server gives back differs"
-                case compare.Verdict.DIFFERENT:
-                    words = "the server says stored, but gives back other bytes under this SOP Instance UID"
-                    self._end(file, "conflict", words, ExitCode.FAILED)
-                    return
-                case compare.Verdict.ABSENT:
-                    self._end(file, "failed", "the server says stored, but does not have it", ExitCode.FAILED)
-                    return
-                case compare.Verdict.UNKNOWN:
-                    reason = f"{reason}; not verified: the server does not give it back".lstrip("; ")
-                    self._end(file, outcome, reason, ExitCode.PARTIAL)
-                    return
-        self._end(file, outcome, reason, ExitCode.OK)
+        if not self._options.verify:
+            self._end(file, outcome, reason, ExitCode.OK)
+            return
+        try:
+            verdict = self._compare(file)
+        except TemporaryError as error:
+            self._end(file, outcome, _join(reason, f"not verified: {error.message}"), error.exit_code)
+            return
+        match verdict:
+            case Verdict.EQUAL:
+                self._end(file, outcome, reason, ExitCode.OK)
+            case Verdict.DIFFERENT if outcome == "warned":
+                self._end(file, outcome, _join(reason, "what the server gives back differs"), ExitCode.OK)
+            case Verdict.DIFFERENT:
+                words = "the server says stored, but gives back other bytes under this SOP Instance UID"
+                self._end(file, "conflict", words, ExitCode.FAILED)
+            case Verdict.ABSENT:
+                self._end(file, "failed", "the server says stored, but does not have it", ExitCode.FAILED)
+            case _:
+                words = _join(reason, "not verified: the server does not give it back")
+                self._end(file, outcome, words, ExitCode.PARTIAL)
+
+    def _look_again(self, files: Sequence[DicomFile]) -> None:
+        """What an earlier run stored, under --verify: it has to be there still, or is sent again."""
+        (file,) = files
+        match self._compare(file):
+            case Verdict.EQUAL:
+                self._end(file, "present", "stored by an earlier run, and there", ExitCode.OK)
+            case Verdict.DIFFERENT:
+                self._end(file, "conflict", _other_bytes("stored by an earlier run"), ExitCode.FAILED)
+            case Verdict.ABSENT:
+                self._on_expect(1, file.size)
+                self._send([file])
+            case _:
+                words = "stored by an earlier run; not verified: the server does not give it back"
+                self._end(file, "present", words, ExitCode.PARTIAL)
 
     def _is_there(self, file: DicomFile, why: str) -> bool:
         """Whether the server has the instance already; says so, or that it has another one of that UID."""
         match self._compare(file):
-            case compare.Verdict.EQUAL:
+            case Verdict.EQUAL:
                 self._end(file, "present", why, ExitCode.OK)
-            case compare.Verdict.DIFFERENT:
-                words = f"the server has other bytes under this SOP Instance UID ({why})"
-                self._end(file, "conflict", words, ExitCode.FAILED)
+            case Verdict.DIFFERENT:
+                self._end(file, "conflict", _other_bytes(why), ExitCode.FAILED)
             case _:
                 return False
         return True
 
-    def _compare(self, file: DicomFile) -> compare.Verdict:
+    def _compare(self, file: DicomFile) -> Verdict:
         return compare.with_server(self._client, InstanceRef(file.study, file.series, file.instance), file.path)
 
     # Small things
 
     def _again(self, files: Sequence[DicomFile]) -> None:
         if files:
-            self._pool.add(partial(self._guarded, files, partial(self._send, files)))
+            self._pool.add(self._task(files, self._send))
 
-    def _guarded(self, files: Sequence[DicomFile], task: Callable[[], None]) -> None:
-        """Run a task; an error that ends it is the outcome of each of its files."""
+    def _task(self, files: Sequence[DicomFile], do: Callable[[Sequence[DicomFile]], None]) -> Callable[[], None]:
+        """Something to do with files; an error that ends it is the outcome of each."""
+        return partial(self._guarded, files, do)
+
+    def _guarded(self, files: Sequence[DicomFile], do: Callable[[Sequence[DicomFile]], None]) -> None:
         try:
-            task()
+            do(files)
+        except OSError as error:
+            for file in files:
+                self._end(file, "failed", f"it cannot be read: {error.strerror or error}", ExitCode.FAILED)
         except DwError as error:
-            if self._pool.halted and isinstance(error, TemporaryError):
-                return
             if isinstance(error, AuthError):
                 self._pool.halt()
-            outcome = "unknown" if isinstance(error, TemporaryError) else "failed"
+            # That the address of a store is absent does not mean that what was asked for is.
+            code = ExitCode.FAILED if isinstance(error, AbsentError) else error.exit_code
             for file in files:
-                self._end(file, outcome, error.message, error.exit_code)
+                self._end(file, "unknown" if isinstance(error, UnansweredError) else "failed", error.message, code)
 
-    def _end(self, file: DicomFile, outcome: str, reason: str, code: ExitCode) -> None:
+    def _end(self, file: DicomFile, outcome: Outcome, reason: str, code: ExitCode) -> None:
         if self._journal:
             self._journal.record(file, outcome, reason)
-        self._pool.emit(_item(file, outcome, reason, code))
+        self._emit(ended(file, outcome, reason, code))
 
-    def _ease(self) -> None:
-        with self._lock:
-            seen = self._client.transport.throttled
-            if seen > self._throttled:
-                self._throttled = seen
-                self._pool.ease()
+    def _emit(self, item: Item) -> None:
+        self._pool.emit(item)
+        if self._strikes.out(item):
+            self._pool.halt()
+            self._client.warn(self._strikes.words)
 
 
-def _item(file: DicomFile, outcome: str, reason: str = "", code: ExitCode = ExitCode.OK) -> Item:
-    return Item(outcome, file.study, file.series, file.instance, str(file.path), file.size, reason, code)  # type: ignore[arg-type]
+def _other_bytes(why: str) -> str:
+    return f"the server has other bytes under this SOP Instance UID ({why})"
+
+
+def _join(*words: str) -> str:
+    return "; ".join(word for word in words if word)

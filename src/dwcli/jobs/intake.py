@@ -1,0 +1,133 @@
+"""One answer into the folder: each whole part gets its name, and is told apart from what nobody asked for."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from dwcli.client import Client, Event, Opened
+from dwcli.dicomweb import part10, refs
+from dwcli.dicomweb.multipart import PartData, PartEnd, PartStart, Truncated
+from dwcli.dicomweb.refs import InstanceRef, Ref, SeriesRef, StudyRef
+from dwcli.errors import AuthError, DwError, ExitCode, TruncatedError
+from dwcli.files.sink import CollisionError, Draft, FolderError, Sink
+from dwcli.jobs.item import Item, failed
+
+Note = Callable[[str, str, str], bool]
+"""Told the study, series and SOP Instance UID of each instance that came; says whether it was asked for."""
+
+
+@dataclass(slots=True)
+class Got:
+    """What one answer brought.
+
+    `uids`: SOP Instance UIDs of the instances that came whole. `odd`: parts that could not be kept, as failures not
+    yet reported. `partial`: the server said 206. `error`: what ended the answer early.
+    """
+
+    uids: set[str] = field(default_factory=set)
+    odd: list[Item] = field(default_factory=list)
+    partial: bool = False
+    error: DwError | None = None
+
+
+class Intake:
+    """Reads answers into a folder and emits an item for each instance. Threads may share one."""
+
+    def __init__(
+        self,
+        client: Client,
+        sink: Sink,
+        *,
+        transfer_syntax: str,
+        wado_uri: bool,
+        emit: Callable[[Item], None],
+        on_bytes: Callable[[int], None],
+    ) -> None:
+        self._client = client
+        self._sink = sink
+        self._transfer_syntax = transfer_syntax
+        self._wado_uri = wado_uri
+        self._emit = emit
+        self._on_bytes = on_bytes
+
+    def take(self, ref: Ref, note: Note) -> Got:
+        """Read the answer for one reference. Raises AuthError, and FolderError where the folder cannot be written."""
+        got = Got()
+        draft: Draft | None = None
+        try:
+            for event in self._events(ref):
+                match event:
+                    case PartData(data):
+                        assert draft is not None
+                        draft.write(data)
+                        self._on_bytes(len(data))
+                    case PartStart():
+                        draft = self._sink.open()
+                    case PartEnd():
+                        assert draft is not None
+                        self._keep(draft, ref, got, note)
+                        draft = None
+                    case Truncated(reason):
+                        got.error = TruncatedError(f"the answer is not complete: {reason}")
+                        return got
+                    case Opened(status, _, _, warning):
+                        got.partial = status == 206
+                        if (warning and not warning.startswith("299")) or got.partial:
+                            self._client.warn(f"{refs.show(ref)}: {status} {warning}".rstrip())
+        except (AuthError, FolderError):
+            raise
+        except DwError as error:
+            got.error = error
+        finally:
+            if draft is not None:
+                draft.discard()
+        return got
+
+    def _events(self, ref: Ref) -> Iterator[Event]:
+        if self._wado_uri and isinstance(ref, InstanceRef):
+            return self._client.wado_uri(ref, self._transfer_syntax)
+        return self._client.retrieve(ref, self._transfer_syntax)
+
+    def _keep(self, draft: Draft, ref: Ref, got: Got, note: Note) -> None:
+        """Give one whole part its name, and say what became of it."""
+        match ref:
+            case StudyRef(study):
+                hint = (study, "", "")
+            case SeriesRef(study, series):
+                hint = (study, series, "")
+            case InstanceRef(study, series, instance):
+                hint = (study, series, instance)
+        try:
+            head = draft.finish()
+            if self._transfer_syntax not in ("*", head.transfer_syntax):
+                # Under its final name it would be taken for what was asked for, by the next run at the latest.
+                draft.discard()
+                study, series, instance = head.study or hint[0], head.series or hint[1], head.instance or hint[2]
+                note(study, series, instance)
+                got.uids.add(instance)
+                reason = f"it came as {head.transfer_syntax}, not as {self._transfer_syntax}, and was not kept"
+                self._emit(Item("failed", study, series, instance, reason=reason, code=ExitCode.FAILED))
+                return
+            kept = draft.keep(hint)
+        except (part10.NotDicom, CollisionError) as error:
+            draft.discard()
+            got.odd.append(failed(error, *hint))
+            return
+        asked_for = note(kept.study, kept.series, kept.instance)
+        again = kept.instance in got.uids
+        got.uids.add(kept.instance)
+        item = Item("received", kept.study, kept.series, kept.instance, str(kept.path), kept.size)
+        match kept.outcome:
+            case "conflict":
+                words = "other bytes of this SOP Instance UID are there and stay"
+                item = item.ended("conflict", words, ExitCode.FAILED)
+            case "same" if again:
+                return  # the server sent it twice
+            case _ if not asked_for:
+                item = item.ended("stranger", "nobody asked for it")
+            case "same":
+                item = item.ended("present")
+            case "replaced":
+                item = item.ended("replaced")
+            case _:
+                pass
+        self._emit(item)

@@ -1,0 +1,70 @@
+"""Which of the files found are to be sent, and what becomes of the others."""
+
+import filecmp
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+from dwcli.errors import ExitCode
+from dwcli.files.journal import Journal
+from dwcli.files.scan import DicomFile, Skipped, Unreadable
+from dwcli.jobs.item import Item, Outcome
+
+Found = DicomFile | Skipped | Unreadable
+
+
+class Choice(Protocol):
+    """What of the options decides. `study`: only instances of this study may go in."""
+
+    @property
+    def study(self) -> str: ...
+
+    @property
+    def verify(self) -> bool: ...
+
+
+def offers(found: Iterable[Found], choice: Choice, journal: Journal | None) -> Iterator[DicomFile | Item]:
+    """The files to send, each SOP Instance UID once and not yet in the journal; an item for each other file.
+
+    Under `verify` the files in the journal come too: what an earlier run stored is looked at, not believed.
+    """
+    first: dict[str, Path] = {}
+    for file in found:
+        match file:
+            case Skipped(path, reason):
+                yield Item("skipped", path=str(path), reason=reason)
+            case Unreadable(path, reason):
+                yield Item("failed", path=str(path), reason=reason, code=ExitCode.FAILED)
+            case DicomFile() if file.instance in first:
+                yield _twin(file, first[file.instance])
+            case DicomFile():
+                first[file.instance] = file.path
+                if choice.study and file.study != choice.study:
+                    yield ended(file, "failed", f"it belongs to study {file.study}", ExitCode.FAILED)
+                elif journal and journal.done(file) and not choice.verify:
+                    yield ended(file, "present", "stored by an earlier run (journal)")
+                else:
+                    yield file
+
+
+def plan(found: Iterable[Found], choice: Choice, journal: Journal | None) -> Iterator[Item]:
+    """The same as items alone (`--dry-run`)."""
+    for offer in offers(found, choice, journal):
+        yield offer if isinstance(offer, Item) else ended(offer, "offered")
+
+
+def ended(file: DicomFile, outcome: Outcome, reason: str = "", code: ExitCode = ExitCode.OK) -> Item:
+    """What became of a file."""
+    return Item(outcome, file.study, file.series, file.instance, str(file.path), file.size, reason, code)
+
+
+def _twin(file: DicomFile, first: Path) -> Item:
+    """A second file of one SOP Instance UID: sent by its twin, or a conflict."""
+    try:
+        equal = filecmp.cmp(first, file.path, shallow=False)
+    except OSError as error:
+        return ended(file, "failed", f"it cannot be read: {error.strerror}", ExitCode.FAILED)
+    if equal:
+        return Item("skipped", path=str(file.path), reason=f"the same as {first}")
+    reason = f"{first} has the same SOP Instance UID and other bytes; that one is offered"
+    return ended(file, "conflict", reason, ExitCode.FAILED)
