@@ -486,6 +486,14 @@ def test_stop_wakes_a_reader_and_refuses_what_follows(
         fetch(made, server.url)
 
 
+def test_an_address_that_never_answered_is_given_up_soon(transport: Callable[..., Transport]) -> None:
+    made = transport(f"http://127.0.0.1:{free_port()}")
+    began = time.monotonic()
+    with pytest.raises(TemporaryError), made.exchange(Request("GET", f"{made._settings.base}/studies")):
+        pass
+    assert time.monotonic() - began < 4
+
+
 def test_the_log_names_requests_and_retries_and_no_secret(fake_server: FakeServer) -> None:
     answers = iter([Answer(503, {"Retry-After": "0"}), Answer(200)])
     server = fake_server(lambda _: next(answers))

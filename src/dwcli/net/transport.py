@@ -33,6 +33,7 @@ from dwcli.net.auth import origin_of
 RETRIED = frozenset({408, 429, 502, 503, 504})
 _MESSAGE_BYTES = 64 * 1024
 _REDIRECTS = 5
+_UNKNOWN = 3  # tries of a server that never answered yet: the address may be wrong, and somebody waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,7 @@ class Transport:
         self._host = urlsplit(settings.base).netloc.rpartition("@")[2] or settings.base
         self._origin = origin_of_url(settings.base)
         self._stopped = threading.Event()
+        self._answered = False
         self._sockets: set[socket.socket] = set()
         self._lock = threading.Lock()
         self.throttled = 0
@@ -178,7 +180,9 @@ class Transport:
     def _answer(self, request: Request) -> tuple[httpx.Response, dict[str, Any]]:
         """The first answer that is neither a redirect within the origin nor worth another try."""
         waited = 0.0
-        for attempt in range(1, self._settings.tries + 1):
+        attempt = 0
+        while True:
+            attempt += 1
             pause: float | None = None
             failure: DwError | None = None
             began = time.monotonic()
@@ -194,22 +198,22 @@ class Transport:
                 response, reason, failure = None, error.message, error
                 if isinstance(error.__cause__, httpx.TimeoutException):
                     waited += time.monotonic() - began
-                if not request.repeatable or attempt == self._settings.tries:
+                if not request.repeatable:
                     raise
             if pause is None:
                 pause = min(10.0, 0.5 * 2 ** (attempt - 1)) * random.uniform(0.5, 1.0)
-            last = attempt == self._settings.tries or waited + pause > self._settings.patience
+            tries = self._settings.tries if self._answered else min(self._settings.tries, _UNKNOWN)
+            last = attempt >= tries or waited + pause > self._settings.patience
             if response is not None:
                 if last or not request.repeatable:
                     return response, timeouts
                 response.close()
             elif last and failure:
                 raise failure
-            self._log(1, f"{reason}; try {attempt + 1} of {self._settings.tries} in {pause:.1f} s")
+            self._log(1, f"{reason}; try {attempt + 1} of {tries} in {pause:.1f} s")
             waited += pause
             if self._stopped.wait(pause):
                 raise _stopped()
-        raise AssertionError("unreachable")  # pragma: no cover
 
     def _redirected(self, request: Request) -> tuple[httpx.Response, dict[str, Any]]:
         """Follow redirects within the origin, for reads; any other is a login page or a move to be told of."""
@@ -272,6 +276,7 @@ class Transport:
             self._log(2, f"> {request.method} {scheme}://{host}{target}")
             started = time.monotonic()
             response = self._client.send(built, stream=True, auth=httpx.USE_CLIENT_DEFAULT)
+            self._answered = True
         kind = response.headers.get("Content-Type", "no Content-Type")
         self._log(2, f"< {response.status_code} {kind} after {time.monotonic() - started:.3f} s")
         return response, timeouts
