@@ -17,7 +17,8 @@ app = App()
 
 _Name = Annotated[str, typer.Argument(metavar="NAME", help="The profile's name.")]
 _Dialect = Annotated[
-    str | None, typer.Option("--dialect", metavar="D", help="auto, standard, orthanc, dcm4chee or tiny-pacs.")
+    str | None,
+    typer.Option("--dialect", metavar="D", help="auto, standard, orthanc, dcm4chee, tiny-pacs or postdicom."),
 ]
 _Viewer = Annotated[
     str | None, typer.Option("--viewer", metavar="TEMPLATE", help="A viewer's URL with {StudyInstanceUID}.")

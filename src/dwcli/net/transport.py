@@ -461,7 +461,10 @@ def refusal(response: Response, body: bytes, host: str) -> DwError:
 
 
 def server_message(response: Response, body: bytes) -> str:
-    """What a server says about its refusal, in one line: JSON, XML, HTML title or text; a Warning header as well."""
+    """What a server says about its refusal, in one line: JSON, XML, HTML title or text; a Warning header as well.
+
+    Where it has the header X-Error-Reason (PostDICOM), that alone is the message.
+    """
     parts: list[str] = []
     kind = media.classify(response.content_type, body)
     text = body.decode("utf-8", "replace")
@@ -478,6 +481,8 @@ def server_message(response: Response, body: bytes) -> str:
         case _:
             pass
     parts.append(response.headers.get("Warning", ""))
+    if reason := response.headers.get("X-Error-Reason", ""):
+        parts = [reason]
     line = " ".join(" ".join(parts).split())
     return line[:300] + ("…" if len(line) > 300 else "")
 
