@@ -28,6 +28,11 @@ _WithOrders = Annotated[
 ]
 
 
+def register(parent: typer.Typer) -> None:
+    """Add the group."""
+    parent.add_typer(app, name="folder")
+
+
 @app.command("create")
 @takes()
 def create(

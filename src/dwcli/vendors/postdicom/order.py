@@ -29,6 +29,11 @@ _Institution = Annotated[str, typer.Option("--institution", metavar="I", help="T
 _OtherId = Annotated[str | None, typer.Option("--other-patient-id", metavar="ID", help="A second identifier.")]
 
 
+def register(parent: typer.Typer) -> None:
+    """Add the group."""
+    parent.add_typer(app, name="order")
+
+
 @app.command("create")
 @takes()
 def create(

@@ -32,6 +32,11 @@ _Downloadable = Annotated[
 ]
 
 
+def register(parent: typer.Typer) -> None:
+    """Add the group."""
+    parent.add_typer(app, name="share")
+
+
 @app.command("link")
 @takes()
 def link(
