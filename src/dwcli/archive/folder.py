@@ -122,7 +122,10 @@ class Folder:
             f"WHERE {where} ORDER BY s.number, s.id, i.number, i.id",
             values,
         )
-        held = [Held(*uids, path=self.file(path)) for *uids, path in found]
+        held = [
+            Held(study, series, instance, sop_class, syntax, self.file(path))
+            for study, series, instance, sop_class, syntax, path in found
+        ]
         if not held:
             raise Refusal(404, f"no such {ref.level} here")
         return held
