@@ -86,6 +86,8 @@ def _header(found: "Dataset") -> Header:
     for uid, name in ((study, "Study"), (series, "Series"), (instance, "SOP")):
         if not uid:
             raise Unfit(f"it has no {name} Instance UID")
+        if not uid.isascii():
+            raise Unfit(f"its {name} Instance UID is not ASCII")
     if REQUEST in rows:
         items = [{tag: item[tag] for tag in REQUESTED if tag in item} for item in rows[REQUEST].get("Value", [])]
         rows[REQUEST] = {"vr": "SQ", "Value": items} if items else {"vr": "SQ"}

@@ -35,6 +35,7 @@ class PixelData:
     length: int
     frames: int
     frame_bits: int
+    pixel_bits: int
     photometric: str
     little: bool
 
@@ -66,7 +67,14 @@ def _described(stream: BinaryIO, header: "Dataset") -> PixelData:
     photometric = str(header.get("PhotometricInterpretation") or "")
     if photometric == "YBR_FULL_422" and str(meta) in _UNCOMPRESSED:
         bits = bits // 3 * 2  # two pixels share their chrominance (PS3.3 C.7.6.3.1.2)
-    common = str(meta), frame.count(header), bits, photometric, bool(meta.is_little_endian)
+    common = (
+        str(meta),
+        frame.count(header),
+        bits,
+        int(header.get("BitsAllocated") or 0),
+        photometric,
+        bool(meta.is_little_endian),
+    )
     if meta.is_deflated:
         tag = next(tag for tag in _PIXELS if tag in header)
         return _made(tag, str(header[tag].VR), -1, -1, *common)
@@ -85,9 +93,18 @@ def _described(stream: BinaryIO, header: "Dataset") -> PixelData:
 
 
 def _made(
-    tag: int, vr: str, offset: int, length: int, syntax: str, frames: int, bits: int, photometric: str, little: bool
+    tag: int,
+    vr: str,
+    offset: int,
+    length: int,
+    syntax: str,
+    frames: int,
+    bits: int,
+    pixel_bits: int,
+    photometric: str,
+    little: bool,
 ) -> PixelData:
-    return PixelData(f"{tag:08X}", vr, syntax, offset, length, frames, bits, photometric, little)
+    return PixelData(f"{tag:08X}", vr, syntax, offset, length, frames, bits, pixel_bits, photometric, little)
 
 
 def stored_frame(path: Path, pixels: PixelData, number: int) -> bytes:
@@ -140,12 +157,16 @@ def _check(pixels: PixelData, number: int) -> None:
 
 
 def _swapped(data: bytes, pixels: PixelData) -> bytes:
+    # In OB pixels each byte stands for itself (PS3.5 8.1.2).
+    width = 1 if pixels.vr == "OB" else max(2, pixels.pixel_bits // 8)
+    return _reordered(data, width)
+
+
+def _reordered(data: bytes, width: int) -> bytes:
     import numpy as np
 
-    # In OB pixels each byte stands for itself (PS3.5 8.1.2).
-    width = {"OW": 2, "OF": 4, "OD": 8}.get(pixels.vr, 1)
     if len(data) % width:
-        raise DwError("the pixel data is no whole number of words")
+        raise DwError("a value is no whole number of words")
     return np.frombuffer(data, f">u{width}").astype(f"<u{width}").tobytes() if width > 1 else data
 
 
@@ -183,7 +204,7 @@ def explicit_little(path: Path) -> IO[bytes]:
 
 
 def _converted(path: Path) -> IO[bytes]:
-    from pydicom import dcmread
+    from pydicom import Dataset, dcmread, dcmwrite
     from pydicom.uid import ExplicitVRLittleEndian
 
     found = dcmread(path, force=True)
@@ -197,7 +218,12 @@ def _converted(path: Path) -> IO[bytes]:
     # The caller closes it.
     out: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
     try:
-        found.save_as(out, implicit_vr=False, little_endian=True, enforce_file_format=True)
+        # A data set that was read remembers its byte order and refuses another; one put together anew does not.
+        new = found if little else Dataset()
+        if not little:
+            new.update(found)
+            new.file_meta, new.preamble = found.file_meta, bytes(128)
+        dcmwrite(out, new, implicit_vr=False, little_endian=True, enforce_file_format=True)
     except BaseException:
         out.close()
         raise
@@ -234,14 +260,12 @@ def _decompress(path: Path, found: "Dataset") -> None:
 
 def _swap_words(found: "Dataset") -> None:
     """Values that pydicom keeps as bytes go from big to little endian by hand."""
-    import numpy as np
-
     for element in found.iterall():
         width = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}.get(element.VR, 0)
+        if element.VR == "OW" and element.keyword == "PixelData":
+            width = max(2, int(found.BitsAllocated) // 8)
         if width and isinstance(element.value, bytes):
-            if len(element.value) % width:
-                raise DwError(f"the value of {element.tag} is no whole number of words")
-            element.value = np.frombuffer(element.value, f">u{width}").astype(f"<u{width}").tobytes()
+            element.value = _reordered(element.value, width)
 
 
 def slices(path: Path, offset: int, length: int) -> Iterator[bytes]:
