@@ -66,7 +66,11 @@ class _Guarded:
             return start(line, headers)
 
         try:
-            host = urlsplit(f"//{environ.get('HTTP_HOST', '')}").hostname
+            named = urlsplit(f"//{environ.get('HTTP_HOST', '')}")
+            host = named.hostname
+            if named.port is None:
+                # dicomweb_client leaves the port out; the URLs in the answer need it.
+                environ["HTTP_HOST"] = f"{named.netloc}:{environ['SERVER_PORT']}"
         except ValueError:
             host = None
         if host not in _NAMES:
