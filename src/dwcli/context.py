@@ -129,7 +129,7 @@ class DwContext:
 
     def _archive(self, place: config.Place, *, read_only: bool = False, prefix: str = "") -> "Archive":
         """The archive in a place, its index made or brought up to date; closed with this context."""
-        from dwcli.archive import app, demo
+        from dwcli.archive import app
 
         with self.out.progress("indexing") as progress:
 
@@ -142,6 +142,8 @@ class DwContext:
                 case "folder":
                     archive = app.open_folder(place.root, place.index, prefix=prefix, progress=tell)
                 case "demo":
+                    from dwcli.archive import demo
+
                     if demo.make(place.root):
                         self.out.info(f"a demo archive was made in {place.root}; it is only read")
                         self.out.info("a server of your own: dw profile add NAME URL")

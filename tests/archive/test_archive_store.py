@@ -168,6 +168,8 @@ def test_kill_9_loses_nothing_acknowledged_and_leaves_nothing_half(opened: Open,
     process.wait()
     archive = opened()
     found = set(archive.uids("instances", "00080018"))
+    assert archive.stow(TWO).status_code == 200
+    found.add("1.2.2.1.1")
     assert {f"1.2.1.{number}.{part}" for number in acknowledged for part in range(3)} <= found
     assert not [name for name in _files(root) if ".tmp/" in name], "drafts of the dead are cleared"
     names = {Path(name).stem for name in _files(root)}
@@ -208,7 +210,7 @@ def test_memory_does_not_grow_with_the_upload(archive: Asker) -> None:
 
     import tracemalloc
 
-    store = archive.archive._store
+    store = archive.archive.store
     assert isinstance(store, storing.Store)
     body = Body()
     tracemalloc.start()

@@ -3,23 +3,26 @@
 import re
 import sqlite3
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from dwcli.archive import pixels, retrieving, searching
+from dwcli.archive import searching
 from dwcli.archive.accept import wants_json
 from dwcli.archive.folder import Folder, Progress
 from dwcli.archive.index import Index
-from dwcli.archive.reply import CHUNK, Refusal, Reply, text
-from dwcli.archive.storing import Input, Store
+from dwcli.archive.reply import CHUNK, Refusal, Reply, array, text
 from dwcli.dicomweb import refs
 from dwcli.dicomweb.refs import InstanceRef, Level, Ref
 from dwcli.errors import DwError, UsageError
 from dwcli.files.layout import OWN_PREFIX
+
+if TYPE_CHECKING:
+    from dwcli.archive.storing import Store
 
 Start = Callable[[str, list[tuple[str, str]]], object]
 
@@ -43,20 +46,32 @@ class Asked:
 
 
 class Archive:
-    """A folder that answers DICOMweb below `prefix`. Safe to use from several threads.
+    """A folder that answers DICOMweb below `prefix`. Safe to use from several threads. Call `close` at the end.
 
-    `store` None makes it read-only. Call `close` at the end.
+    What a service needs is imported when it is first asked for: a search should cost no more than a search.
     """
 
-    def __init__(self, folder: Folder, store: Store | None, *, prefix: str = "") -> None:
+    def __init__(self, folder: Folder, *, writable: bool, prefix: str = "") -> None:
         self.folder = folder
         self.prefix = prefix
-        self._store = store
+        self.writable = writable
+        self._made: Store | None = None
+        self._guard = threading.Lock()
+
+    @property
+    def store(self) -> "Store":
+        """What stores into the folder."""
+        from dwcli.archive.storing import Store
+
+        with self._guard:
+            if self._made is None:
+                self._made = Store(self.folder)
+            return self._made
 
     def close(self) -> None:
         """Close the index, and clear what was not kept."""
-        if self._store:
-            self._store.close()
+        if self._made:
+            self._made.close()
         self.folder.index.close()
 
     def __call__(self, environ: dict[str, Any], start: Start) -> Iterable[bytes]:
@@ -124,8 +139,14 @@ class Archive:
                 return self._search(asked, dict(_LEVELS)[resource], study, "")
             case refs.SeriesRef(study, series), ("instances",):
                 return self._search(asked, Level.INSTANCE, study, series)
-            case None, _:
-                raise Refusal(404, "no such resource")
+        if ref is None:
+            raise Refusal(404, "no such resource")
+        return self._retrieve(asked, ref, rest)
+
+    def _retrieve(self, asked: Asked, ref: Ref, rest: tuple[str, ...]) -> Reply:
+        from dwcli.archive import pixels, retrieving
+
+        match ref, rest:
             case _, ():
                 return retrieving.instances(self.folder, ref, asked.accept)
             case _, ("metadata",):
@@ -157,14 +178,19 @@ class Archive:
                 warnings.append(f"There are {left} additional results that can be requested")
         if warnings:
             headers["Warning"] = ", ".join(f'299 {asked.base} "{words}"' for words in warnings)
-        rows = searching.rows(db, wanted, asked.base, retrieving.attributes(self.folder))
+        rows = searching.rows(db, wanted, asked.base, self._attributes)
         first = next(rows, None)
         if first is None:
             return Reply(204, headers=headers)
-        return Reply(200, answer, retrieving.array(first, rows), None, headers)
+        return Reply(200, answer, array(first, rows), None, headers)
+
+    def _attributes(self, path: str, tags: frozenset[str]) -> dict[str, Any]:
+        from dwcli.archive import retrieving
+
+        return retrieving.attributes(self.folder, path, tags)
 
     def _receive(self, asked: Asked, study: str) -> Reply:
-        if not self._store:
+        if not self.writable:
             raise Refusal(403, "this archive is read-only")
         answer = wants_json(asked.accept)
         environ = asked.environ
@@ -173,9 +199,9 @@ class Archive:
             raise Refusal(411, "the request says nothing about its length")
         if length is not None and not re.fullmatch(r"\d{1,18}", length):
             raise Refusal(400, f"not a length: {length}")
-        body: Input = environ["wsgi.input"]
+        body = environ["wsgi.input"]
         kind = environ.get("CONTENT_TYPE", "")
-        return self._store.store(body, int(length) if length else None, kind, study, asked.base, answer)
+        return self.store.store(body, int(length) if length else None, kind, study, asked.base, answer)
 
 
 def _split(segments: tuple[str, ...]) -> tuple[Ref | None, tuple[str, ...]]:
@@ -214,7 +240,7 @@ def open_archive(root: Path, *, read_only: bool = False, prefix: str = "", progr
     if folder.index.is_new:
         folder.refresh(progress or _unseen)
     folder.recover()
-    return Archive(folder, None if read_only else Store(folder), prefix=prefix)
+    return Archive(folder, writable=not read_only, prefix=prefix)
 
 
 def open_folder(root: Path, index: Path, *, prefix: str = "", progress: Progress | None = None) -> Archive:
@@ -223,7 +249,7 @@ def open_folder(root: Path, index: Path, *, prefix: str = "", progress: Progress
         raise UsageError(f"{root} is not a folder")
     folder = Folder(root, Index(index))
     folder.refresh(progress or _unseen)
-    return Archive(folder, None, prefix=prefix)
+    return Archive(folder, writable=False, prefix=prefix)
 
 
 def is_archive(root: Path) -> bool:

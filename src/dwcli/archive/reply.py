@@ -1,12 +1,15 @@
 """What the archive answers, and the refusals that its parts raise."""
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from typing import Any
 
 from dwcli.dicomweb import multipart
 from dwcli.dicomweb.media import OCTETS
 
+Json = dict[str, Any]
 CHUNK = 256 * 1024
 
 
@@ -80,3 +83,21 @@ def _joined(boundary: str, found: Iterable[Part]) -> Iterator[bytes]:
         yield from part.body
         first = False
     yield multipart.closing(boundary)
+
+
+def array(first: Json, rest: Iterator[Json]) -> Iterator[bytes]:
+    """Rows as one JSON array, in pieces."""
+    held = [b"[" + dumped(first)]
+    size = 0
+    for row in rest:
+        held.append(b",\n" + dumped(row))
+        size += len(held[-1])
+        if size > CHUNK:
+            yield b"".join(held)
+            held, size = [], 0
+    yield b"".join([*held, b"]"])
+
+
+def dumped(row: Json) -> bytes:
+    """One row as JSON in UTF-8."""
+    return json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")

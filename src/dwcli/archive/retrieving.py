@@ -1,15 +1,14 @@
 """WADO-RS of whole instances and of their metadata (PS3.18 10.4)."""
 
-import json
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from dwcli.archive import jsonmodel
 from dwcli.archive.accept import EXPLICIT, Wanted, wants_dicom, wants_json
 from dwcli.archive.folder import Folder, Held
-from dwcli.archive.reply import CHUNK, Part, Refusal, Reply, parts
+from dwcli.archive.reply import CHUNK, Part, Refusal, Reply, array, dumped, parts
 from dwcli.dicomweb import refs
 from dwcli.dicomweb.media import DICOM
 from dwcli.dicomweb.refs import Ref
@@ -118,7 +117,7 @@ def metadata(folder: Folder, ref: Ref, accept: str, base: str) -> Reply:
     answer = wants_json(accept)
     held = folder.held(ref)
     if len(held) == 1:
-        return Reply(200, answer, [body := b"[" + _dump(read(held[0], base)) + b"]"], len(body))
+        return Reply(200, answer, [body := b"[" + dumped(read(held[0], base)) + b"]"], len(body))
     rest = (read(one, base) for one in held)
     return Reply(200, answer, array(next(rest), rest))
 
@@ -158,30 +157,9 @@ def load(path: Path) -> tuple[Any, bool]:
     return found, little
 
 
-def attributes(folder: Folder) -> Callable[[str, frozenset[str]], Json]:
-    """A reader of single attributes for searches: path below the root and tags (none: all) -> DICOM JSON."""
-
-    def one(path: str, tags: frozenset[str]) -> Json:
-        found, little = load(folder.file(path))
-        made = jsonmodel.data_set(found, lambda _path: "", little=little)
-        kept = {tag: value for tag, value in made.items() if (not tags or tag in tags) and "BulkDataURI" not in value}
-        return {tag: value for tag, value in kept.items() if value["vr"] not in jsonmodel.BINARY}
-
-    return one
-
-
-def array(first: Json, rest: Iterator[Json]) -> Iterator[bytes]:
-    """Rows as one JSON array, in pieces."""
-    held = [b"[" + _dump(first)]
-    size = 0
-    for row in rest:
-        held.append(b",\n" + _dump(row))
-        size += len(held[-1])
-        if size > CHUNK:
-            yield b"".join(held)
-            held, size = [], 0
-    yield b"".join([*held, b"]"])
-
-
-def _dump(row: Json) -> bytes:
-    return json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+def attributes(folder: Folder, path: str, tags: frozenset[str]) -> Json:
+    """Single attributes for a search (`tags` empty: all that stand in metadata), from the file at `path`."""
+    found, little = load(folder.file(path))
+    made = jsonmodel.data_set(found, lambda _path: "", little=little)
+    kept = {tag: value for tag, value in made.items() if (not tags or tag in tags) and "BulkDataURI" not in value}
+    return {tag: value for tag, value in kept.items() if value["vr"] not in jsonmodel.BINARY}

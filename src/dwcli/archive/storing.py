@@ -58,7 +58,6 @@ class Store:
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
         self._sink = Sink(folder.root, fsync=True)
-        self._sink.prepare()
         self._numbers = itertools.count(1)
 
     def close(self) -> None:
