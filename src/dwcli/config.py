@@ -196,7 +196,9 @@ def select(
     else:
         name = name or file.default
         if not name:
-            raise UsageError("no server chosen", "dw profile add NAME URL   (or --url URL for this once)")
+            raise UsageError(
+                "no server chosen", "dw profile add NAME URL   (or --url URL for this once; -p demo to look around)"
+            )
         chosen = file.profile(name, environment, ask) if name in file.names or name not in BUILT_IN else _built_in(name)
         if address:
             address = _address(address)

@@ -293,7 +293,7 @@ class Draft:
 
         Raises NotDicom, FolderError.
         """
-        self._whole_head()
+        self.finish()
         try:
             self._finish()
         except OSError as error:
