@@ -9,6 +9,7 @@ from PIL import Image
 
 from servers import images
 from servers.dw import Dw
+from servers.inside import Inside
 from servers.orthanc import Orthanc
 from servers.serving import Serving
 
@@ -39,7 +40,7 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Dw:
-    return Dw(tmp_path_factory.mktemp("home"))
+    return Inside(tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +181,7 @@ def test_a_copy_goes_both_ways(home: Dw, files: Path, orthanc: Orthanc, serving:
         run = Place(home, {"PACS": "secret"}, strict=False)
         orthanc_profile("-p", "served", "search", "--count")
         run("-p", "pacs", "store", files)
-        new = Dw(tmp_path / "fresh")
+        new = Inside(tmp_path / "fresh")
         new.config.write_text(home.config.read_text())
         fresh = Place(new, {"PACS": "secret"}, strict=False)
         fresh("-p", "pacs", "copy", "study", STUDY, "--to", "local")
