@@ -307,6 +307,8 @@ class File:
     def table(self, name: str) -> Mapping[str, Any]:
         """One profile as written. Raises UsageError with near names where there is none."""
         profiles = (self._document or {}).get("profiles", {})
+        if name not in profiles and name in BUILT_IN:
+            raise UsageError(f"the profile {name} is built in: nothing of it is in {self.path}", f"dw -p {name} search")
         if name not in profiles:
             hint = did_you_mean(name, [*profiles, *BUILT_IN]) if profiles else f"dw profile add {name} URL"
             raise UsageError(f"no profile called {name!r}", hint)

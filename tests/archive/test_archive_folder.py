@@ -138,3 +138,16 @@ def test_a_search_of_an_indexed_archive_loads_nothing_heavy(run_dw: Dw, root: Pa
         [sys.executable, "-c", code], env=run_dw.environment, capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_several_at_once_on_a_folder_that_nobody_has_read_yet_all_see_it_whole(run_dw: Dw, tmp_path: Path) -> None:
+    root = run_dw.home / "data/dw/archive"
+    for number in range(300):
+        _write(root / f"{number}", "1.2.1", f"1.2.1.1.{number}")
+    running = [run_dw.start("-p", "local", "search", "instances", "--count") for _ in range(3)]
+    assert [process.communicate(timeout=60) for process in running] == [(b"300\n", b"")] * 3
+
+
+def test_a_built_in_profile_is_not_edited(run_dw: Dw) -> None:
+    run = run_dw("profile", "show", "local")
+    assert run.code == 2 and "built in" in run.err

@@ -1,11 +1,13 @@
 """The archive as a WSGI application: paths to services (PS3.18 tables 10.1-1 and 10.6.1-1)."""
 
+import os
 import re
 import sqlite3
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +21,7 @@ from dwcli.archive.reply import CHUNK, Refusal, Reply, array, text
 from dwcli.dicomweb import refs
 from dwcli.dicomweb.refs import InstanceRef, Level, Ref
 from dwcli.errors import DwError, UsageError
+from dwcli.files import lines
 from dwcli.files.layout import OWN_PREFIX
 
 if TYPE_CHECKING:
@@ -236,10 +239,11 @@ def open_archive(root: Path, *, read_only: bool = False, prefix: str = "", progr
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"{root} cannot be an archive: {error.strerror}") from error
-    folder = Folder(root, Index(root / INDEX))
-    if folder.index.is_new:
-        folder.refresh(progress or _unseen)
-    folder.recover()
+    with _alone(root / INDEX):
+        folder = Folder(root, Index(root / INDEX))
+        if folder.index.is_new:
+            folder.refresh(progress or _unseen)
+        folder.recover()
     return Archive(folder, writable=not read_only, prefix=prefix)
 
 
@@ -247,14 +251,30 @@ def open_folder(root: Path, index: Path, *, prefix: str = "", progress: Progress
     """Any folder of DICOM files, read only, brought up to date with its files; its index is at `index`, elsewhere."""
     if not root.is_dir():
         raise UsageError(f"{root} is not a folder")
-    folder = Folder(root, Index(index))
-    folder.refresh(progress or _unseen)
+    with _alone(index):
+        folder = Folder(root, Index(index))
+        folder.refresh(progress or _unseen)
     return Archive(folder, writable=False, prefix=prefix)
 
 
 def is_archive(root: Path) -> bool:
     """Whether a folder is an archive of `dw`."""
     return (root / INDEX).is_file()
+
+
+@contextmanager
+def _alone(index: Path) -> Iterator[None]:
+    """Only one process at a time makes an index or brings it up to date; the others wait. Raises DwError."""
+    try:
+        index.parent.mkdir(parents=True, exist_ok=True)
+        fd = os.open(index.with_name(f"{index.name}.guard"), os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise DwError(f"cannot open the index {index}: {error.strerror}", "is the folder writable?") from error
+    try:
+        lines.hold(fd, wait=True)
+        yield
+    finally:
+        os.close(fd)
 
 
 def _unseen(_done: int, _total: int) -> None:
