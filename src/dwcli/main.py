@@ -26,6 +26,7 @@ _ROOMS = {
     "check": "commands.check",
     "copy": "commands.copy",
     "request": "commands.request",
+    "serve": "commands.serve",
     "profile": "commands.profile",
     "share": "vendors.postdicom.share",
     "folder": "vendors.postdicom.folder",

@@ -89,6 +89,7 @@ PRESETS: dict[str, Dialect] = {
     for dialect in (
         Dialect(),
         Dialect(name="auto", escaping="auto"),
+        Dialect(name="archive", single_part=True),
         Dialect(name="orthanc", escaping="raw", wado_uri="../wado"),
         Dialect(name="dcm4chee", wado_uri="../wado", wado_uri_any=True),
         Dialect(
