@@ -21,7 +21,7 @@ from dwcli.secrets import SUFFIXES, Sources
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["KINDS", "SECRETS", "Environment", "File", "Login", "Profile", "select"]
+__all__ = ["KINDS", "SECRETS", "Environment", "File", "Login", "Profile", "read_secret", "select"]
 
 _LONGEST = 1e6  # seconds
 _TLS_FILES = ("ca", "client_cert", "client_key")
@@ -124,6 +124,14 @@ def proxy_from_environment(url: str) -> str:
 def variable(name: str) -> str | None:
     """One named variable, for secrets that live in the environment."""
     return os.environ.get(name)
+
+
+def read_secret(word: str, variable_name: str | None, command: str | None) -> str:
+    """A secret that belongs to no profile: from a named variable, or a command's first line. Raises AuthError."""
+    named = {f"{word}_command": command} if command is not None else {f"{word}_env": variable_name or ""}
+    found = Sources(Path(), variable, lambda _question: "").find(named, word, "")
+    assert found is not None
+    return found.get()
 
 
 def select(

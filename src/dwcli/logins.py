@@ -67,7 +67,7 @@ def read(auth: Mapping[str, Any], *, name: str, url: str, where: str, sources: S
             word = "password" if kind == "basic" else "token"
             question = f"{word.capitalize()}{f' of {user}' if user else ''} at {name}: "
             secret = sources.find(auth, word, where) or sources.prompt(question)
-            return Login(kind, user, secret.get, secret.source, secret.renewable and kind == "bearer")
+            return Login(kind, user, secret.get, secret.source, secret.renewable)
         case "netrc":
             host = urlsplit(url).hostname or ""
             user, password = from_netrc(netrc, host)
