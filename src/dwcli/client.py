@@ -555,7 +555,7 @@ class Client:
         said = response.headers.get("X-Error-Reason", "") or repr(head[:200].decode("utf-8", "replace"))
         raise ProtocolError(
             f"{response.host} answered {kind.value} ({response.content_type or 'no Content-Type'}) where "
-            f"{wanted[0].value} was due: {response.hide(said)}"
+            f"{wanted[0].value} was due: {said}"
         )
 
     def warn(self, text: str) -> None:

@@ -199,7 +199,13 @@ class Transport:
         response, timeouts = self._answer(request)
         try:
             timeouts["read"] = self._settings.silence
-            yield Response(response, self._host, self._settings)
+            answer = Response(response, self._host, self._settings)
+            yield answer
+        except DwError as error:
+            # Whoever read the answer may have quoted it, and some servers repeat what they were sent.
+            error.message = answer.hide(error.message)
+            error.args = (error.message,)
+            raise
         finally:
             response.close()
 
