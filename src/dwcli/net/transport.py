@@ -103,16 +103,17 @@ class Response:
         expected = self.length
         came = 0
         try:
-            first = (
-                self._response.iter_raw()
-            )  # what was read together with the head; its end would close the connection
+            # What was read together with the head; its end would close the connection.
+            first = self._response.iter_raw()
             if chunk := next(first, b""):
                 came = len(chunk)
                 yield chunk
             elif expected is None:
                 return
             while expected is None or came < expected:
-                chunk = network.read(_LARGE if expected is None else min(_LARGE, expected - came), self._settings.silence)
+                chunk = network.read(
+                    _LARGE if expected is None else min(_LARGE, expected - came), self._settings.silence
+                )
                 if not chunk:
                     if expected is not None:
                         raise httpx.RemoteProtocolError(f"{came} of {expected} bytes came")
@@ -127,14 +128,14 @@ class Response:
     def refusal(self, body: bytes) -> DwError:
         """This answer as the error that its status means, with the server's own words."""
         error = refusal(self, body, self.host)
-        if self._settings is not None and self.status == 401:
+        if self.status == 401:
             error.hint = self._settings.login_hint
         error.message = self.hide(error.message)
         return error
 
     def hide(self, text: str) -> str:
         """The server's own words without the credential that it was sent."""
-        login = self._settings.auth if self._settings is not None else None
+        login = self._settings.auth
         return login.hide(text) if isinstance(login, Login) else text
 
     def read(self, limit: int | None = None) -> bytes:
