@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from dwcli import __version__
-from dwcli.commands import check, copy, metadata, profile, render, request, retrieve, search, store
+from dwcli.commands import check, copy, delete, metadata, profile, render, request, retrieve, search, store
 from dwcli.config import Environment
 from dwcli.context import Globals, make_out
 from dwcli.errors import DwError, ExitCode
@@ -45,7 +45,7 @@ def _root(
     ctx.obj = as_globals(given)
 
 
-for module in (search, metadata, retrieve, store, render, check, copy, request, profile):
+for module in (search, metadata, retrieve, store, render, check, copy, delete, request, profile):
     module.register(app)
 
 

@@ -9,6 +9,7 @@ import typer
 
 from dwcli import config
 from dwcli.context import DwContext, ask, parse_headers
+from dwcli.dicomweb.dialects import PRESETS
 from dwcli.errors import DwError, UsageError, did_you_mean
 from dwcli.help import App
 from dwcli.options import takes
@@ -16,9 +17,7 @@ from dwcli.options import takes
 app = App()
 
 _Name = Annotated[str, typer.Argument(metavar="NAME", help="The profile's name.")]
-_Dialect = Annotated[
-    str | None, typer.Option("--dialect", metavar="D", help="auto, standard, orthanc, dcm4chee or tiny-pacs.")
-]
+_Dialect = Annotated[str | None, typer.Option("--dialect", metavar="D", help=f"One of: {', '.join(PRESETS)}.")]
 _Viewer = Annotated[
     str | None, typer.Option("--viewer", metavar="TEMPLATE", help="A viewer's URL with {StudyInstanceUID}.")
 ]
