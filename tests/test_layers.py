@@ -32,7 +32,7 @@ LAYERS = {
     "context": {*CORE, "net", "client", "files", "archive", "config", "output"},
     "options": {*CORE, "config", "output", "context"},
     "commands": SHARED,
-    "vendors": SHARED,
+    "vendors": {*SHARED, "commands"},
     "main": {*SHARED, "commands", "vendors"},
     "__main__": {"main"},
 }

@@ -13,6 +13,7 @@ from dwcli.context import Globals, make_out
 from dwcli.errors import DwError, ExitCode
 from dwcli.help import App
 from dwcli.options import GlobalOptions, as_globals, takes_globals
+from dwcli.vendors.orthanc import commands as orthanc
 
 app = App(name="dw", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 
@@ -45,7 +46,7 @@ def _root(
     ctx.obj = as_globals(given)
 
 
-for module in (search, metadata, retrieve, store, render, check, copy, delete, request, profile):
+for module in (search, metadata, retrieve, store, render, check, copy, delete, request, profile, orthanc):
     module.register(app)
 
 

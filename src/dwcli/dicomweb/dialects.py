@@ -41,7 +41,7 @@ class Dialect:
     offset_counts: Literal["rows", "pages"] = "rows"
     """What `offset` counts: rows (PS3.18 8.3.4.4), or pages of `limit` rows (Shanoir)."""
 
-    keys: tuple[str, ...] = ()
+    known_keys: tuple[str, ...] = ()
     """The keywords that may be asked for, where the server refuses or ignores all others (Google, Azure, Shanoir);
     other keys are matched here. Empty: any."""
 
@@ -118,7 +118,7 @@ PRESETS: dict[str, Dialect] = {
             paging_required=True,
             offset_counts="pages",
             page_size=100,
-            keys=("PatientName", "PatientID", "StudyInstanceUID", "SeriesInstanceUID"),
+            known_keys=("PatientName", "PatientID", "StudyInstanceUID", "SeriesInstanceUID"),
             keys_by_tag=("PatientID",),
             instances_from="metadata",
             retrieves=("instance",),
@@ -131,7 +131,7 @@ PRESETS: dict[str, Dialect] = {
             wildcards=False,
             page_size=5000,
             counts=False,
-            keys=(
+            known_keys=(
                 "StudyInstanceUID",
                 "PatientName",
                 "PatientID",
@@ -149,7 +149,7 @@ PRESETS: dict[str, Dialect] = {
             name="azure",
             wildcards=False,
             page_size=200,
-            keys=(
+            known_keys=(
                 "StudyInstanceUID",
                 "PatientName",
                 "PatientID",

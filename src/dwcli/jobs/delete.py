@@ -11,8 +11,8 @@ from dwcli.dicomweb.query import Query, Term
 from dwcli.dicomweb.refs import InstanceRef, Level, Ref, SeriesRef, StudyRef
 from dwcli.dicomweb.request import Request
 from dwcli.errors import AbsentError, DwError, ExitCode, RefusedError, TemporaryError
+from dwcli.jobs import ownname
 from dwcli.jobs.item import Item, failed
-from dwcli.net.body import Bytes
 
 _COUNT = "00201209"  # NumberOfSeriesRelatedInstances
 _ANSWER = 1 << 20
@@ -119,20 +119,8 @@ def _asked(client: Client, asked: Request) -> bytes:
 
 def _by_own_name(client: Client, ref: Ref) -> None:
     """Through the server's own REST interface, which has names of its own for everything."""
-    answer = _asked(client, removal.lookup(client.base, client.dialect, Bytes(removal.own_uid(ref).encode())))
-    found = [one for one in removal.known(answer, ref.level) if _is_below(client, one, ref)]
-    if not found:
-        raise AbsentError(f"the server knows no {ref.level} {removal.own_uid(ref)}")
-    for one in found:
+    for one in ownname.find(client, ref):
         _asked(client, Request("DELETE", removal.core(client.base, client.dialect, one.path)))
-
-
-def _is_below(client: Client, one: removal.Known, ref: Ref) -> bool:
-    """Whether an object is of the study that was named: a UID that two studies share must not take both."""
-    if isinstance(ref, StudyRef):
-        return True
-    answer = _asked(client, Request("GET", removal.core(client.base, client.dialect, f"{one.path}/study")))
-    return ref.study.encode() in answer
 
 
 def _awaited(client: Client, answer: bytes, wait: Callable[[float], None]) -> None:
