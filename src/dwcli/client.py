@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 
 from dwcli.dicomweb import media, multipart, refs, request, stow
 from dwcli.dicomweb.dialects import Dialect, Resource
@@ -13,6 +13,7 @@ from dwcli.dicomweb.multipart import PartData, PartEnd, PartStart, Truncated
 from dwcli.dicomweb.query import Query, Term, cannot_ask, worth_raw
 from dwcli.dicomweb.refs import FrameRef, InstanceRef, Level, Ref, SeriesRef, StudyRef
 from dwcli.dicomweb.request import Rendering, Request
+from dwcli.dicomweb.xmlrows import XmlRowReader
 from dwcli.errors import (
     AbsentError,
     AuthError,
@@ -44,6 +45,10 @@ Event = Opened | PartStart | PartData | PartEnd | Truncated
 
 class UnansweredError(TemporaryError):
     """A store request went out, and no reply came: nobody knows what the server took in."""
+
+
+class _OtherTypeError(Exception):
+    """XML came where JSON was asked for."""
 
 
 class Client:
@@ -171,26 +176,43 @@ class Client:
             self.dialect = replace(self.dialect, escaping="standard")
 
     def _rows(self, asked: Request, page: "_Page | None" = None) -> Iterator[Row]:
-        """The rows of a JSON answer; 204, `[]` and an empty body are none. XML and 406 lead to application/json."""
-        refused: DwError = ProtocolError("the server answers in XML although JSON was asked for")
-        try:
-            with self._opened(asked) as (response, head, chunks):
-                if page is not None:
-                    page.note(response)
-                    self._relay(response.headers.get("Warning", ""))
-                kind = media.classify(response.content_type, head)
-                if kind not in (media.Body.XML, media.Body.MULTIPART):
-                    yield from self._read_rows(response, kind, head, chunks)
-                    return
-        except RefusedError as error:
-            if error.status != 406:
-                raise
-            refused = error
-        if asked.headers["Accept"] != media.DICOM_JSON:
-            raise refused
-        # Orthanc's plugin before 0.5 gives JSON for exactly this type and XML for every other.
-        yield from self._rows(replace(asked, headers={**asked.headers, "Accept": media.JSON}), page)
-        self.dialect = replace(self.dialect, json_type=media.JSON)
+        """The rows of an answer; 204, `[]` and an empty body are none. The media type that brings some is kept."""
+        ladder = media.rows_ladder(asked.headers["Accept"])
+        for accept in ladder:
+            try:
+                yield from self._rows_as(replace(asked, headers={**asked.headers, "Accept": accept}), page)
+            except RefusedError as error:
+                if error.status != 406 and not (error.status in _NOT_THIS_WAY and accept == media.DICOM_XML):
+                    raise
+                if accept == ladder[-1]:
+                    raise
+            except _OtherTypeError:
+                pass
+            else:
+                if accept != ladder[0]:
+                    self.dialect = replace(self.dialect, json_type=accept)
+                return
+
+    def _rows_as(self, asked: Request, page: "_Page | None") -> Iterator[Row]:
+        """The rows of one answer in JSON or XML. Raises _OtherTypeError where XML came and may be avoided."""
+        with self._opened(asked) as (response, head, chunks):
+            if page is not None:
+                page.note(response)
+                self._relay(response.headers.get("Warning", ""))
+            kind = media.classify(response.content_type, head)
+            if kind not in (media.Body.XML, media.Body.MULTIPART):
+                yield from self._read_rows(response, kind, head, chunks)
+                return
+            if asked.headers["Accept"] == media.DICOM_JSON:
+                raise _OtherTypeError
+            documents = XmlRowReader(response.content_type, head)
+            for chunk in chain([head], chunks):
+                yield from documents.feed(chunk)
+            yield from documents.finish(framed=response.framed)
+
+    def prefer_xml(self) -> None:
+        """Ask for XML in searches and metadata from now on; a server that has none is asked for JSON as ever."""
+        self.dialect = replace(self.dialect, json_type=media.DICOM_XML)
 
     def _read_rows(self, response: Response, kind: media.Body, head: bytes, chunks: Iterator[bytes]) -> Iterator[Row]:
         if response.status == 204:
