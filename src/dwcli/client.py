@@ -6,10 +6,12 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 
-from dwcli.dicomweb import media, multipart, refs, request, stow
+from dwcli.dicomweb import match, media, multipart, refs, request, stow
 from dwcli.dicomweb.dialects import Dialect, Resource
 from dwcli.dicomweb.dicomjson import Row, RowReader, text
+from dwcli.dicomweb.match import Questions
 from dwcli.dicomweb.multipart import PartData, PartEnd, PartStart, Truncated
+from dwcli.dicomweb.paging import AUTO_PAGE, Place
 from dwcli.dicomweb.query import Query, Term, cannot_ask, worth_raw
 from dwcli.dicomweb.refs import FrameRef, InstanceRef, Level, Ref, SeriesRef, StudyRef
 from dwcli.dicomweb.request import Rendering, Request
@@ -85,8 +87,16 @@ class Client:
             series = self.resolve(SeriesRef("", query.series))
             assert isinstance(series, SeriesRef)
             query = replace(query, study=series.study)
-        rows = self._walk(query) if self._must_walk(query) else None
-        yield from self._pages(query) if rows is None else islice(rows, query.offset, _end(query))
+        rows = self._walk(query) if self._must_walk(query) else self._from_metadata(query)
+        if rows is not None:
+            yield from islice(rows, query.offset, _end(query))
+            return
+        found = False
+        for row in self._pages(query):
+            found = True
+            yield row
+        if not found and self.dialect.name == "auto" and self.dialect.instances_from == "search":
+            yield from self._perhaps_from_metadata(query)
 
     def _must_walk(self, query: Query) -> bool:
         match query.level:
@@ -97,6 +107,28 @@ class Client:
             case Level.INSTANCE:
                 above = any(term.level == Level.SERIES for term in query.terms)
                 return not query.series and (above or not self.dialect.relational)
+
+    def _from_metadata(self, query: Query) -> Iterator[Row] | None:
+        """The instances of a series out of its metadata, for a server that lists them nowhere else."""
+        if query.level is not Level.INSTANCE or not (query.study and query.series):
+            return None
+        if self.dialect.instances_from == "search":
+            return None
+        self._offers("metadata")
+        rows = self._rows(request.metadata(self.base, SeriesRef(query.study, query.series), self.dialect))
+        return (row for row in rows if all(match.fits(term, row) for term in query.terms))
+
+    def _perhaps_from_metadata(self, query: Query) -> Iterator[Row]:
+        """A series that lists no instance is empty, or its server lists instances nowhere but in metadata."""
+        asked = query.level is Level.INSTANCE and query.study and query.series
+        if not asked or query.terms or query.offset or "metadata" in self.dialect.missing:
+            return
+        try:
+            for row in self._rows(request.metadata(self.base, SeriesRef(query.study, query.series), self.dialect)):
+                self.dialect = replace(self.dialect, instances_from="metadata")
+                yield row
+        except (RefusedError, AbsentError):
+            return
 
     def _walk(self, query: Query) -> Iterator[Row]:
         """Search level by level: the keys of a level are matched there, all others at the bottom."""
@@ -112,57 +144,112 @@ class Client:
                 nested = replace(nested, series=found.series)
                 parents |= _uid(refs.SERIES_UID, found.series)
             # As a relational search would give them (PS3.18 10.6.3.3): a row alone has to name its parents.
-            for below in self._pages(nested):
+            for below in self.search(nested):
                 yield {**parents, **below}
 
     def _pages(self, query: Query) -> Generator[Row, None, None]:
-        """The rows of one resource; where the server knows no wildcards, those terms are matched here."""
-        here = [term for term in query.terms if term.is_pattern] if not self.dialect.wildcards else []
+        """The rows of one resource; terms that the server does not understand are matched here."""
+        sent, here = self._divided(query)
         if not here:
             yield from self._received(query)
             return
-        self.warn("this server knows no wildcards: all its rows are fetched and matched here")
-        rest = tuple(term for term in query.terms if term not in here)
-        rows = self._received(replace(query, terms=rest, limit=None, offset=0))
-        yield from islice((row for row in rows if all(term.matches(row) for term in here)), query.offset, _end(query))
+        questions = Questions((), here)
+        rows = self._received(replace(sent, limit=None, offset=0))
+        yield from islice((row for row in rows if questions.answered_by(row)), query.offset, _end(query))
 
     def _received(self, query: Query) -> Iterator[Row]:
         """The rows that the server gives, each once, page by page.
 
         Pages by rows received, since a server's own cap may be below any limit; ends on an empty page, on one without a
-        new row (a server that ignores `offset`), at X-Total-Count or at `query.limit`.
+        new row (a server that ignores `offset`), at X-Total-Count or at `query.limit`. A term that the server ignores,
+        which its rows betray, is matched here.
         """
+        questions = Questions(query.terms, fuzzy=query.fuzzy)
+        skip, start = 0, query.offset
         seen: set[str] = set()
-        received, given = query.offset, 0
+        given = 0
+        place = Place(start, self.dialect)
         while True:
-            left = None if query.limit is None else query.limit - given
+            left = None if query.limit is None or skip else query.limit - given
+            place.learn(self.dialect)
+            size = place.size(left)
             page = _Page()
             new = 0
-            for row in self._page(query.page(received, self._size(left)), page):
+            for row in self._page(query.page(place.offset(size), size), page):
                 page.rows += 1
                 uid = text(row, query.level.uid_tag) or repr(row)
                 if uid in seen:
                     continue
                 seen.add(uid)
                 new += 1
+                fits = questions.answered_by(row)
+                for complaint in questions.complaints():
+                    self.warn(complaint)
+                if not fits or place.is_before(page.rows):
+                    continue
+                if skip:
+                    skip -= 1
+                    continue
                 if given == query.limit:
                     return
                 given += 1
                 yield row
-            received += page.rows
-            if not new or given == query.limit or (page.total is not None and received >= page.total):
+            if not new and self._counts_pages(query, place, seen):
+                place = place.by_pages(self.dialect)
+                continue
+            if not seen and place.start and self.dialect.name == "auto":
+                # Beyond the end, or counted in pages: from the beginning both come out right.
+                place, skip = Place(0, self.dialect), query.offset
+                continue
+            place.advance(page.rows, size)
+            if not new or given == query.limit or (page.total is not None and place.received >= page.total):
+                for complaint in questions.unseen(bool(seen)):
+                    self.warn(complaint)
                 return
 
-    def _size(self, left: int | None) -> int | None:
-        """Rows to ask for: what is left, at most the dialect's page; None asks for as many as the server gives."""
-        return min((n for n in (left, self.dialect.page_size or None) if n is not None), default=None)
+    def _divided(self, query: Query) -> tuple[Query, tuple[Term, ...]]:
+        """The query that this server understands, and the terms that are matched here instead."""
+        dialect = self.dialect
+        patterns = () if dialect.wildcards else tuple(term for term in query.terms if term.is_pattern)
+        strange = tuple(term for term in query.terms if dialect.known_keys and term.name not in dialect.known_keys)
+        if patterns:
+            self.warn("this server knows no wildcards: all its rows are fetched and matched here")
+        for term in strange:
+            self.warn(f"this server cannot search by {term.name}: all its rows are fetched and matched here")
+        here = tuple(dict.fromkeys([*patterns, *strange]))
+        if not here:
+            return query, here
+        include = tuple(term.name for term in strange if "." not in term.path)
+        sent = tuple(term for term in query.terms if term not in here)
+        return replace(query, terms=sent, include=tuple(dict.fromkeys([*query.include, *include]))), here
+
+    def _counts_pages(self, query: Query, place: Place, seen: set[str]) -> bool:
+        """After a full page and then none, under `auto`: does `offset` count pages? Then page 1 is all new."""
+        if self.dialect.name != "auto" or not place.may_count_pages(len(seen)):
+            return False
+        try:
+            rows = self._rows(request.search(self.base, query.page(1, len(seen)), self.dialect))
+            uids = [text(row, query.level.uid_tag) for row in rows]
+        except (RefusedError, AbsentError):
+            return False
+        if not uids or not seen.isdisjoint(uids):
+            return False
+        self.dialect = replace(self.dialect, offset_counts="pages", page_size=len(seen))
+        return True
 
     def _page(self, query: Query, page: "_Page") -> Iterator[Row]:
         """The rows of one request; asks again in another way where the dialect is `auto` and nothing was found."""
         found = False
-        for row in self._rows(request.search(self.base, query, self.dialect), page):
-            found = True
-            yield row
+        try:
+            for row in self._rows(request.search(self.base, query, self.dialect), page):
+                found = True
+                yield row
+        except RefusedError as error:
+            if not self._wants_pages(query, error):
+                raise
+            self.dialect = replace(self.dialect, paging_required=True, page_size=AUTO_PAGE)
+            yield from self._rows(request.search(self.base, query.page(0, AUTO_PAGE), self.dialect), page)
+            return
         if found or self.dialect.escaping != "auto" or query.offset or not worth_raw(query):
             return
         try:
@@ -174,6 +261,11 @@ class Client:
         except (RefusedError, AbsentError):
             # A server that refuses a raw query has decoded the first one: it was right, and found nothing.
             self.dialect = replace(self.dialect, escaping="standard")
+
+    def _wants_pages(self, query: Query, error: RefusedError) -> bool:
+        """Whether the refusal of a plain search may only mean that `limit` and `offset` are wanted."""
+        plain = query.level is Level.STUDY and query.limit is None and not query.offset
+        return self.dialect.name == "auto" and plain and error.status in (400, 500) and not self.dialect.paging_required
 
     def _rows(self, asked: Request, page: "_Page | None" = None) -> Iterator[Row]:
         """The rows of an answer; 204, `[]` and an empty body are none. The media type that brings some is kept."""
@@ -271,6 +363,10 @@ class Client:
         Ends with Truncated, or raises, where the answer stops early; a part is whole only after its PartEnd.
         """
         ref = self.resolve(ref)
+        if str(ref.level) not in self.dialect.retrieves:
+            for instance in self._below(ref):
+                yield from self.retrieve(instance, transfer_syntax)
+            return
         ladder = media.retrieve_ladder(ref.level, transfer_syntax, self.dialect)
         yield from self._climb(
             ("retrieve", ref.level, transfer_syntax),
@@ -278,6 +374,13 @@ class Client:
             lambda accept: request.resource(self.base, ref, accept),
             (media.Body.MULTIPART, media.Body.DICOM, media.Body.OTHER),
         )
+
+    def _below(self, ref: Ref) -> Iterator[InstanceRef]:
+        """The instances of a study or series, for a server that gives them only one by one."""
+        series = [text(row, refs.SERIES_UID) for row in self.series_of(ref.study)] if isinstance(ref, StudyRef) else []
+        for uid in series if isinstance(ref, StudyRef) else [getattr(ref, "series", "")]:
+            for row in self.search(Query(Level.INSTANCE, study=ref.study, series=uid)):
+                yield InstanceRef(ref.study, uid, text(row, refs.INSTANCE_UID))
 
     def frames(self, ref: FrameRef, transfer_syntax: str = "") -> Iterator[Event]:
         """The frames asked for, one part each, in ascending order; raw little endian unless a syntax is named."""

@@ -217,6 +217,12 @@ def recognise(*texts: str) -> str:
     return next((name for sign, name in SIGNS if sign in lower), "")
 
 
+def must_be_chosen(url: str) -> str:
+    """The preset that an address points to, where `auto` cannot learn what is different there; else empty."""
+    preset = PRESETS.get(recognise(url), PRESETS["auto"])
+    return preset.name if preset.known_keys or len(preset.retrieves) < 3 else ""
+
+
 def choose(name: str, differences: dict[str, Any] | None = None) -> Dialect:
     """The preset of that name with single fields changed. Raises UsageError on an unknown name, field or type."""
     preset = PRESETS.get(name)

@@ -94,16 +94,20 @@ _RAW = "*^/,-!$'()@:;=?[]|~+"
 def target(query: Query, dialect: Dialect, *, raw: bool = False) -> str:
     """The path and query below the base URL, encoded as the server needs it; `raw` overrides the dialect."""
     raw = raw or dialect.escaping == "raw"
-    pairs = [(term.name, _value(term, raw=raw)) for term in query.terms]
+    pairs = [(_key(term, dialect), _value(term, raw=raw)) for term in query.terms]
     pairs += [("includefield", field) for field in query.include]
     if query.fuzzy:
         pairs.append(("fuzzymatching", "true"))
     if query.limit is not None:
         pairs.append(("limit", str(query.limit)))
-    if query.offset:
+    if query.offset or (dialect.paging_required and query.level is Level.STUDY):
         pairs.append(("offset", str(query.offset)))
     joined = "&".join(f"{name}={value}" for name, value in pairs)
     return f"{query.resource}?{joined}" if joined else query.resource
+
+
+def _key(term: Term, dialect: Dialect) -> str:
+    return term.path if term.name in dialect.keys_by_tag else term.name
 
 
 def _value(term: Term, *, raw: bool) -> str:
