@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from dwcli import __version__
-from dwcli.commands import check, copy, delete, metadata, profile, render, request, retrieve, search, store
+from dwcli.commands import check, copy, delete, doctor, metadata, profile, render, request, retrieve, search, store
 from dwcli.config import Environment
 from dwcli.context import Globals, make_out
 from dwcli.errors import DwError, ExitCode
@@ -46,7 +46,7 @@ def _root(
     ctx.obj = as_globals(given)
 
 
-for module in (search, metadata, retrieve, store, render, check, copy, delete, request, profile, orthanc):
+for module in (search, metadata, retrieve, store, render, check, copy, delete, doctor, request, profile, orthanc):
     module.register(app)
 
 

@@ -39,7 +39,8 @@ class Place:
         """
         if self._pages:
             return self._page
-        return min((n for n in (left, self.dialect.page_size or None) if n is not None), default=None)
+        most = self.dialect.page_size or (AUTO_PAGE if self.dialect.paging_required else None)
+        return min((n for n in (left, most) if n is not None), default=None)
 
     def offset(self, size: int | None) -> int:
         """The `offset` of the next page."""
