@@ -17,17 +17,13 @@ LOGINS = ("config.py", "net/auth.py", "commands/profile.py")
 
 
 def named(tree: ast.Module) -> Iterator[tuple[int, str]]:
-    documentation = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            body = node.body
-        else:
-            body = []
-        documentation |= {
-            id(statement.value)
-            for statement in body
-            if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
-        }
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    documentation = {
+        id(statement.value)
+        for node in ast.walk(tree)
+        for statement in (node.body if isinstance(node, documented) else [])
+        if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+    }
     for node in ast.walk(tree):
         match node:
             case ast.Constant(value=str(text)) if id(node) not in documentation:
