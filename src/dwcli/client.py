@@ -419,7 +419,7 @@ class Client:
 
     def rendered(self, ref: Ref | FrameRef, wanted: Rendering) -> Iterator[Event]:
         """A picture made by the server (PS3.18 10.4.1.1.3)."""
-        self._offers("rendered")
+        self._offers("thumbnail" if wanted.thumbnail else "rendered")
         found: Ref | FrameRef
         match ref:
             case FrameRef(instance, frames):

@@ -41,6 +41,8 @@ class Rendering:
     viewport: tuple[int, int] | None = None
     quality: int | None = None
     annotation: tuple[str, ...] = ()
+    thumbnail: bool = False
+    """A small picture that stands for the whole (Supplement 203); it takes no window and no quality."""
 
     @property
     def parameters(self) -> str:
@@ -80,7 +82,7 @@ def bulkdata(url: str, accept: str) -> Request:
 
 def rendered(base: str, ref: refs.Ref | refs.FrameRef, wanted: Rendering) -> Request:
     """A rendered resource (PS3.18 10.4.1.1.3)."""
-    url = f"{base}/{refs.path(ref)}/rendered"
+    url = f"{base}/{refs.path(ref)}/{'thumbnail' if wanted.thumbnail else 'rendered'}"
     if wanted.parameters:
         url += f"?{wanted.parameters}"
     return Request("GET", url, {"Accept": wanted.media_type})
