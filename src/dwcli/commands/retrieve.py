@@ -54,6 +54,10 @@ def retrieve(
         typer.Option("--transfer-syntax", metavar="NAME|UID", help="* (as stored), explicit, jpeg2000-lossless, …"),
     ] = "*",
     jobs: Annotated[int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Streams at once.")] = 4,
+    zipped: Annotated[
+        Path | None,
+        typer.Option("--zip", metavar="FILE", help="One zip file in place of a folder: everything, or no file."),
+    ] = None,
     wado_uri: Annotated[bool, typer.Option("--wado-uri", help="Fetch instances by WADO-URI.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Fetch and replace what is there already.")] = False,
     verify: Annotated[
@@ -79,6 +83,7 @@ def retrieve(
       dw retrieve study UID -o out          # killed midway? the same line fetches what is missing
       dw search --modality CT -f uids | dw retrieve study - -o out
       dw retrieve --modality MR --date 7d -o out -j 8 --report run.jsonl
+      dw retrieve study UID --zip study.zip
       dw retrieve frames STUDY/SERIES/INSTANCE 1,3-5 -o frames/
       dw retrieve bulkdata STUDY/SERIES/INSTANCE 7FE00010 -o pixels.bin
     """
@@ -102,6 +107,11 @@ def retrieve(
         return
     asked = _asked(dw, list(words or []), match, wado_uri=wado_uri)
     options = Options(syntax, jobs, verify, wado_uri, max_errors)
+    if zipped is not None:
+        if output != Path() or layout or dry_run or overwrite:
+            raise UsageError("--zip makes one file, without a folder", "dw retrieve study UID --zip study.zip")
+        _zip(dw, asked, zipped, options, report)
+        return
     with Sink(output, Layout(layout) if layout else Layout(), overwrite=overwrite) as sink:
         if dry_run:
             _plan(dw, Retrieval(dw.patient_client, sink, options), asked)
@@ -118,6 +128,24 @@ def retrieve(
             items = reporting.ticked(job.run(asked), progress.item)
             seconds = reporting.show(dw, items, tally, report, go_on=_GO_ON)
     dw.out.info(_summary(tally, output, seconds))
+    dw.finish(tally.code)
+
+
+def _zip(dw: DwContext, asked: Iterator[Ref], target: Path, options: "Options", report: Path | None) -> None:
+    from dwcli.jobs import zipped
+    from dwcli.jobs.item import Tally
+
+    tally = Tally()
+    with dw.out.progress("retrieving") as progress:
+        expected = [0]
+
+        def expect(n: int) -> None:
+            expected[0] += n
+            progress.total(items=expected[0])
+
+        items = zipped.retrieve(dw.patient_client, asked, target, options, on_bytes=progress.add, on_expect=expect)
+        seconds = reporting.show(dw, reporting.ticked(items, progress.item), tally, report)
+    dw.out.info(_summary(tally, target, seconds))
     dw.finish(tally.code)
 
 
