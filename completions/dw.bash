@@ -2,7 +2,7 @@
 
 _dw_about() {
   case "$1" in
-    '') commands='search metadata retrieve store render check copy request profile' options='--version -p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='-p --profile --url -f --format -H --header --timeout' ;;
+    '') commands='search metadata retrieve store render check copy request profile share folder order' options='--version -p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='-p --profile --url -f --format -H --header --timeout' ;;
     'search') commands='' options='--include --columns --sort --all --count --patient --patient-id --modality --date --time --accession --description --birth-date --study --series --fuzzy --limit --offset -p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='--include --columns --sort --patient --patient-id --modality --date --time --accession --description --birth-date --study --series --limit --offset -p --profile --url -f --format -H --header --timeout' ;;
     'metadata') commands='' options='--tag -p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='--tag -p --profile --url -f --format -H --header --timeout' ;;
     'retrieve') commands='' options='-o --output --layout --transfer-syntax -j --jobs --wado-uri --overwrite --verify --dry-run --report --max-errors --patient --patient-id --modality --date --time --accession --description --birth-date --study --series --fuzzy --limit --offset -p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='-o --output --layout --transfer-syntax -j --jobs --report --max-errors --patient --patient-id --modality --date --time --accession --description --birth-date --study --series --limit --offset -p --profile --url -f --format -H --header --timeout' ;;
@@ -19,6 +19,23 @@ _dw_about() {
     'profile use') commands='' options='-p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='-p --profile --url -f --format -H --header --timeout' ;;
     'profile remove') commands='' options='-p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='-p --profile --url -f --format -H --header --timeout' ;;
     'profile test') commands='' options='-p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='-p --profile --url -f --format -H --header --timeout' ;;
+    'share') commands='link order folder' options='-h --help' valued='' ;;
+    'share link') commands='' options='--expires --downloadable --view-only --password-prompt --password-stdin --password-env --password-command -p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='--expires --password-env --password-command -p --profile --url -f --format -H --header --timeout' ;;
+    'share order') commands='' options='--expires --downloadable --view-only --password-prompt --password-stdin --password-env --password-command -p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='--expires --password-env --password-command -p --profile --url -f --format -H --header --timeout' ;;
+    'share folder') commands='' options='--title --description --expires --downloadable --view-only --password-prompt --password-stdin --password-env --password-command -p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='--title --description --expires --password-env --password-command -p --profile --url -f --format -H --header --timeout' ;;
+    'folder') commands='create search list add share' options='-h --help' valued='' ;;
+    'folder create') commands='' options='--parent --description -p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='--parent --description -p --profile --url -f --format -H --header --timeout' ;;
+    'folder search') commands='' options='--name --parent --orders --no-orders -p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='--name --parent -p --profile --url -f --format -H --header --timeout' ;;
+    'folder list') commands='' options='--parent --orders --no-orders -p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='--parent -p --profile --url -f --format -H --header --timeout' ;;
+    'folder add') commands='' options='-p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='-p --profile --url -f --format -H --header --timeout' ;;
+    'folder share') commands='' options='--title --description --expires --downloadable --view-only --password-prompt --password-stdin --password-env --password-command -p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='--title --description --expires --password-env --password-command -p --profile --url -f --format -H --header --timeout' ;;
+    'order') commands='create search show tags assign delete' options='-h --help' valued='' ;;
+    'order create') commands='' options='--institution --patient-name --patient-id --birth-date --modality --other-patient-id --sex --description --accession --complaints --scheduled --procedure-id --procedure --requesting-physician --referring-physician --equipment -p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='--institution --patient-name --patient-id --birth-date --modality --other-patient-id --sex --description --accession --complaints --scheduled --procedure-id --procedure --requesting-physician --referring-physician --equipment -p --profile --url -f --format -H --header --timeout' ;;
+    'order search') commands='' options='--institution --patient-name --patient-id --other-patient-id --accession --modality --date --birth-date -p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='--institution --patient-name --patient-id --other-patient-id --accession --modality --date --birth-date -p --profile --url -f --format -H --header --timeout' ;;
+    'order show') commands='' options='--institution -p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='--institution -p --profile --url -f --format -H --header --timeout' ;;
+    'order tags') commands='' options='--institution --tag --series -p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='--institution --tag --series -p --profile --url -f --format -H --header --timeout' ;;
+    'order assign') commands='' options='--user --group -p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='--user --group -p --profile --url -f --format -H --header --timeout' ;;
+    'order delete') commands='' options='--institution -y --yes -p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='--institution -p --profile --url -f --format -H --header --timeout' ;;
   esac
 }
 
@@ -61,14 +78,14 @@ _dw_values() {
     'request:-o'|'request:--output') kind=file ;;
     'request:-p'|'request:--profile') kind=profile ;;
     'request:-f'|'request:--format') choices='table tsv csv json jsonl flat uids' ;;
-    'profile add:--dialect') choices='auto standard auto orthanc dcm4chee tiny-pacs' ;;
+    'profile add:--dialect') choices='auto standard auto orthanc dcm4chee tiny-pacs postdicom' ;;
     'profile add:--password-file') kind=file ;;
     'profile add:--ca') kind=file ;;
     'profile add:--client-cert') kind=file ;;
     'profile add:--client-key') kind=file ;;
     'profile add:-p'|'profile add:--profile') kind=profile ;;
     'profile add:-f'|'profile add:--format') choices='table tsv csv json jsonl flat uids' ;;
-    'profile edit:--dialect') choices='auto standard auto orthanc dcm4chee tiny-pacs' ;;
+    'profile edit:--dialect') choices='auto standard auto orthanc dcm4chee tiny-pacs postdicom' ;;
     'profile edit:--password-file') kind=file ;;
     'profile edit:--ca') kind=file ;;
     'profile edit:--client-cert') kind=file ;;
@@ -90,6 +107,34 @@ _dw_values() {
     'profile test:-p'|'profile test:--profile') kind=profile ;;
     'profile test:-f'|'profile test:--format') choices='table tsv csv json jsonl flat uids' ;;
     'profile test:0') kind=profile ;;
+    'share link:-p'|'share link:--profile') kind=profile ;;
+    'share link:-f'|'share link:--format') choices='table tsv csv json jsonl flat uids' ;;
+    'share order:-p'|'share order:--profile') kind=profile ;;
+    'share order:-f'|'share order:--format') choices='table tsv csv json jsonl flat uids' ;;
+    'share folder:-p'|'share folder:--profile') kind=profile ;;
+    'share folder:-f'|'share folder:--format') choices='table tsv csv json jsonl flat uids' ;;
+    'folder create:-p'|'folder create:--profile') kind=profile ;;
+    'folder create:-f'|'folder create:--format') choices='table tsv csv json jsonl flat uids' ;;
+    'folder search:-p'|'folder search:--profile') kind=profile ;;
+    'folder search:-f'|'folder search:--format') choices='table tsv csv json jsonl flat uids' ;;
+    'folder list:-p'|'folder list:--profile') kind=profile ;;
+    'folder list:-f'|'folder list:--format') choices='table tsv csv json jsonl flat uids' ;;
+    'folder add:-p'|'folder add:--profile') kind=profile ;;
+    'folder add:-f'|'folder add:--format') choices='table tsv csv json jsonl flat uids' ;;
+    'folder share:-p'|'folder share:--profile') kind=profile ;;
+    'folder share:-f'|'folder share:--format') choices='table tsv csv json jsonl flat uids' ;;
+    'order create:-p'|'order create:--profile') kind=profile ;;
+    'order create:-f'|'order create:--format') choices='table tsv csv json jsonl flat uids' ;;
+    'order search:-p'|'order search:--profile') kind=profile ;;
+    'order search:-f'|'order search:--format') choices='table tsv csv json jsonl flat uids' ;;
+    'order show:-p'|'order show:--profile') kind=profile ;;
+    'order show:-f'|'order show:--format') choices='table tsv csv json jsonl flat uids' ;;
+    'order tags:-p'|'order tags:--profile') kind=profile ;;
+    'order tags:-f'|'order tags:--format') choices='table tsv csv json jsonl flat uids' ;;
+    'order assign:-p'|'order assign:--profile') kind=profile ;;
+    'order assign:-f'|'order assign:--format') choices='table tsv csv json jsonl flat uids' ;;
+    'order delete:-p'|'order delete:--profile') kind=profile ;;
+    'order delete:-f'|'order delete:--format') choices='table tsv csv json jsonl flat uids' ;;
   esac
 }
 

@@ -12,6 +12,7 @@ from servers.fake import Fake, Handler
 from servers.faults import Chooser, Faults, Pass, Rule
 from servers.images import cranium as write_cranium
 from servers.orthanc import Orthanc
+from servers.postdicom import PostDicom
 from servers.tiny_pacs import TinyPacs
 
 
@@ -73,6 +74,17 @@ def fake_server() -> Iterator[Callable[..., Fake]]:
 
         def make(handler: Handler, **options: object) -> Fake:
             return opened.enter_context(Fake(handler, **options))  # type: ignore[arg-type]
+
+        yield make
+
+
+@pytest.fixture
+def postdicom() -> Iterator[Callable[..., PostDicom]]:
+    """`postdicom(**options of PostDicom)`: an imitated PostDICOM account, closed after the test."""
+    with contextlib.ExitStack() as opened:
+
+        def make(**options: object) -> PostDicom:
+            return opened.enter_context(PostDicom(**options))  # type: ignore[arg-type]
 
         yield make
 

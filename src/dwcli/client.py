@@ -5,6 +5,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain, islice
+from typing import TypeVar
 
 from dwcli.dicomweb import match, media, multipart, refs, request, stow
 from dwcli.dicomweb.dialects import Dialect, Resource
@@ -30,6 +31,9 @@ from dwcli.net.body import Multipart, Part
 from dwcli.net.transport import Response, Transport
 
 _NOT_THIS_WAY = frozenset({400, 406, 415})
+_NO_SUCH_PATH = frozenset({400, 405})
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,7 @@ class Client:
         self._warn_user = warn
         self._warned: set[str] = set()
         self._rungs: dict[tuple[str, ...], str] = {}
+        self._standard: set[str] = set()
 
     # QIDO-RS
 
@@ -83,7 +88,7 @@ class Client:
                 f"this server never decodes a query, so {value!r} will find nothing there; "
                 "use * or ? in place of spaces and of letters beyond ASCII"
             )
-        if query.series and not query.study:
+        if query.series and not query.study and not self.dialect.own_uids:
             series = self.resolve(SeriesRef("", query.series))
             assert isinstance(series, SeriesRef)
             query = replace(query, study=series.study)
@@ -165,6 +170,10 @@ class Client:
         which its rows betray, is matched here.
         """
         questions = Questions(query.terms, fuzzy=query.fuzzy)
+        if not self.dialect.paging:
+            everything = (row for row in self._page(query.page(0, None), _Page()) if self._fits(questions, row))
+            yield from islice(everything, query.offset, _end(query))
+            return
         skip, start = 0, query.offset
         seen: set[str] = set()
         given = 0
@@ -182,10 +191,7 @@ class Client:
                     continue
                 seen.add(uid)
                 new += 1
-                fits = questions.answered_by(row)
-                for complaint in questions.complaints():
-                    self.warn(complaint)
-                if not fits or place.is_before(page.rows):
+                if not self._fits(questions, row) or place.is_before(page.rows):
                     continue
                 if skip:
                     skip -= 1
@@ -206,6 +212,13 @@ class Client:
                 for complaint in questions.unseen(bool(seen)):
                     self.warn(complaint)
                 return
+
+    def _fits(self, questions: Questions, row: Row) -> bool:
+        """Whether the row answers the questions; what the server ignores is told of."""
+        fits = questions.answered_by(row)
+        for complaint in questions.complaints():
+            self.warn(complaint)
+        return fits
 
     def _divided(self, query: Query) -> tuple[Query, tuple[Term, ...]]:
         """The query that this server understands, and the terms that are matched here instead."""
@@ -240,8 +253,12 @@ class Client:
     def _page(self, query: Query, page: "_Page") -> Iterator[Row]:
         """The rows of one request; asks again in another way where the dialect is `auto` and nothing was found."""
         found = False
+
+        def ask(own: bool) -> Iterator[Row]:
+            return self._rows(request.search(self.base, query, self.dialect, own=own), page)
+
         try:
-            for row in self._rows(request.search(self.base, query, self.dialect), page):
+            for row in self._either(f"search {query.level}", ask, own=self._has_own(query.level)):
                 found = True
                 yield row
         except RefusedError as error:
@@ -266,6 +283,35 @@ class Client:
         """Whether the refusal of a plain search may only mean that `limit` and `offset` are wanted."""
         plain = query.level is Level.STUDY and query.limit is None and not query.offset
         return self.dialect.name == "auto" and plain and error.status in (400, 500) and not self.dialect.paging_required
+
+    def _has_own(self, level: Level) -> bool:
+        return self.dialect.own_uids and level is not Level.STUDY
+
+    def _either(self, what: str, ask: Callable[[bool], Iterator[Value]], *, own: bool) -> Iterator[Value]:
+        """`ask(True)`, the server's own path; where that answers 404, 400 or 405, `ask(False)`, the path of PS3.18.
+
+        A standard path that answered is the first and only one for the rest of the run. Raises the first refusal where
+        neither path answers.
+        """
+        if not own or what in self._standard:
+            yield from ask(False)
+            return
+        try:
+            yield from ask(True)
+            return
+        except AbsentError as error:
+            refused: DwError = error
+        except RefusedError as error:
+            if error.status not in _NO_SUCH_PATH:
+                raise
+            refused = error
+        try:
+            for value in ask(False):
+                self._standard.add(what)
+                yield value
+        except (AbsentError, RefusedError, UsageError):
+            raise refused from None
+        self._standard.add(what)
 
     def _rows(self, asked: Request, page: "_Page | None" = None) -> Iterator[Row]:
         """The rows of an answer; 204, `[]` and an empty body are none. The media type that brings some is kept."""
@@ -331,6 +377,8 @@ class Client:
         """A reference with every UID above its own found by a search. Raises AbsentError where there is none."""
         if ref.known:
             return ref
+        if self.dialect.own_uids:
+            return self._resolve_by_own_uid(ref)
         match ref:
             case InstanceRef(_, _, uid):
                 query = Query(Level.INSTANCE, terms=(Term(refs.INSTANCE_UID, uid),))
@@ -350,6 +398,34 @@ class Client:
             raise AbsentError(f"no {ref.level} {uid} found", f"dw search {ref.level.resource}")
         return refs.from_row(found, ref.level)
 
+    def _resolve_by_own_uid(self, ref: Ref) -> Ref:
+        """The same on a server with `own_uids`: the UIDs above stand in the rows of the instances."""
+        match ref:
+            case SeriesRef(_, uid):
+                # Asked below the series, a row need not repeat its UID.
+                query, fits = Query(Level.INSTANCE, series=uid), {"", uid}
+            case InstanceRef(_, _, uid):
+                query, fits = Query(Level.INSTANCE, terms=(Term(refs.INSTANCE_UID, uid),)), {uid}
+            case StudyRef():
+                return ref
+        with closing(self._pages(query)) as rows:
+            found = next((row for row in rows if text(row, ref.level.uid_tag) in fits), None)
+        if found is None:
+            raise AbsentError(f"no {ref.level} {uid} found", "dw search studies")
+        placed = refs.from_row({**found, **_uid(ref.level.uid_tag, uid)}, ref.level)
+        if not placed.known:
+            raise UsageError(f"this server does not say in which study {ref.level} {uid} is", "write STUDY/SERIES/…")
+        return placed
+
+    def locate(self, ref: Ref) -> Ref:
+        """Like `resolve`, but as it is where the UIDs above are not to be had and `retrieve` needs none."""
+        try:
+            return self.resolve(ref)
+        except (AbsentError, RefusedError, UsageError):
+            if not self.dialect.own_uids:
+                raise
+            return ref
+
     # WADO-RS
 
     def metadata(self, ref: Ref) -> Iterator[Row]:
@@ -362,18 +438,21 @@ class Client:
 
         Ends with Truncated, or raises, where the answer stops early; a part is whole only after its PartEnd.
         """
-        ref = self.resolve(ref)
         if str(ref.level) not in self.dialect.retrieves:
-            for instance in self._below(ref):
+            for instance in self._below(self.resolve(ref)):
                 yield from self.retrieve(instance, transfer_syntax)
             return
         ladder = media.retrieve_ladder(ref.level, transfer_syntax, self.dialect)
-        yield from self._climb(
-            ("retrieve", ref.level, transfer_syntax),
-            ladder,
-            lambda accept: request.resource(self.base, ref, accept),
-            (media.Body.MULTIPART, media.Body.DICOM, media.Body.OTHER),
-        )
+        key = ("retrieve", ref.level, transfer_syntax)
+        wanted = (media.Body.MULTIPART, media.Body.DICOM, media.Body.OTHER)
+
+        def ask(own: bool) -> Iterator[Event]:
+            if own:
+                return self._climb(key, ladder, lambda accept: request.own_resource(self.base, ref, accept), wanted)
+            found = self.resolve(ref)
+            return self._climb(key, ladder, lambda accept: request.resource(self.base, found, accept), wanted)
+
+        yield from self._either(f"retrieve {ref.level}", ask, own=self._has_own(ref.level))
 
     def _below(self, ref: Ref) -> Iterator[InstanceRef]:
         """The instances of a study or series, for a server that gives them only one by one."""
@@ -463,7 +542,10 @@ class Client:
                 with self._opened(ask(accept)) as (response, head, chunks):
                     kind = media.classify(response.content_type, head)
                     if wanted:
-                        self._expect(response, kind, head, *wanted)
+                        # A text in place of images is a complaint, whatever its status.
+                        text_came = media.parse(response.content_type).type.startswith("text/")
+                        fit = (body for body in wanted if not (text_came and body is media.Body.OTHER))
+                        self._expect(response, kind, head, *fit)
                     self._rungs[key] = accept
                     yield from self._events(response, head, chunks)
                     return
@@ -542,17 +624,21 @@ class Client:
             on_bytes(n)
 
         body = Multipart(parts, on_bytes=count)
-        asked = request.store(self.base, study, body.boundary, body, self.dialect)
-        try:
-            with self.transport.exchange(asked) as response:
-                reply = self._reply(response, instances)
-        except TemporaryError as error:
-            if went:
-                raise UnansweredError(error.message, error.hint) from error
-            raise
-        if isinstance(reply, DwError):
-            raise reply
-        return reply
+
+        def ask(at_root: bool) -> Iterator[stow.Reply]:
+            asked = request.store(self.base, study, body.boundary, body, self.dialect, at_root=at_root)
+            try:
+                with self.transport.exchange(asked) as response:
+                    reply = self._reply(response, instances)
+            except TemporaryError as error:
+                if went:
+                    raise UnansweredError(error.message, error.hint) from error
+                raise
+            if isinstance(reply, DwError):
+                raise reply
+            yield reply
+
+        return next(self._either("store", ask, own=self.dialect.store_at_root))
 
     def _reply(self, response: Response, instances: Sequence[str]) -> stow.Reply | DwError:
         """What a store reply says, or the refusal that it is."""
@@ -596,10 +682,10 @@ class Client:
                 f"{response.host} answered with a web page where {wanted[0].value} was due",
                 "this is usually a login page or a wrong address: dw profile test",
             )
-        excerpt = head[:60].decode("utf-8", "replace")
+        said = response.headers.get("X-Error-Reason", "") or repr(head[:200].decode("utf-8", "replace"))
         raise ProtocolError(
             f"{response.host} answered {kind.value} ({response.content_type or 'no Content-Type'}) where "
-            f"{wanted[0].value} was due: {excerpt!r}"
+            f"{wanted[0].value} was due: {said}"
         )
 
     def warn(self, text: str) -> None:

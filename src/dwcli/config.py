@@ -489,3 +489,10 @@ def _from_command(command: str, word: str) -> str:
         what = f"ended with {done.returncode}" if done.returncode else "printed nothing"
         raise AuthError(f"the {word} command {what}", "run it by hand to see why")
     return line
+
+
+def read_secret(word: str, variable: str | None, command: str | None) -> str:
+    """A secret that belongs to no profile: from a named variable, or a command's first line. Raises AuthError."""
+    if command is not None:
+        return _from_command(command, word)
+    return _from_variable(variable or "")

@@ -28,6 +28,46 @@ class Group(TyperGroup):
         _write(self.get_params(ctx), ctx, formatter)
 
 
+class _Commands(dict[str, Any]):
+    """Commands by name, each loaded when it is first looked at."""
+
+    def __init__(self, names: Iterable[str], load: Callable[[str], Any]) -> None:
+        super().__init__(dict.fromkeys(names))
+        self._load = load
+
+    def __getitem__(self, name: str) -> Any:
+        found = super().__getitem__(name)
+        if found is None:
+            found = self[name] = self._load(name)
+        return found
+
+    def get(self, name: str, default: Any = None) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            return default
+
+    def items(self) -> Any:
+        return [(name, self[name]) for name in self]
+
+    def values(self) -> Any:
+        return [self[name] for name in self]
+
+
+def lazy_group(names: Iterable[str], load: Callable[[str], Any]) -> type[Group]:
+    """A group whose commands are loaded one by one, as they are needed."""
+
+    class Lazy(Group):
+        def __init__(self, **settings: Any) -> None:
+            super().__init__(**settings)
+            self.commands = _Commands(names, load)
+
+        def list_commands(self, _ctx: Any) -> list[str]:
+            return list(self.commands)
+
+    return Lazy
+
+
 class App(typer.Typer):
     """A Typer app with these help pages."""
 

@@ -2,20 +2,53 @@
 
 import signal
 import sys
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+import typer.main
 
 from dwcli import __version__
-from dwcli.commands import check, copy, delete, doctor, metadata, profile, render, request, retrieve, search, store
 from dwcli.config import Environment
 from dwcli.context import Globals, make_out
 from dwcli.errors import DwError, ExitCode
-from dwcli.help import App
+from dwcli.help import App, lazy_group
 from dwcli.options import GlobalOptions, as_globals, takes_globals
-from dwcli.vendors.orthanc import commands as orthanc
 
-app = App(name="dw", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+# Where each command's `register` is, in the order of the help page. A room is entered only when its command is run:
+# to load them all costs as much as a search.
+_ROOMS = {
+    "search": "commands.search",
+    "metadata": "commands.metadata",
+    "retrieve": "commands.retrieve",
+    "store": "commands.store",
+    "render": "commands.render",
+    "check": "commands.check",
+    "copy": "commands.copy",
+    "delete": "commands.delete",
+    "doctor": "commands.doctor",
+    "request": "commands.request",
+    "profile": "commands.profile",
+    "share": "vendors.postdicom.share",
+    "folder": "vendors.postdicom.folder",
+    "order": "vendors.postdicom.order",
+    "orthanc": "vendors.orthanc.commands",
+}
+
+
+def _load(name: str) -> Any:
+    """The command of that name."""
+    room = App()
+    import_module(f"dwcli.{_ROOMS[name]}").register(room)
+    loaded = typer.main.get_command(room)
+    return getattr(loaded, "commands", {}).get(name, loaded)
+
+
+app = App(
+    name="dw",
+    cls=lazy_group(_ROOMS, _load),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 
 
 def _show_version(asked: bool) -> None:
@@ -46,14 +79,11 @@ def _root(
     ctx.obj = as_globals(given)
 
 
-for module in (search, metadata, retrieve, store, render, check, copy, delete, doctor, request, profile, orthanc):
-    module.register(app)
-
-
 def main() -> None:
     """Run `dw` and end the process with the exit code that tells what happened."""
     for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
+        # One that is ignored (nohup) stays so.
+        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is not signal.SIG_IGN:
             signal.signal(getattr(signal, name), _interrupt)
     try:
         app(prog_name="dw")

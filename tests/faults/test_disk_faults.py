@@ -97,18 +97,18 @@ def test_a_report_on_a_full_disk_is_named(
     assert f"cannot write the report {report}" in run.err
 
 
-def test_a_folder_that_cannot_be_made_or_written(run_dw: Dw, orthanc: Orthanc, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_or_written(run_dw: Dw, fake_server: Callable[..., Fake], tmp_path: Path) -> None:
     # Not even root makes a folder there.
-    run = run_dw("retrieve", "study", STUDY, "-o", "/proc/dw-out", env=orthanc.environment)
+    run = run_dw("retrieve", "study", STUDY, "-o", "/proc/dw-out", env={"DW_URL": fake_server(Scripted(study())).url})
     assert run.code == 1
     assert "/proc/dw-out" in run.err
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_without_leave_to_write(run_dw: Dw, orthanc: Orthanc, tmp_path: Path) -> None:
+def test_a_folder_without_leave_to_write(run_dw: Dw, fake_server: Callable[..., Fake], tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir(mode=0o500)
-    run = run_dw("retrieve", "study", STUDY, "-o", out, env=orthanc.environment)
+    run = run_dw("retrieve", "study", STUDY, "-o", out, env={"DW_URL": fake_server(Scripted(study())).url})
     assert run.code == 1
     assert "Permission denied" in run.err
 

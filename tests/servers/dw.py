@@ -64,6 +64,7 @@ class Dw:
         *arguments: str | Path,
         stdin: str | bytes | None = None,
         tty: int | None = None,
+        answers: Mapping[str, str] | None = None,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         timeout: float = 60.0,
@@ -71,12 +72,13 @@ class Dw:
         """Run `dw ARGUMENTS` to its end.
 
         `stdin` is piped in. With `tty=COLUMNS` all three are terminals of that width, stdout one of its own
-        to be told apart, and `stdin` is typed as soon as something is shown. Fails the test after `timeout` seconds.
+        to be told apart, and `stdin` is typed as soon as something is shown; `answers` are typed each when its question
+        is. Fails the test after `timeout` seconds.
         """
         typed = stdin.encode() if isinstance(stdin, str) else stdin
         began = time.monotonic()
         if tty is not None:
-            code, out, err = self._on_terminal(arguments, typed or b"", tty, env, cwd, timeout)
+            code, out, err = self._on_terminal(arguments, typed or b"", tty, answers or {}, env, cwd, timeout)
         else:
             process = self.start(*arguments, env=env, cwd=cwd)
             try:
@@ -110,6 +112,7 @@ class Dw:
         arguments: tuple[str | Path, ...],
         typed: bytes,
         columns: int,
+        answers: Mapping[str, str],
         env: Mapping[str, str] | None,
         cwd: Path | None,
         timeout: float,
@@ -131,6 +134,7 @@ class Dw:
         os.close(err_end)
         read: dict[int, bytearray] = {out: bytearray(), err: bytearray()}
         waiting, deadline = {out, err}, time.monotonic() + timeout
+        unasked = {question.encode(): answer.encode() for question, answer in answers.items()}
         try:
             while waiting and time.monotonic() < deadline:
                 # Not before a prompt: what is typed ahead of one for a password is thrown away.
@@ -143,6 +147,8 @@ class Dw:
                     except OSError:  # Linux ends a terminal by EIO
                         data = b""
                     read[ready] += data
+                    for question in [question for question in unasked if question in read[err]]:
+                        os.write(err, unasked.pop(question))
                     if not data:
                         waiting.discard(ready)
             if waiting:

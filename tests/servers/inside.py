@@ -13,13 +13,14 @@ from servers.dw import Dw, Run
 
 
 class Inside(Dw):
-    """Runs `dw` as `Dw` does, but here and never on a terminal; a warning that Python gives is an error, too."""
+    """Runs `dw` as `Dw` does, but here unless on a terminal; a warning that Python gives is an error, too."""
 
     def __call__(
         self,
         *arguments: str | Path,
         stdin: str | bytes | None = None,
         tty: int | None = None,
+        answers: Mapping[str, str] | None = None,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         timeout: float = 60.0,
@@ -27,7 +28,10 @@ class Inside(Dw):
         """Run `dw ARGUMENTS` to its end; `timeout` is not kept."""
         from dwcli.main import main
 
-        assert tty is None, "a terminal needs a process of its own"
+        if tty is not None:
+            return super().__call__(
+                *arguments, stdin=stdin, tty=tty, answers=answers, env=env, cwd=cwd, timeout=timeout
+            )
         typed = stdin.encode() if isinstance(stdin, str) else stdin or b""
         buffers = [io.BytesIO(data) for data in (typed, b"", b"")]
         streams = [io.TextIOWrapper(buffer, "utf-8", "surrogateescape") for buffer in buffers]

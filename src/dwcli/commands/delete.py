@@ -43,9 +43,10 @@ def delete(
         Path | None, typer.Option("--report", metavar="FILE", help="One JSON line a reference, and a summary.")
     ] = None,
 ) -> None:
-    """Delete studies, series or instances from a server; shows what would go, and asks.
+    """Delete studies, series or instances from a server.
 
-    DICOMweb has no word for it, so each server has its own way; the profile's dialect names it.
+    Shows what would go, and asks. DICOMweb has no word for it, so each server has its own way, which the profile's
+    dialect names.
 
     Examples:
 

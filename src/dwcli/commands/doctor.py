@@ -30,9 +30,9 @@ def doctor(
         bool, typer.Option("--write", help="Store a made instance too, and delete it where the server can.")
     ] = False,
 ) -> None:
-    """Try what a server can do: harmless reads, what the standard says, what came, and what dw does about it.
+    """Look a server over: what it can and cannot do.
 
-    The report has no patient data and no secrets in it; -f json is fit for a support ticket.
+    Harmless requests, what the standard says to each, what came, and what dw does about it. The report has no patient data and no secrets in it; -f json is fit for a support ticket.
 
     Examples:
 

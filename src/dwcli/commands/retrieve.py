@@ -15,7 +15,7 @@ from dwcli.options import MatchOptions, takes
 
 if TYPE_CHECKING:
     from dwcli.jobs.item import Tally
-    from dwcli.jobs.retrieve import Retrieval
+    from dwcli.jobs.retrieve import Options, Retrieval
 
 _GO_ON = "the same command goes on with what is missing"
 

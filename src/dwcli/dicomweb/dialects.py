@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from dwcli.errors import UsageError, did_you_mean
 
 Escaping = Literal["standard", "raw", "auto"]
+Keys = Literal["keyword", "tag"]
 Delete = Literal["none", "plain", "operation", "reject", "lookup"]
 Resource = Literal["metadata", "frames", "bulkdata", "rendered", "thumbnail"]
 Whole = Literal["study", "series", "instance"]
@@ -22,12 +23,25 @@ class Dialect:
     servers that never decode a query (Orthanc 1.10 as Debian builds it). `auto`: standard, and where that finds
     nothing once more raw."""
 
+    keys: Keys = "keyword"
+    """How matching keys are written: PatientID, since some servers ignore tags (tiny-pacs), or 00100020 (PostDICOM)."""
+
+    paging: bool = True
+    """Whether `limit` and `offset` may be sent; where not, one answer has all the rows and is cut here."""
+
+    own_uids: bool = False
+    """Whether a series or an instance has paths by its own UID alone: `studies/series/{uid}`, and searches such as
+    `studies/series?0020000D=` (PostDICOM). Where one answers 404 or 400, the path of PS3.18 is asked."""
+
     json_type: str = "application/dicom+json"
     """The media type asked for in searches and metadata (Orthanc's plugin before 0.5: `application/json`)."""
 
     relational: bool = True
     """Whether /series, /instances and /studies/{s}/instances can be searched (PS3.18 table 10.6.1-2, optional there).
     Where not, series are searched study by study (tiny-pacs)."""
+
+    keyless: bool = True
+    """Whether studies can be searched without any key (PostDICOM names PatientID or StudyInstanceUID)."""
 
     wildcards: bool = True
     """Whether `*` and `?` are wildcards. Where not, such a term is matched here instead (tiny-pacs)."""
@@ -81,6 +95,12 @@ class Dialect:
     store_files: int = 0
     """Files a store request may carry; 0: no limit."""
 
+    store_at_root: bool = False
+    """Whether instances are stored at the base URL itself, with a slash (PostDICOM), not at `studies`."""
+
+    store_boundary_quoted: bool = False
+    """Whether the boundary is quoted in a store request's Content-Type; both forms are right (RFC 2046)."""
+
     store_type_quoted: bool = True
     """Whether `type="application/dicom"` is quoted in a store request's Content-Type (RFC 2387 wants it)."""
 
@@ -94,6 +114,9 @@ class Dialect:
 
     core: str = ""
     """The server's own REST interface, relative to the base URL (Orthanc: `..`); empty where it has none."""
+
+    vendor: str = ""
+    """Whose verbs beyond DICOMweb this server has (`postdicom`: share, folder, order)."""
 
 
 PRESETS: dict[str, Dialect] = {
@@ -193,6 +216,21 @@ PRESETS: dict[str, Dialect] = {
             delete="none",
             delete_otherwise="stop the server and take the study out of its database and storage folder",
         ),
+        Dialect(
+            name="postdicom",
+            keys="tag",
+            paging=False,
+            own_uids=True,
+            relational=False,
+            keyless=False,
+            include_fields=False,
+            counts=False,
+            missing=("metadata", "frames", "bulkdata", "rendered", "thumbnail"),
+            store_at_root=True,
+            store_files=1,
+            store_boundary_quoted=True,
+            vendor="postdicom",
+        ),
     )
 }
 
@@ -206,6 +244,7 @@ SIGNS: tuple[tuple[str, str], ...] = (
     ("orthanc", "orthanc"),
     ("shanoir", "shanoir"),
     ("kheops", "kheops"),
+    ("postdicom", "postdicom"),
     ("tiny_pacs", "tiny-pacs"),
 )
 """Words in an address, a header or an error by which a server gives itself away, and its preset."""

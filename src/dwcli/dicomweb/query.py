@@ -80,6 +80,12 @@ class Query:
                 parts += ["series", segment(self.series)]
         return "/".join([*parts, self.level.resource])
 
+    @property
+    def own_resource(self) -> str:
+        """The path of a server that searches below a study or series by its own UID alone (no part of PS3.18)."""
+        levels = list(Level)
+        return "/".join(level.resource for level in levels[: levels.index(self.level) + 1])
+
     def page(self, offset: int, limit: int | None) -> "Query":
         """The same search, from another row on."""
         return replace(self, offset=offset, limit=limit)
@@ -91,10 +97,19 @@ _STANDARD = "*"
 _RAW = "*^/,-!$'()@:;=?[]|~+"
 
 
-def target(query: Query, dialect: Dialect, *, raw: bool = False) -> str:
-    """The path and query below the base URL, encoded as the server needs it; `raw` overrides the dialect."""
+def target(query: Query, dialect: Dialect, *, raw: bool = False, own: bool = False) -> str:
+    """The path and query below the base URL, encoded as the server needs it; `raw` overrides the dialect.
+
+    `own`: on the paths where the UID of the object above is a key, not a segment (Dialect.own_uids).
+    """
     raw = raw or dialect.escaping == "raw"
-    pairs = [(_key(term, dialect), _value(term, raw=raw)) for term in query.terms]
+    above: tuple[Term, ...] = ()
+    if query.series and (own or not query.study):
+        above = (Term(Level.SERIES.uid_tag, query.series),)
+    elif query.study and own:
+        above = (Term(Level.STUDY.uid_tag, query.study),)
+    terms = (*above, *query.terms)
+    pairs = [(_key(term, dialect), _value(term, raw=raw)) for term in terms]
     pairs += [("includefield", field) for field in query.include]
     if query.fuzzy:
         pairs.append(("fuzzymatching", "true"))
@@ -103,11 +118,12 @@ def target(query: Query, dialect: Dialect, *, raw: bool = False) -> str:
     if query.offset or (dialect.paging_required and query.level is Level.STUDY):
         pairs.append(("offset", str(query.offset)))
     joined = "&".join(f"{name}={value}" for name, value in pairs)
-    return f"{query.resource}?{joined}" if joined else query.resource
+    resource = query.own_resource if own else query.resource
+    return f"{resource}?{joined}" if joined else resource
 
 
 def _key(term: Term, dialect: Dialect) -> str:
-    return term.path if term.name in dialect.keys_by_tag else term.name
+    return term.path if dialect.keys == "tag" or term.name in dialect.keys_by_tag else term.name
 
 
 def _value(term: Term, *, raw: bool) -> str:

@@ -129,6 +129,17 @@ def path(ref: Ref | FrameRef) -> str:
             return f"{path(instance)}/frames/{','.join(map(str, frames))}"
 
 
+def own_path(ref: Ref) -> str:
+    """The path by the object's own UID alone, for servers that have such (no part of PS3.18)."""
+    match ref:
+        case StudyRef():
+            return path(ref)
+        case SeriesRef(_, series):
+            return f"studies/series/{segment(series)}"
+        case InstanceRef(_, _, instance):
+            return f"studies/series/instances/{segment(instance)}"
+
+
 def show(ref: Ref) -> str:
     """A reference as it can be typed again."""
     match ref:

@@ -60,9 +60,9 @@ class Rendering:
         return "&".join(pairs)
 
 
-def search(base: str, asked: query.Query, dialect: Dialect, *, raw: bool = False) -> Request:
-    """A search (PS3.18 10.6)."""
-    return Request("GET", f"{base}/{query.target(asked, dialect, raw=raw)}", {"Accept": dialect.json_type})
+def search(base: str, asked: query.Query, dialect: Dialect, *, raw: bool = False, own: bool = False) -> Request:
+    """A search (PS3.18 10.6); `own`: on the server's own path (Dialect.own_uids)."""
+    return Request("GET", f"{base}/{query.target(asked, dialect, raw=raw, own=own)}", {"Accept": dialect.json_type})
 
 
 def metadata(base: str, ref: refs.Ref, dialect: Dialect) -> Request:
@@ -73,6 +73,11 @@ def metadata(base: str, ref: refs.Ref, dialect: Dialect) -> Request:
 def resource(base: str, ref: refs.Ref | refs.FrameRef, accept: str) -> Request:
     """A study, series, instance or frames (PS3.18 10.4.1.1.1, 10.4.1.1.5)."""
     return _pixels(f"{base}/{refs.path(ref)}", accept)
+
+
+def own_resource(base: str, ref: refs.Ref, accept: str) -> Request:
+    """A series or an instance by its own UID alone (Dialect.own_uids)."""
+    return _pixels(f"{base}/{refs.own_path(ref)}", accept)
 
 
 def bulkdata(url: str, accept: str) -> Request:
@@ -104,10 +109,14 @@ def wado_uri(base: str, ref: refs.InstanceRef, dialect: Dialect, transfer_syntax
     return _pixels(f"{urljoin(f'{base}/', dialect.wado_uri)}?{'&'.join(pairs)}", "*/*")
 
 
-def store(base: str, study: str, boundary: str, body: Body, dialect: Dialect) -> Request:
+def store(base: str, study: str, boundary: str, body: Body, dialect: Dialect, *, at_root: bool = False) -> Request:
     """A store request (PS3.18 10.5). Safe to repeat: a SOP Instance UID names the same object twice."""
     kind = f'"{media.DICOM}"' if dialect.store_type_quoted else media.DICOM
     url = f"{base}/{refs.path(refs.StudyRef(study))}" if study else f"{base}/studies"
+    if at_root:
+        url = f"{base}/"
+    if dialect.store_boundary_quoted:
+        boundary = f'"{boundary}"'
     headers = {
         "Accept": dialect.json_type,
         "Content-Type": f"multipart/related; type={kind}; boundary={boundary}",

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from dwcli.client import Client
-from dwcli.dicomweb.query import Query
-from dwcli.dicomweb.refs import Level
-from dwcli.errors import DwError, TemporaryError
+from dwcli.dicomweb.query import Query, Term
+from dwcli.dicomweb.refs import STUDY_UID, Level
+from dwcli.errors import AbsentError, DwError, TemporaryError
 
+_NO_STUDY = "2.25.0"
 _SECONDS = 10.0
 
 
@@ -51,7 +52,13 @@ def probe(client: Client, *, direct: bool) -> Iterator[Step]:
             return
         yield Step("connection", f"port {port} is open")
     try:
-        rows = list(client.search(Query(Level.STUDY, limit=1)))
+        terms = () if client.dialect.keyless else (Term(STUDY_UID, _NO_STUDY),)
+        rows = list(client.search(Query(Level.STUDY, terms=terms, limit=1)))
+    except AbsentError as error:
+        if client.dialect.keyless:
+            yield Step("search", "", error)
+            return
+        rows = []
     except DwError as error:
         yield Step("search", "", error)
         return

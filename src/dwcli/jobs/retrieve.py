@@ -101,7 +101,7 @@ class Retrieval:
     def plan(self, asked: Iterable[Ref]) -> Iterator[Planned]:
         """What `run` would look at, without fetching anything."""
         for ref in asked:
-            found = self._client.resolve(ref)
+            found = self._client.locate(ref)
             match found:
                 case InstanceRef(study, series, instance):
                     yield Planned(study, series, 1, self._present(study, series) & {instance})
@@ -112,7 +112,7 @@ class Retrieval:
 
     def _start(self, ref: Ref) -> None:
         """Find out what should come for one reference, and add the tasks that fetch it."""
-        ref = self._client.resolve(ref)
+        ref = self._client.locate(ref)
         if isinstance(ref, InstanceRef):
             self._on_expect(1)
             if ref.instance in self._present(ref.study, ref.series):
@@ -134,6 +134,8 @@ class Retrieval:
 
     def _announced(self, ref: StudyRef | SeriesRef) -> list[Planned] | None:
         """The series below a reference with their counts; None where the server cannot list any."""
+        if not ref.study:
+            return None
         try:
             rows = list(self._client.series_of(ref.study))
         except _CANNOT:
@@ -265,7 +267,8 @@ class Retrieval:
 
         def note(study: str, series: str, instance: str) -> bool:
             uids.add(instance)
-            return study == ref.study and series == getattr(ref, "series", series)
+            # Of a series asked for by its own UID alone, the study is what its instances say.
+            return study == (ref.study or study) and series == getattr(ref, "series", series)
 
         got = self._stream(ref, note)
         # A search for what the server does not know finds nothing, so an absent study needs no second look.

@@ -112,6 +112,8 @@ def _made_here(
                 name = path.relative_to(spool).as_posix()
                 archive.write(path, name)
                 path.unlink()
-                yield Item(item.outcome, item.study, item.series, item.instance, name, item.size, item.reason, item.code)
+                yield Item(
+                    item.outcome, item.study, item.series, item.instance, name, item.size, item.reason, item.code
+                )
         if tally.codes:
             raise DwError("the zip was not written: not everything came", "the same command tries again", tally.code)

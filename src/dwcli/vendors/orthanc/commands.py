@@ -17,10 +17,11 @@ from dwcli.dicomweb.query import parse_path
 from dwcli.dicomweb.refs import Level
 from dwcli.errors import DwError, UsageError
 from dwcli.files.whole import WholeFile
+from dwcli.help import App
 from dwcli.options import takes
 from dwcli.vendors.orthanc.peers import Job, Peer, Peers
 
-app = typer.Typer(no_args_is_help=True)
+app = App()
 
 _Server = Annotated[str, typer.Argument(metavar="NAME", help="A server that this Orthanc knows.")]
 _Words = Annotated[

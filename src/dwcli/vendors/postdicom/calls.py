@@ -1,0 +1,114 @@
+"""One verb: checked, sent with the profile's login, and its answer shown. What the groups of commands share."""
+
+import json
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from dwcli.context import DwContext
+from dwcli.dicomweb import media
+from dwcli.errors import AuthError, DwError, RefusedError, UsageError
+from dwcli.output import visible
+from dwcli.vendors.postdicom import answers, inputs
+from dwcli.vendors.postdicom.answers import Answer
+from dwcli.vendors.postdicom.api import Verb
+
+if TYPE_CHECKING:
+    from dwcli.net.transport import Response
+
+_VENDOR = "postdicom"
+_ANSWER_BYTES = 64 * 1024 * 1024
+
+
+def require(dw: DwContext) -> None:
+    """Raises UsageError, with the profiles that have these verbs, where the chosen one has not."""
+    if dw.out.format == "uids":
+        raise UsageError("the format uids is for searches", "one of: table, tsv, csv, json, jsonl, flat")
+    if dw.profile.dialect.vendor == _VENDOR:
+        return
+    have = [name for name in dw.file.names if _dialect_of(dw, name) == _VENDOR]
+    who = f"profile {dw.profile.name}" if dw.profile.name else dw.profile.url
+    raise UsageError(
+        f"{who} is no PostDICOM account (its dialect is {dw.profile.dialect.name}): no share, folder or order",
+        f"use one of these profiles with -p: {', '.join(have)}"
+        if have
+        else "dw profile add NAME URL --dialect postdicom --user EMAIL",
+    )
+
+
+def _dialect_of(dw: DwContext, name: str) -> str:
+    dialect = dw.file.table(name).get("dialect", "")
+    if isinstance(dialect, dict):
+        return str(dialect.get("vendor") or dialect.get("name", ""))
+    return str(dialect)
+
+
+def call(dw: DwContext, verb: Verb) -> Answer:
+    """Send one verb. Raises UsageError before anything is sent, else the DwError of a refusal, without any password."""
+    asked = verb.request(dw.profile.url)
+    secrets = verb.secrets
+    try:
+        with dw.client.request(asked) as response:
+            body = response.read(_ANSWER_BYTES)
+            _check(response, body)
+    except DwError as error:
+        # A server may quote in its complaint what was sent.
+        error.message, error.hint = answers.hide(error.message, secrets), answers.hide(error.hint, secrets)
+        raise
+    return answers.read(body).without(secrets)
+
+
+def _check(response: "Response", body: bytes) -> None:
+    if response.status >= 400:
+        raise response.refusal(body)
+    if reason := " ".join(response.headers.get("X-Error-Reason", "").split()):
+        raise RefusedError(f"{response.host} refused: {reason}", status=response.status)
+    if media.classify(response.content_type, body) is media.Body.HTML:
+        raise AuthError(
+            f"{response.host} answered with a web page",
+            "this is usually a login page or a wrong address: dw profile test",
+        )
+
+
+def show(dw: DwContext, answer: Answer, *, done: str = "") -> None:
+    """JSON as rows in the chosen format, other text as it is; `done` is said on stderr where the answer is empty."""
+    if answer.json is not None:
+        records = answer.records
+        form = dw.out.format or ("table" if dw.out.terminal else "tsv")
+        if form == "table" and records == [answer.json]:
+            # One object, such as an order, has more attributes than a screen has room for columns.
+            records = [{"key": key, "value": value} for key, value in records[0].items()]
+        columns = list(dict.fromkeys(key for record in records for key in record))
+        if form in ("table", "tsv", "csv"):
+            records = [{key: _cell(value) for key, value in record.items()} for record in records]
+            titles = {key: visible(key) for key in columns}
+            dw.out.table(records, columns=columns, titles=titles, empty=done or "no match")
+        else:
+            whole = answer.json if isinstance(answer.json, list) else [answer.json]
+            dw.out.table(whole, columns=columns)
+        return
+    for line in answer.text.splitlines():
+        dw.out.line(line)
+    if done and not answer.text:
+        dw.out.info(done)
+
+
+def show_url(dw: DwContext, answer: Answer) -> None:
+    """The address of a share alone on stdout; with --format, or where there is none, the answer as it came."""
+    if not answer.urls or (dw.out.format and answer.json is not None):
+        show(dw, answer, done="shared; the server named no address")
+    elif dw.out.format:
+        dw.out.table([{"url": url} for url in answer.urls], columns=("url",))
+    else:
+        for url in answer.urls:
+            dw.out.line(url)
+
+
+def hint_uuids(dw: DwContext, words: Iterable[str | None]) -> None:
+    """Say of each word that looks like no UUID that it is sent as it is."""
+    for word in words:
+        if word and not inputs.looks_like_uuid(word):
+            dw.out.warn(f"{word} does not look like a UUID; it is sent as it is")
+
+
+def _cell(value: Any) -> Any:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value

@@ -1,0 +1,54 @@
+"""The password of a share, from a prompt, stdin, a variable or a command; never from the command line."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from dwcli import config
+from dwcli.context import ask
+from dwcli.errors import AuthError, UsageError
+
+Prompt = Annotated[
+    bool,
+    typer.Option("--password-prompt", help="Protect the share by a password: ask for it here, unseen."),
+]
+Stdin = Annotated[bool, typer.Option("--password-stdin", help="The same, the password as a line on stdin.")]
+Env = Annotated[str | None, typer.Option("--password-env", metavar="V", help="The same, in this variable.")]
+Command = Annotated[
+    str | None, typer.Option("--password-command", metavar="C", help="The same, this command's first line.")
+]
+
+
+def read(*, prompt: bool, stdin: bool, env: str | None, command: str | None) -> str | None:
+    """The password from the one source that is named; None where none is. Raises UsageError, AuthError."""
+    match (prompt, stdin, env is not None, command is not None).count(True):
+        case 0:
+            return None
+        case 1:
+            pass
+        case _:
+            raise UsageError("more than one source for the share's password", "give one of them")
+    if prompt:
+        password = _asked_twice()
+    elif stdin:
+        password = sys.stdin.readline().rstrip("\r\n") if sys.stdin else ""
+    else:
+        password = config.read_secret("password", env, command)
+    if not password:
+        raise UsageError("the share's password is empty", "without these options a share has no password")
+    return password
+
+
+def _asked_twice() -> str:
+    try:
+        password = ask("Password of the share: ")
+        again = ask("The same again: ")
+    except AuthError:
+        raise UsageError(
+            "nobody is there to be asked for the share's password",
+            "--password-stdin, --password-env V or --password-command C",
+        ) from None
+    if again != password:
+        raise UsageError("the two passwords differ; nothing was shared")
+    return password
