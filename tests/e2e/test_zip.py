@@ -85,8 +85,9 @@ def test_what_does_not_come_leaves_no_zip(fake_server: Callable[..., Fake], run_
             return Answer(404)
 
     server = fake_server(Short())
-    run = run_dw("retrieve", "1.1", "--url", server.url, "--zip", tmp_path / "s.zip", "-f", "json")
+    run = run_dw("retrieve", "1.1", "--url", server.url, "--zip", tmp_path / "s.zip", "-f", "jsonl")
     assert run.code == 3, run.err
-    assert sorted(item["outcome"] for item in json.loads(run.out or "[]")) in (["failed", "received"], [])
+    assert sorted(json.loads(line)["outcome"] for line in run.lines) == ["failed", "received"]
+    assert "the zip was not written" in run.err
     assert not (tmp_path / "s.zip").exists()
     assert not list(tmp_path.glob(".dw-*"))

@@ -32,7 +32,8 @@ def doctor(
 ) -> None:
     """Look a server over: what it can and cannot do.
 
-    Harmless requests, what the standard says to each, what came, and what dw does about it. The report has no patient data and no secrets in it; -f json is fit for a support ticket.
+    Harmless requests, what the standard says to each, what came, and what dw does about it.
+    The report has no patient data and no secrets in it; -f json is fit for a support ticket.
 
     Examples:
 
