@@ -511,9 +511,9 @@ class Client:
                 self._expect(response, kind, head, media.Body.PICTURE)
             yield from self._events(response, head, chunks)
 
-    def wado_uri(self, ref: InstanceRef, transfer_syntax: str = "*") -> Iterator[Event]:
+    def wado_uri(self, ref: InstanceRef, transfer_syntax: str = "*", *, anonymize: bool = False) -> Iterator[Event]:
         """One instance by WADO-URI (PS3.18 chapter 9)."""
-        asked = request.wado_uri(self.base, ref, self.dialect, transfer_syntax)
+        asked = request.wado_uri(self.base, ref, self.dialect, transfer_syntax, anonymize=anonymize)
         with self._opened(asked) as (response, head, chunks):
             self._expect(response, media.classify(response.content_type, head), head, media.Body.DICOM)
             yield from self._events(response, head, chunks)

@@ -9,7 +9,7 @@ import typer
 from dwcli.commands import matching, references, reporting
 from dwcli.context import DwContext
 from dwcli.dicomweb import media, refs
-from dwcli.dicomweb.refs import Level, Ref
+from dwcli.dicomweb.refs import InstanceRef, Level, Ref
 from dwcli.errors import ExitCode, UsageError
 from dwcli.options import MatchOptions, takes
 
@@ -59,6 +59,9 @@ def retrieve(
         typer.Option("--zip", metavar="FILE", help="One zip file in place of a folder: everything, or no file."),
     ] = None,
     wado_uri: Annotated[bool, typer.Option("--wado-uri", help="Fetch instances by WADO-URI.")] = False,
+    anonymize: Annotated[
+        bool, typer.Option("--anonymize", help="With --wado-uri: let the server take the patient out first.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Fetch and replace what is there already.")] = False,
     verify: Annotated[
         bool,
@@ -89,6 +92,7 @@ def retrieve(
     """
     from dwcli.files.layout import Layout
     from dwcli.files.sink import Sink
+    from dwcli.jobs import anonymous
     from dwcli.jobs.item import Tally
     from dwcli.jobs.retrieve import Options, Retrieval
 
@@ -107,6 +111,10 @@ def retrieve(
         return
     asked = _asked(dw, list(words or []), match, wado_uri=wado_uri)
     options = Options(syntax, jobs, verify, wado_uri, max_errors)
+    if anonymize and not wado_uri:
+        raise UsageError("only WADO-URI knows anonymize", "dw retrieve instance REF --wado-uri --anonymize")
+    if anonymize and (zipped or dry_run or verify):
+        raise UsageError("--anonymize goes with neither --zip, --dry-run nor --verify", "the instances get other UIDs")
     if zipped is not None:
         if output != Path() or layout or dry_run or overwrite:
             raise UsageError("--zip makes one file, without a folder", "dw retrieve study UID --zip study.zip")
@@ -124,8 +132,13 @@ def retrieve(
                 expected[0] += n
                 progress.total(items=expected[0])
 
-            job = Retrieval(dw.patient_client, sink, options, on_bytes=progress.add, on_expect=expect)
-            items = reporting.ticked(job.run(asked), progress.item)
+            if anonymize:
+                one_by_one = (ref for ref in asked if isinstance(ref, InstanceRef))
+                found = anonymous.retrieve(dw.patient_client, one_by_one, sink, syntax, on_bytes=progress.add)
+            else:
+                job = Retrieval(dw.patient_client, sink, options, on_bytes=progress.add, on_expect=expect)
+                found = job.run(asked)
+            items = reporting.ticked(found, progress.item)
             seconds = reporting.show(dw, items, tally, report, go_on=_GO_ON)
     dw.out.info(_summary(tally, output, seconds))
     dw.finish(tally.code)

@@ -93,7 +93,9 @@ def rendered(base: str, ref: refs.Ref | refs.FrameRef, wanted: Rendering) -> Req
     return Request("GET", url, {"Accept": wanted.media_type})
 
 
-def wado_uri(base: str, ref: refs.InstanceRef, dialect: Dialect, transfer_syntax: str) -> Request:
+def wado_uri(
+    base: str, ref: refs.InstanceRef, dialect: Dialect, transfer_syntax: str, *, anonymize: bool = False
+) -> Request:
     """An instance by WADO-URI (PS3.18 9.4.1); `transfer_syntax`: a UID, or `*` for as stored."""
     if not dialect.wado_uri:
         raise UsageError(
@@ -106,6 +108,8 @@ def wado_uri(base: str, ref: refs.InstanceRef, dialect: Dialect, transfer_syntax
     pairs.append("contentType=application/dicom")
     if transfer_syntax != "*" or dialect.wado_uri_any:
         pairs.append(f"transferSyntax={transfer_syntax}")
+    if anonymize:
+        pairs.append("anonymize=yes")
     return _pixels(f"{urljoin(f'{base}/', dialect.wado_uri)}?{'&'.join(pairs)}", "*/*")
 
 
