@@ -10,7 +10,7 @@ from typing import TypeVar
 from dwcli.dicomweb import match, media, multipart, refs, request, stow
 from dwcli.dicomweb.dialects import Dialect, Resource
 from dwcli.dicomweb.dicomjson import Row, RowReader, text
-from dwcli.dicomweb.match import Questions
+from dwcli.dicomweb.match import Questions, impossible
 from dwcli.dicomweb.multipart import PartData, PartEnd, PartStart, Truncated
 from dwcli.dicomweb.paging import AUTO_PAGE, Place
 from dwcli.dicomweb.query import Query, Term, cannot_ask, worth_raw
@@ -75,6 +75,7 @@ class Client:
         self._warned: set[str] = set()
         self._rungs: dict[tuple[str, ...], str] = {}
         self._standard: set[str] = set()
+        self._heeded: set[str] = set()
 
     # QIDO-RS
 
@@ -209,8 +210,8 @@ class Client:
                 continue
             place.advance(page.rows, size)
             if not new or given == query.limit or (page.total is not None and place.received >= page.total):
-                for complaint in questions.unseen(bool(seen)):
-                    self.warn(complaint)
+                for term in questions.unseen() if seen else ():
+                    self._check_ignored(query, term)
                 return
 
     def _fits(self, questions: Questions, row: Row) -> bool:
@@ -219,6 +220,20 @@ class Client:
         for complaint in questions.complaints():
             self.warn(complaint)
         return fits
+
+    def _check_ignored(self, query: Query, term: Term) -> None:
+        """Warn where the server ignores a key that its rows do not show: asked once, with a value that nothing has."""
+        name = f"{query.level} {term.name}"
+        if name in self._heeded:
+            return
+        self._heeded.add(name)
+        try:
+            asked = replace(query, terms=(impossible(term),), include=(), limit=1, offset=0)
+            ignored = any(True for _ in self._rows(request.search(self.base, asked, self.dialect)))
+        except (RefusedError, AbsentError):
+            return
+        if ignored:
+            self.warn(f"this server ignores {term.name}, and its rows do not show it: they are not filtered by it")
 
     def _divided(self, query: Query) -> tuple[Query, tuple[Term, ...]]:
         """The query that this server understands, and the terms that are matched here instead."""

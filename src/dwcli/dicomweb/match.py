@@ -110,8 +110,17 @@ class Questions:
                 self._told.add(term)
                 yield f"this server ignores {term.name}={term.value}: its rows are filtered here"
 
-    def unseen(self, any_rows: bool) -> Iterator[str]:
-        """At the end: keys that no row showed, so that nobody can tell whether the server looked at them."""
-        for term in self._sent if any_rows else ():
+    def unseen(self) -> Iterator[Term]:
+        """At the end: the keys that no row showed, so that the rows cannot tell whether the server looked at them."""
+        for term in self._sent:
             if term not in self._shown and fits(term, {}) is None:
-                yield f"no row shows {term.name}, so this server may have ignored {term.name}={term.value}"
+                yield term
+
+
+def impossible(term: Term) -> Term:
+    """The same key with a value that nothing has: a server that finds something then does not look at it."""
+    vr = term.vr
+    if vr in NUMBERS:
+        return Term(term.path, "-2147483647")
+    value = {"DA": "18000101", "DT": "18000101", "TM": "000000.000001", "UI": "2.25.17071979", "CS": "DW NO SUCH"}
+    return Term(term.path, value.get(vr, "DWNOSUCHVALUE"))
