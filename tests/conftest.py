@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from dwcli.archive.app import open_archive, open_folder
+from servers import images
+from servers.archive import Asker, Open
 from servers.certificates import Certificates
 from servers.dw import Dw
 from servers.fake import Fake, Handler
@@ -93,3 +96,32 @@ def postdicom() -> Iterator[Callable[..., PostDicom]]:
 def run_dw(tmp_path: Path) -> Dw:
     """`run_dw("search", "--limit", "1")` runs the command in an isolated home and returns a `Run`."""
     return Dw(tmp_path / "home")
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[Open]:
+    """`opened(name="a", folder=False, read_only=False)`: an archive below tmp_path, or any folder there."""
+    with contextlib.ExitStack() as stack:
+
+        def make(name: str = "a", *, folder: bool = False, read_only: bool = False) -> Asker:
+            root = tmp_path / name
+            if folder:
+                archive = open_folder(root, tmp_path / f"{name}.sqlite")
+            else:
+                archive = open_archive(root, read_only=read_only)
+            stack.callback(archive.close)
+            return Asker(archive)
+
+        yield make
+
+
+@pytest.fixture
+def archive(opened: Open) -> Asker:
+    """An empty archive, asked in process."""
+    return opened()
+
+
+@pytest.fixture(scope="session")
+def pydicom_folder() -> Path:
+    """pydicom's own test files."""
+    return next(path for path in images.pydicom_files() if path.name == "CT_small.dcm").parent

@@ -42,6 +42,17 @@ class Login:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """A folder that answers in this process. `archive`: it can be stored into; `folder`: files of any layout, which are
+    only read; `demo`: an archive made on first use, only read. `index`: where a folder's index is kept.
+    """
+
+    kind: Literal["archive", "folder", "demo"]
+    root: Path
+    index: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Profile:
     """One server, with everything resolved but the secret."""
 
@@ -56,6 +67,8 @@ class Profile:
     insecure: bool = False
     proxy: str | None = None
     timeout: float | None = None
+    place: Place | None = None
+    """Where no server is asked but a folder."""
 
     def tls(self) -> "ssl.SSLContext | bool":
         """What httpx takes as `verify`. Raises UsageError where a certificate file cannot be used."""
@@ -114,6 +127,45 @@ def _default_config() -> Path:
     return user_config_path("dw", appauthor=False) / "config.toml"
 
 
+BUILT_IN = ("local", "demo")
+"""Profiles that need no file; one of the same name in the file goes before."""
+
+
+def local_archive() -> Path:
+    """The folder of the archive that the profile `local` means."""
+    from platformdirs import user_data_path
+
+    return user_data_path("dw", appauthor=False) / "archive"
+
+
+def place_of(root: Path) -> Place:
+    """Any folder of DICOM files, read only; its index goes to the cache, as nothing is written beside the files."""
+    from hashlib import sha256
+
+    name = sha256(os.fsencode(root.resolve())).hexdigest()[:32]
+    return Place("folder", root.resolve(), _cache() / "folders" / f"{name}.sqlite")
+
+
+def _cache() -> Path:
+    from platformdirs import user_cache_path
+
+    return user_cache_path("dw", appauthor=False)
+
+
+def _built_in(name: str) -> Profile:
+    root = local_archive() if name == "local" else _cache() / "demo"
+    place = Place("archive" if name == "local" else "demo", root, root)
+    return Profile(name=name, url=f"http://{name}", dialect=choose("archive"), place=place)
+
+
+def _folder(path: Path) -> Profile:
+    return Profile(name=str(path), url="http://folder", dialect=choose("archive"), place=place_of(path))
+
+
+def _is_folder(address: str) -> bool:
+    return not re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", address) and Path(address).expanduser().is_dir()
+
+
 def variable(name: str) -> str | None:
     """One named variable, for secrets that live in the environment."""
     return os.environ.get(name)
@@ -137,13 +189,17 @@ def select(
     file = File.load(environment.config)
     name = profile or ("" if url else environment.profile)
     address = url or ("" if profile or environment.profile else environment.url)
-    if address and not name:
+    if address and not name and _is_folder(address):
+        chosen = _folder(Path(address).expanduser())
+    elif address and not name:
         chosen = _bare(environment, _address(address), ask)
     else:
         name = name or file.default
         if not name:
-            raise UsageError("no server chosen", "dw profile add NAME URL   (or --url URL for this once)")
-        chosen = file.profile(name, environment, ask)
+            raise UsageError(
+                "no server chosen", "dw profile add NAME URL   (or --url URL for this once; -p demo to look around)"
+            )
+        chosen = file.profile(name, environment, ask) if name in file.names or name not in BUILT_IN else _built_in(name)
         if address:
             address = _address(address)
             if _origin(address) != _origin(chosen.url):
@@ -197,7 +253,9 @@ def _address(url: str) -> str:
     except ValueError:
         good = False
     if not good or any(c.isspace() or not c.isprintable() for c in url):
-        raise UsageError(f"not a server address: {url!r}", "a URL such as https://pacs.example.org/dicom-web")
+        raise UsageError(
+            f"not a server address: {url!r}", "a URL such as https://pacs.example.org/dicom-web, or a folder"
+        )
     if split.query or split.fragment:
         raise UsageError(f"a base URL has no query or fragment: {url}", "give the address up to /studies, without it")
     return url.rstrip("/")
@@ -249,8 +307,10 @@ class File:
     def table(self, name: str) -> Mapping[str, Any]:
         """One profile as written. Raises UsageError with near names where there is none."""
         profiles = (self._document or {}).get("profiles", {})
+        if name not in profiles and name in BUILT_IN:
+            raise UsageError(f"the profile {name} is built in: nothing of it is in {self.path}", f"dw -p {name} search")
         if name not in profiles:
-            hint = did_you_mean(name, profiles) if profiles else f"dw profile add {name} URL"
+            hint = did_you_mean(name, [*profiles, *BUILT_IN]) if profiles else f"dw profile add {name} URL"
             raise UsageError(f"no profile called {name!r}", hint)
         found: Mapping[str, Any] = profiles[name]
         return found

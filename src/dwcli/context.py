@@ -4,6 +4,7 @@ import sys
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,9 @@ from dwcli.errors import AuthError, DwError, ExitCode, UsageError
 from dwcli.output import Out
 
 if TYPE_CHECKING:
+    from dwcli.archive.app import Archive
     from dwcli.client import Client
+    from dwcli.net.inprocess import InProcess
 
 _SOON = 3
 
@@ -120,9 +123,58 @@ class DwContext:
             )
         if tries is not None:
             settings = replace(settings, tries=tries)
-        transport = Transport(settings, log=self._log)
+        transport = Transport(settings, log=self._log, http=self._in_process(profile.place) if profile.place else None)
         self._stack.callback(transport.close)
         return Client(profile.url, profile.dialect, transport, warn=self.out.warn)
+
+    def _in_process(self, place: config.Place) -> "InProcess":
+        from dwcli.net.inprocess import InProcess
+
+        return InProcess(self._archive(place))
+
+    def _archive(self, place: config.Place, *, read_only: bool = False, prefix: str = "") -> "Archive":
+        """The archive in a place, its index made or brought up to date; closed with this context."""
+        from dwcli.archive import app
+
+        with self.out.progress("indexing") as progress:
+
+            def tell(done: int, total: int) -> None:
+                progress.total(items=total)
+                while progress.done_items < done:
+                    progress.item()
+
+            match place.kind:
+                case "folder":
+                    archive = app.open_folder(place.root, place.index, prefix=prefix, progress=tell)
+                case "demo":
+                    from dwcli.archive import demo
+
+                    if demo.make(place.root):
+                        self.out.info(f"a demo archive was made in {place.root}; it is only read")
+                        self.out.info("a server of your own: dw profile add NAME URL")
+                    archive = app.open_archive(place.root, read_only=True, prefix=prefix, progress=tell)
+                case "archive":
+                    archive = app.open_archive(place.root, read_only=read_only, prefix=prefix, progress=tell)
+        self._stack.callback(archive.close)
+        return archive
+
+    def serve(self, root: Path | None, port: int, *, read_only: bool, reindex: bool) -> None:
+        """Answer on this machine's port until interrupted: an archive, or any folder read only. Raises DwError."""
+        from dwcli.archive import app, server
+
+        root = (root or config.local_archive()).expanduser()
+        is_archive = app.is_archive(root) or not root.exists() or not any(root.iterdir())
+        place = config.Place("archive", root, root) if is_archive else config.place_of(root)
+        archive = self._archive(place, read_only=read_only, prefix=server.PREFIX)
+        if reindex:
+            archive.folder.refresh()
+        what = "archive" if is_archive else "folder"
+        how = "" if is_archive and not read_only else ", read only"
+
+        def ready(url: str) -> None:
+            self.out.info(f"the {what} {root}{how} is at {url}   (Ctrl-C ends it)")
+
+        server.run(archive, port, ready=ready, log=self.out.info)
 
     def finish(self, code: ExitCode) -> None:
         """End the command with this exit code."""

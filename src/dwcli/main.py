@@ -28,6 +28,7 @@ _ROOMS = {
     "delete": "commands.delete",
     "doctor": "commands.doctor",
     "request": "commands.request",
+    "serve": "commands.serve",
     "profile": "commands.profile",
     "share": "vendors.postdicom.share",
     "folder": "vendors.postdicom.folder",

@@ -80,7 +80,7 @@ def end(process: subprocess.Popen[bytes], number: int) -> str:
     said = err.decode()
     assert process.returncode == 130, said
     assert seconds < within(), seconds
-    assert "Traceback" not in said
+    assert "Traceback" not in said, said
     assert "Fatal" not in said
     assert "interrupted" in said
     return said

@@ -124,6 +124,13 @@ PRESETS: dict[str, Dialect] = {
     for dialect in (
         Dialect(),
         Dialect(name="auto", escaping="auto"),
+        Dialect(
+            name="archive",
+            single_part=True,
+            missing=("thumbnail",),
+            delete="none",
+            delete_otherwise="delete its files: the archive is a folder on this disk",
+        ),
         Dialect(name="orthanc", escaping="raw", missing=("thumbnail",), wado_uri="../wado", delete="lookup", core=".."),
         # The plugin before 0.5: one exact media type brings JSON, and whatever it says of itself is 127.0.0.1.
         Dialect(

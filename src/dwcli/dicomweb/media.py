@@ -122,7 +122,7 @@ def frames_ladder(transfer_syntax: str) -> list[str]:
     if transfer_syntax:
         return [
             multipart(OCTETS, transfer_syntax),
-            multipart(_compressed_type(transfer_syntax), transfer_syntax),
+            multipart(compressed_type(transfer_syntax), transfer_syntax),
         ]
     return [multipart(OCTETS), multipart(OCTETS, "*"), OCTETS]
 
@@ -154,7 +154,8 @@ _COMPRESSED = {
 }
 
 
-def _compressed_type(transfer_syntax: str) -> str:
+def compressed_type(transfer_syntax: str) -> str:
+    """The media type of compressed pixel data (PS3.18 table 8.7.3-5); octets where the standard has none."""
     if transfer_syntax == "1.2.840.10008.1.2.5":
         return "image/dicom-rle"
     return _COMPRESSED.get(transfer_syntax.removeprefix("1.2.840.10008.1.2.4."), OCTETS)

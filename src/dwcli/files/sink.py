@@ -243,6 +243,7 @@ class Draft:
         self._sink = sink
         self._path = path
         self._open = True
+        self._sealed = False
         self._fd = -1
         self._chunks: list[bytes] = []
         self._held = 0
@@ -280,17 +281,25 @@ class Draft:
             if not instance:
                 raise part10.NotDicom("the file names no SOP Instance UID")
             values = _texts(self._sink.layout.keywords, head.elements) | _uids(study, series, instance)
-            self._flush()
-            # By default a power cut may still lose a file that was reported; a killed process can't, for the
-            # name comes after the last write. To sync each file costs many times the rest of the work.
-            if self._sink.fsync:
-                os.fsync(self._fd)
-            self._close()
+            self._finish()
             return self._sink._place(self._path, self.size, (study, series, instance), values)
         except OSError as error:
             raise self._sink._failed(error) from error
         finally:
             self.discard()
+
+    def seal(self) -> Path:
+        """End the writing, so that many drafts can wait for `keep` without an open file; where the bytes lie.
+
+        Raises NotDicom, FolderError.
+        """
+        self.finish()
+        try:
+            self._finish()
+        except OSError as error:
+            self.discard()
+            raise self._sink._failed(error) from error
+        return self._path
 
     def discard(self) -> None:
         """Remove what was written; does nothing after `keep`, or the second time."""
@@ -358,6 +367,17 @@ class Draft:
         if self._odd or not self.head:
             raise self._odd or part10.NotDicom("the file names no SOP Instance UID")
         return self.head
+
+    def _finish(self) -> None:
+        if self._sealed:
+            return
+        self._flush()
+        # By default a power cut may still lose a file that was reported; a killed process can't, for the
+        # name comes after the last write. To sync each file costs many times the rest of the work.
+        if self._sink.fsync:
+            os.fsync(self._fd)
+        self._close()
+        self._sealed = True
 
     def _flush(self) -> None:
         if self._fd < 0:

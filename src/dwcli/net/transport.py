@@ -323,7 +323,8 @@ class Transport:
             if sock is not None:
                 with self._lock:
                     self._sockets = {known for known in self._sockets if known.fileno() != -1} | {sock}
-        if self._stopped.is_set():
+        # Nothing new begins; what ends, or is closed, may do so in peace.
+        if self._stopped.is_set() and event.endswith(".started") and "close" not in event:
             raise _stopped()
 
 

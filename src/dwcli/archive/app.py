@@ -1,0 +1,281 @@
+"""The archive as a WSGI application: paths to services (PS3.18 tables 10.1-1 and 10.6.1-1)."""
+
+import os
+import re
+import sqlite3
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from dwcli.archive import searching
+from dwcli.archive.accept import wants_json
+from dwcli.archive.folder import Folder, Progress
+from dwcli.archive.index import Index
+from dwcli.archive.reply import CHUNK, Refusal, Reply, array, text
+from dwcli.dicomweb import refs
+from dwcli.dicomweb.refs import InstanceRef, Level, Ref
+from dwcli.errors import DwError, UsageError
+from dwcli.files import lines
+from dwcli.files.layout import OWN_PREFIX
+
+if TYPE_CHECKING:
+    from dwcli.archive.storing import Store
+
+Start = Callable[[str, list[tuple[str, str]]], object]
+
+INDEX = f"{OWN_PREFIX}archive.sqlite"
+"""The index's name in the folder of an archive, by which an archive is known."""
+
+_HOST = re.compile(r"[A-Za-z0-9._~-]+(:\d+)?|\[[0-9A-Fa-f:.]+\](:\d+)?")
+_LEVELS = (("studies", Level.STUDY), ("series", Level.SERIES), ("instances", Level.INSTANCE))
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request as the services see it. `base`: the service's own address, without a slash at its end."""
+
+    method: str
+    segments: tuple[str, ...]
+    query: str
+    accept: str
+    base: str
+    environ: dict[str, Any]
+
+
+class Archive:
+    """A folder that answers DICOMweb below `prefix`. Safe to use from several threads. Call `close` at the end.
+
+    What a service needs is imported when it is first asked for: a search should cost no more than a search.
+    """
+
+    def __init__(self, folder: Folder, *, writable: bool, prefix: str = "") -> None:
+        self.folder = folder
+        self.prefix = prefix
+        self.writable = writable
+        self._made: Store | None = None
+        self._guard = threading.Lock()
+
+    @property
+    def store(self) -> "Store":
+        """What stores into the folder."""
+        from dwcli.archive.storing import Store
+
+        with self._guard:
+            if self._made is None:
+                self._made = Store(self.folder)
+            return self._made
+
+    def close(self) -> None:
+        """Close the index, and clear what was not kept."""
+        if self._made:
+            self._made.close()
+        self.folder.index.close()
+
+    def __call__(self, environ: dict[str, Any], start: Start) -> Iterable[bytes]:
+        """WSGI (PEP 3333). A body that cannot be sent to its end raises, so that the connection breaks."""
+        reply = self._reply(environ)
+        headers = [("Content-Type", reply.content_type)] if reply.content_type else []
+        if reply.length is not None:
+            headers.append(("Content-Length", str(reply.length)))
+        start(reply.line, [*headers, *reply.headers.items()])
+        return () if environ["REQUEST_METHOD"] == "HEAD" else reply.body
+
+    def _reply(self, environ: dict[str, Any]) -> Reply:
+        try:
+            return self._answer(self._read(environ))
+        except Refusal as refusal:
+            _drain(environ)
+            return text(refusal.status, refusal.reason, refusal.headers)
+        except sqlite3.OperationalError as error:
+            _drain(environ)
+            return text(503, f"the index is busy: {error}", {"Retry-After": "1"})
+        except (DwError, OSError, sqlite3.DatabaseError) as error:
+            return text(500, str(error))
+        except Exception:
+            traceback.print_exc(file=environ.get("wsgi.errors", sys.stderr))
+            return text(500, "a mistake in the archive itself; its log says more")
+
+    def _read(self, environ: dict[str, Any]) -> Asked:
+        # PATH_INFO is decoded, so that a slash within a UID would be lost.
+        target = environ.get("REQUEST_URI") or environ.get("PATH_INFO", "")
+        path = target.partition("?")[0]
+        path = re.sub(r"^https?://[^/]*", "", path)
+        host = environ.get("HTTP_HOST", "")
+        if not _HOST.fullmatch(host):
+            raise Refusal(400, "the Host header is missing or odd")
+        base = f"{environ.get('wsgi.url_scheme', 'http')}://{host}{self.prefix}"
+        if self.prefix and not f"{path}/".startswith(f"{self.prefix}/"):
+            raise Refusal(404, f"DICOMweb is at {base}")
+        try:
+            segments = tuple(unquote(part, errors="strict") for part in path[len(self.prefix) :].split("/") if part)
+        except UnicodeDecodeError:
+            raise Refusal(400, "the path is not UTF-8") from None
+        query = environ.get("QUERY_STRING", "")
+        accept = environ.get("HTTP_ACCEPT", "")
+        for name, value in searching.pairs(query) if "accept=" in query.lower() else ():
+            if name.lower() == "accept":
+                accept = value
+        return Asked(environ["REQUEST_METHOD"], segments, query, accept, base, environ)
+
+    def _answer(self, asked: Asked) -> Reply:
+        if not asked.segments:
+            if "requestType" in asked.query:
+                raise Refusal(501, "this archive has no WADO-URI service; use WADO-RS")
+            raise Refusal(404, f"studies are at {asked.base}/studies")
+        ref, rest = _split(asked.segments)
+        stores = rest == ("studies",) or (ref is not None and ref.level is Level.STUDY and not rest)
+        allowed = ("GET", "HEAD", "POST") if stores else ("GET", "HEAD")
+        if asked.method not in allowed:
+            raise Refusal(405, f"{asked.method} is not done here", Allow=", ".join(allowed))
+        if asked.method == "POST":
+            return self._receive(asked, ref.study if ref else "")
+        match ref, rest:
+            case None, ("studies" | "series" | "instances" as resource,):
+                return self._search(asked, dict(_LEVELS)[resource], "", "")
+            case refs.StudyRef(study), ("series" | "instances" as resource,):
+                return self._search(asked, dict(_LEVELS)[resource], study, "")
+            case refs.SeriesRef(study, series), ("instances",):
+                return self._search(asked, Level.INSTANCE, study, series)
+        if ref is None:
+            raise Refusal(404, "no such resource")
+        return self._retrieve(asked, ref, rest)
+
+    def _retrieve(self, asked: Asked, ref: Ref, rest: tuple[str, ...]) -> Reply:
+        from dwcli.archive import pixels, retrieving
+
+        match ref, rest:
+            case _, ():
+                return retrieving.instances(self.folder, ref, asked.accept)
+            case _, ("metadata",):
+                return retrieving.metadata(self.folder, ref, asked.accept, asked.base)
+            case _, ("rendered",):
+                return pixels.rendered(self.folder, ref, (), asked.accept, asked.query)
+            case InstanceRef(), ("frames", numbers):
+                return pixels.frames(self.folder, ref, pixels.frame_numbers(numbers), asked.accept)
+            case InstanceRef(), ("frames", numbers, "rendered"):
+                found = pixels.frame_numbers(numbers)
+                return pixels.rendered(self.folder, ref, found, asked.accept, asked.query)
+            case InstanceRef(), ("bulk", *path) if path:
+                return pixels.bulk(self.folder, ref, "/".join(path), asked.accept)
+            case _, ("thumbnail" | "bulkdata" | "pixeldata",) | ("frames", _, "thumbnail"):
+                raise Refusal(501, f"this archive has no {rest[-1]}")
+        raise Refusal(404, "no such resource")
+
+    def _search(self, asked: Asked, level: Level, study: str, series: str) -> Reply:
+        answer = wants_json(asked.accept)
+        wanted = searching.read(level, study, series, asked.query)
+        db = self.folder.index.connection()
+        headers = {}
+        warnings = list(wanted.warnings)
+        if wanted.limit is not None or wanted.offset:
+            total = searching.count(db, wanted)
+            headers["X-Total-Count"] = str(total)
+            left = total - wanted.offset - (wanted.limit if wanted.limit is not None else total)
+            if left > 0:
+                warnings.append(f"There are {left} additional results that can be requested")
+        if warnings:
+            headers["Warning"] = ", ".join(f'299 {asked.base} "{words}"' for words in warnings)
+        rows = searching.rows(db, wanted, asked.base, self._attributes)
+        first = next(rows, None)
+        if first is None:
+            return Reply(204, headers=headers)
+        return Reply(200, answer, array(first, rows), None, headers)
+
+    def _attributes(self, path: str, tags: frozenset[str]) -> dict[str, Any]:
+        from dwcli.archive import retrieving
+
+        return retrieving.attributes(self.folder, path, tags)
+
+    def _receive(self, asked: Asked, study: str) -> Reply:
+        if not self.writable:
+            raise Refusal(403, "this archive is read-only")
+        answer = wants_json(asked.accept)
+        environ = asked.environ
+        length = environ.get("CONTENT_LENGTH") or None
+        if length is None and not _is_chunked(environ):
+            raise Refusal(411, "the request says nothing about its length")
+        if length is not None and not re.fullmatch(r"\d{1,18}", length):
+            raise Refusal(400, f"not a length: {length}")
+        body = environ["wsgi.input"]
+        kind = environ.get("CONTENT_TYPE", "")
+        return self.store.store(body, int(length) if length else None, kind, study, asked.base, answer)
+
+
+def _split(segments: tuple[str, ...]) -> tuple[Ref | None, tuple[str, ...]]:
+    """The reference that a path begins with, and what follows it."""
+    uids: list[str] = []
+    for (name, _), at in zip(_LEVELS, range(0, 6, 2), strict=True):
+        if len(segments) < at + 2 or segments[at] != name:
+            break
+        uids.append(segments[at + 1])
+    return (refs.make(*uids) if uids else None), segments[2 * len(uids) :]
+
+
+def _is_chunked(environ: dict[str, Any]) -> bool:
+    return "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower() or bool(environ.get("wsgi.input_terminated"))
+
+
+def _drain(environ: dict[str, Any]) -> None:
+    """Read what is left of an upload that was refused: a client that is still sending would not see the answer."""
+    body, length = environ.get("wsgi.input"), environ.get("CONTENT_LENGTH")
+    if body is None or not (length or _is_chunked(environ)):
+        return
+    try:
+        while body.read(CHUNK):
+            pass
+    except (OSError, ValueError):
+        pass
+
+
+def open_archive(root: Path, *, read_only: bool = False, prefix: str = "", progress: Progress | None = None) -> Archive:
+    """The archive in `root`, made where there is none. Raises DwError."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{root} cannot be an archive: {error.strerror}") from error
+    with _alone(root / INDEX):
+        folder = Folder(root, Index(root / INDEX))
+        if folder.index.is_new:
+            folder.refresh(progress or _unseen)
+        folder.recover()
+    return Archive(folder, writable=not read_only, prefix=prefix)
+
+
+def open_folder(root: Path, index: Path, *, prefix: str = "", progress: Progress | None = None) -> Archive:
+    """Any folder of DICOM files, read only, brought up to date with its files; its index is at `index`, elsewhere."""
+    if not root.is_dir():
+        raise UsageError(f"{root} is not a folder")
+    with _alone(index):
+        folder = Folder(root, Index(index))
+        folder.refresh(progress or _unseen)
+    return Archive(folder, writable=False, prefix=prefix)
+
+
+def is_archive(root: Path) -> bool:
+    """Whether a folder is an archive of `dw`."""
+    return (root / INDEX).is_file()
+
+
+@contextmanager
+def _alone(index: Path) -> Iterator[None]:
+    """Only one process at a time makes an index or brings it up to date; the others wait. Raises DwError."""
+    try:
+        index.parent.mkdir(parents=True, exist_ok=True)
+        fd = os.open(index.with_name(f"{index.name}.guard"), os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise DwError(f"cannot open the index {index}: {error.strerror}", "is the folder writable?") from error
+    try:
+        lines.hold(fd, wait=True)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _unseen(_done: int, _total: int) -> None:
+    pass

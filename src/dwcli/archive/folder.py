@@ -1,0 +1,184 @@
+"""The files below a root and the index of them: read in, brought up to date, and found again."""
+
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from dwcli.archive import header, index
+from dwcli.archive.index import Index, Seen
+from dwcli.archive.reply import Refusal
+from dwcli.dicomweb.refs import InstanceRef, Ref, SeriesRef, StudyRef
+from dwcli.files.layout import OWN_PREFIX
+from dwcli.files.scan import DicomFile, scan
+
+_BATCH = 500
+Progress = Callable[[int, int], None]
+"""Told of files read so far, and of how many there are to read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One instance in the archive: where its file is and what it holds."""
+
+    study: str
+    series: str
+    instance: str
+    sop_class: str
+    syntax: str
+    path: Path
+
+    @property
+    def ref(self) -> InstanceRef:
+        """Its reference."""
+        return InstanceRef(self.study, self.series, self.instance)
+
+
+class Folder:
+    """Files below `root` and their index. Files behind links that lead out of `root` are not part of it."""
+
+    def __init__(self, root: Path, database: Index) -> None:
+        self.root = root.resolve()
+        self.index = database
+        self._guard = threading.Lock()
+
+    def refresh(self, progress: Progress = lambda _done, _total: None) -> None:
+        """Bring the index up to date with the files: new, changed and vanished ones. Raises OSError."""
+        with self._guard:
+            known = {
+                path: (size, mtime)
+                for path, size, mtime in self.index.connection().execute("SELECT path, size, mtime FROM file")
+            }
+            found = dict(_walk(self.root))
+            gone = [path for path, state in known.items() if found.get(path) != state]
+            if gone:
+                with self.index.writing() as db:
+                    again = index.remove(db, gone)
+                    for path in again:
+                        known.pop(path, None)
+                for path in gone:
+                    del known[path]
+            new = sorted(path for path in found if path not in known)
+            for start in range(0, len(new), _BATCH):
+                seen = [self.look(path, *found[path]) for path in new[start : start + _BATCH]]
+                with self.index.writing() as db:
+                    index.add(db, seen)
+                progress(min(start + _BATCH, len(new)), len(new))
+            if self.index.is_new:
+                self.index.built()
+
+    def look(self, path: str, size: int, mtime: int) -> Seen:
+        """What there is to know of one file."""
+        whole = self.root / path
+        try:
+            match next(iter(scan([whole])), None):
+                case DicomFile():
+                    return Seen(path, size, mtime, header.read(whole))
+        except (header.Unfit, OSError):
+            pass
+        return Seen(path, size, mtime, None)
+
+    def recover(self) -> None:
+        """Take in what a process that was killed had put in place and not yet written down."""
+        db = self.index.connection()
+        waiting = db.execute("SELECT folder, run, pid FROM pending").fetchall()
+        waiting = [row for row in waiting if not row[1].startswith(self.index.run)]
+        if not waiting:
+            return
+        for folder in {row[0] for row in waiting}:
+            self.take(_below(self.root, self.root / folder))
+        with self.index.writing() as db:
+            for folder, run, pid in waiting:
+                if not _runs(pid):
+                    db.execute("DELETE FROM pending WHERE folder = ? AND run = ?", (folder, run))
+
+    def take(self, paths: Iterable[tuple[str, tuple[int, int]]]) -> None:
+        """Put those files into the index that are not in it yet."""
+        db = self.index.connection()
+        new = [
+            (path, state)
+            for path, state in paths
+            if not db.execute("SELECT 1 FROM file WHERE path = ?", (path,)).fetchone()
+        ]
+        if new:
+            seen = [self.look(path, *state) for path, state in new]
+            with self.index.writing() as db:
+                index.add(db, seen)
+
+    def held(self, ref: Ref) -> list[Held]:
+        """The instances below a reference, by series and number. Raises Refusal 404 where there are none."""
+        match ref:
+            case StudyRef(study):
+                where, values = "st.uid = ?", [study]
+            case SeriesRef(study, series):
+                where, values = "st.uid = ? AND s.uid = ?", [study, series]
+            case InstanceRef(study, series, instance):
+                where, values = "st.uid = ? AND s.uid = ? AND i.uid = ?", [study, series, instance]
+        found = self.index.connection().execute(
+            "SELECT st.uid, s.uid, i.uid, i.sop_class, i.syntax, i.path FROM study st "
+            "JOIN series s ON s.study = st.id JOIN instance i ON i.series = s.id "
+            f"WHERE {where} ORDER BY s.number, s.id, i.number, i.id",
+            values,
+        )
+        held = [
+            Held(study, series, instance, sop_class, syntax, self.file(path))
+            for study, series, instance, sop_class, syntax, path in found
+        ]
+        if not held:
+            raise Refusal(404, f"no such {ref.level} here")
+        return held
+
+    def file(self, path: str) -> Path:
+        """The file at a path of the index. Raises Refusal 404 where it now leads out of the archive."""
+        whole = self.root / path
+        if not whole.resolve().is_relative_to(self.root):
+            raise Refusal(404, "this file is not in the archive")
+        return whole
+
+
+def _walk(root: Path) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Every regular file below `root` with its size and time of change; `dw`'s own are left out."""
+    waiting = [(str(root), "")]
+    while waiting:
+        folder, below = waiting.pop()
+        try:
+            entries = os.scandir(folder)
+        except OSError:
+            continue
+        with entries:
+            for entry in entries:
+                if entry.name.startswith(OWN_PREFIX):
+                    continue
+                name = f"{below}{entry.name}"
+                try:
+                    name.encode()
+                    # Links are left out: those to files beside them would be read twice, the others lead away.
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append((entry.path, f"{name}/"))
+                        continue
+                    status = entry.stat(follow_symlinks=False)
+                except (OSError, UnicodeEncodeError):
+                    continue
+                if stat.S_ISREG(status.st_mode):
+                    yield name, (status.st_size, status.st_mtime_ns)
+
+
+def _below(root: Path, folder: Path) -> Iterator[tuple[str, tuple[int, int]]]:
+    prefix = folder.relative_to(root).as_posix()
+    for path, state in _walk(folder):
+        yield f"{prefix}/{path}", state
+
+
+def _runs(pid: int) -> bool:
+    """Whether another process of that number is alive."""
+    if pid == os.getpid():
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

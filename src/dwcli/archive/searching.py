@@ -1,0 +1,377 @@
+"""QIDO-RS (PS3.18 8.3.4, 10.6): a query string -> SQL over the index -> rows of DICOM JSON."""
+
+import json
+import re
+import sqlite3
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote
+
+from dwcli.archive.header import NAMES, REQUEST, SERIES, SERIES_TEXT, STUDY, STUDY_TEXT, folded, time_of
+from dwcli.archive.reply import Refusal
+from dwcli.dicomweb import dictionary, refs
+from dwcli.dicomweb.refs import Level
+from dwcli.errors import UsageError
+
+Json = dict[str, Any]
+Answer = Callable[[str, frozenset[str]], Json]
+"""Reads further attributes from the file at a path: their tags (none: all) -> DICOM JSON."""
+
+_UIDS = {
+    refs.STUDY_UID: "st.uid",
+    refs.SERIES_UID: "s.uid",
+    refs.INSTANCE_UID: "i.uid",
+    "00080016": "i.sop_class",
+}
+_NUMBERS = {
+    "00200011": "s.number",
+    "00200013": "i.number",
+    "00280010": "i.rows",
+    "00280011": "i.columns",
+    "00280100": "i.bits",
+    "00280008": "i.frames",
+}
+_MOMENTS = {"00080020": "st.date", "00080030": "st.time", "00100030": "st.birth"} | {
+    "00080021": "s.date",
+    "00080031": "s.time",
+    "00400244": "s.step_date",
+    "00400245": "s.step_time",
+}
+_PAIRS = (("00080020", "00080030"), ("00080021", "00080031"), ("00400244", "00400245"))
+_COMPUTED = frozenset(
+    {"00080056", "00080061", "00081190", "00201206", "00201208", "00201209", "00083002", "00080005", "00080016"}
+    | {"00080018", "00200013", "00280008", "00280010", "00280011", "00280100"}
+)
+# Further attributes of a study or series that are read from one of its files on request; the others belong to
+# instances and are never returned above them (PS3.18 10.6.3.3).
+_OF_STUDY = frozenset({"00081032", "00081048", "00081060", "00081080", "00081110", "00081120"})
+_OF_SERIES = frozenset(
+    {"00080070", "00080080", "00081010", "00081040", "00081050", "00081070", "00081090", "00180015", "00181030"}
+    | {"00185100", "00181000", "00181020", "00200052", "00200060", "00201040", "0008103F", "00080068", "00400253"}
+)
+_TABLES = "instance i JOIN series s ON s.id = i.series JOIN study st ON st.id = s.study"
+
+
+@dataclass(slots=True)
+class Search:
+    """One search, read from a request: conditions as SQL with their values."""
+
+    level: Level
+    conditions: list[str] = field(default_factory=list)
+    values: list[object] = field(default_factory=list)
+    include: set[str] = field(default_factory=set)
+    everything: bool = False
+    limit: int | None = None
+    offset: int = 0
+    warnings: list[str] = field(default_factory=list)
+
+    def where(self, condition: str, *values: object) -> None:
+        """Add a condition."""
+        self.conditions.append(condition)
+        self.values += values
+
+
+def read(level: Level, study: str, series: str, query: str) -> Search:
+    """The search that a query string asks for below `study` and `series` (empty: relational). Raises Refusal 400."""
+    asked = Search(level)
+    if study:
+        asked.where("st.uid = ?", study)
+    if series:
+        asked.where("s.uid = ?", series)
+    terms: dict[str, str] = {}
+    for name, value in pairs(query):
+        match name.lower():
+            case "includefield":
+                _include(asked, value)
+            case "limit":
+                asked.limit = _count(name, value)
+            case "offset":
+                asked.offset = _count(name, value)
+            case "fuzzymatching" | "emptyvaluematching" | "multiplevaluematching":
+                _switch(asked, name, value)
+            case "accept" | "charset":
+                pass
+            case _:
+                _term(asked, terms, name, value)
+    _match(asked, terms)
+    return asked
+
+
+def pairs(query: str) -> list[tuple[str, str]]:
+    """Names and values of a query string, decoded as UTF-8. Raises Refusal 400."""
+    found = []
+    for piece in query.split("&"):
+        name, _, value = piece.partition("=")
+        try:
+            decoded = unquote(name, errors="strict"), unquote(value, errors="strict")
+        except UnicodeDecodeError:
+            raise Refusal(400, f"not UTF-8: {piece}") from None
+        if decoded[0]:
+            found.append(decoded)
+    return found
+
+
+def _count(name: str, value: str) -> int:
+    if not re.fullmatch(r"\d{1,18}", value):
+        raise Refusal(400, f"{name}={value} is no number of rows")
+    return int(value)
+
+
+def _switch(asked: Search, name: str, value: str) -> None:
+    if value not in ("true", "false"):
+        raise Refusal(400, f"{name} is true or false, not {value!r}")
+    if value == "true":
+        asked.warnings.append(
+            f"The {name} parameter is not supported. Only literal matching has been performed."
+            if name == "fuzzymatching"
+            else f"The {name} parameter is not supported."
+        )
+
+
+def _include(asked: Search, value: str) -> None:
+    for name in value.split(","):
+        if name.strip() == "all":
+            asked.everything = True
+        elif name.strip():
+            asked.include.add(_path(name.strip()).partition(".")[0])
+
+
+def _path(name: str) -> str:
+    """A keyword or tag, or a dotted path of them, as tags joined by dots. Raises Refusal 400."""
+    tags = []
+    for part in name.split("."):
+        if not re.fullmatch(r"[0-9A-Fa-f]{8}|[A-Z][A-Za-z0-9]*", part):
+            raise Refusal(400, f"{name} is neither a keyword nor a tag of eight digits")
+        try:
+            tags.append(dictionary.parse_tag(part))
+        except UsageError:
+            raise Refusal(400, f"no attribute is called {name}") from None
+    return ".".join(tags)
+
+
+def _term(asked: Search, terms: dict[str, str], name: str, value: str) -> None:
+    path = _path(name)
+    if path in terms:
+        raise Refusal(400, f"{name} is given twice")
+    owner = "series" if path.startswith(f"{REQUEST}.") else dictionary.level(path)
+    supported = {*_UIDS, *_NUMBERS, *_MOMENTS, *STUDY_TEXT, *SERIES_TEXT, "00080060", "00080061"}
+    order = ["study", "series", "instance"]
+    if path not in supported or not owner or order.index(owner) > order.index(asked.level):
+        raise Refusal(400, f"this archive cannot match {asked.level.resource} by {name}")
+    terms[path] = value
+
+
+def _match(asked: Search, terms: dict[str, str]) -> None:
+    # A date range and a time range together are one interval (PS3.18 8.3.4.3).
+    for date, time in _PAIRS:
+        days, times = terms.get(date, ""), terms.get(time, "")
+        if days.strip("*") and "-" in times:
+            del terms[date], terms[time]
+            (first, last), (low, high) = _days(days), _times(times)
+            both = f"({_MOMENTS[date]} || ' ' || {_MOMENTS[time]})"
+            asked.where(f"{_MOMENTS[date]} <> '' AND {_MOMENTS[time]} <> ''")
+            if first:
+                asked.where(f"{both} >= ?", f"{first} {low or '000000.000000'}")
+            if last:
+                asked.where(f"{both} <= ?", f"{last} {high or '999999.999999'}")
+    for path, value in terms.items():
+        value = value.strip(" \0")
+        if not value.strip("*"):
+            continue
+        if path in _UIDS:
+            uids = [uid.strip() for uid in re.split(r"[,\\]", value) if uid.strip()]
+            asked.where(f"{_UIDS[path]} IN ({', '.join('?' * len(uids))})", *uids)
+        elif path in _NUMBERS:
+            if not re.fullmatch(r"[+-]?\d{1,12}", value):
+                raise Refusal(400, f"{path}={value} is no number")
+            asked.where(f"{_NUMBERS[path]} = ?", int(value))
+        elif path in _MOMENTS:
+            low, high = (_days if dictionary.vr(path) == "DA" else _times)(value)
+            column = _MOMENTS[path]
+            asked.where(f"{column} <> ''")
+            if low:
+                asked.where(f"{column} >= ?", low)
+            if high:
+                asked.where(f"{column} <= ?", high)
+        elif path == "00080060":
+            asked.where(*_like("s.modality", value))
+        elif path == "00080061":
+            condition, pattern = _like("modality", value)
+            asked.where(f"st.id IN (SELECT study FROM series WHERE {condition})", pattern)
+        else:
+            table, owner = ("study_key", "st.id") if path in STUDY_TEXT else ("series_key", "s.id")
+            condition, pattern = _like("value", folded(value) if path in NAMES else value)
+            asked.where(f"{owner} IN (SELECT owner FROM {table} WHERE tag = ? AND {condition})", path, pattern)
+
+
+def _like(column: str, pattern: str) -> tuple[str, str]:
+    """Wildcard or single value matching (PS3.4 C.2.2.2.4)."""
+    if "*" in pattern or "?" in pattern:
+        return f"{column} GLOB ?", pattern.replace("[", "[[]")
+    return f"{column} = ?", pattern
+
+
+def _ends(value: str) -> tuple[str, str]:
+    low, dash, high = value.partition("-")
+    return (low, high) if dash else (value, value)
+
+
+def _days(value: str) -> tuple[str, str]:
+    """The first and the last day of a DA value or range, "" where it is open. Raises Refusal 400."""
+    ends = _ends(value)
+    for end in ends:
+        if end and not re.fullmatch(r"\d{8}", end):
+            raise Refusal(400, f"{value} is no date or range of dates: YYYYMMDD-YYYYMMDD")
+    return ends
+
+
+def _times(value: str) -> tuple[str, str]:
+    """The first and the last moment of a TM value or range: 10 lasts until 10:59:59.999999. Raises Refusal 400."""
+    ends = _ends(value)
+    for end in ends:
+        if end and not time_of(end):
+            raise Refusal(400, f"{value} is no time or range of times: HHMMSS-HHMMSS")
+    low, high = ends
+    return (time_of(low) if low else ""), (_last_moment(high) if high else "")
+
+
+def _last_moment(value: str) -> str:
+    digits = value.replace(":", "")
+    whole, dot, fraction = digits.partition(".")
+    whole += "5959"[len(whole) - 2 :] if len(whole) < 6 else ""
+    return f"{whole}.{fraction.ljust(6, '9') if dot else '999999'}"
+
+
+def count(db: sqlite3.Connection, asked: Search) -> int:
+    """How many rows match, whatever limit and offset say."""
+    return int(db.execute(f"SELECT COUNT(*) FROM {_from(asked)}", asked.values).fetchone()[0])
+
+
+def rows(db: sqlite3.Connection, asked: Search, base: str, more: Answer) -> Iterator[Json]:
+    """The rows that match, from `offset` on, at most `limit`; `more` reads attributes that the index does not have."""
+    columns, order = {
+        Level.STUDY: ("st.id, st.uid, '', '', st.row, ''", "st.id"),
+        Level.SERIES: ("s.id, st.uid, s.uid, '', st.row, s.row", "st.id, s.number, s.id"),
+        Level.INSTANCE: (
+            "i.id, st.uid, s.uid, i.uid, st.row, s.row, i.number, i.sop_class, i.rows, i.columns, i.bits, i.frames, "
+            "i.syntax, i.path",
+            "i.series, i.number, i.id",
+        ),
+    }[asked.level]
+    statement = f"SELECT {columns} FROM {_from(asked)} ORDER BY {order} LIMIT ? OFFSET ?"
+    limit = -1 if asked.limit is None else asked.limit
+    relational = _is_relational(asked)
+    for found in db.execute(statement, [*asked.values, limit, asked.offset]):
+        yield _row(db, asked, found, base, more, relational)
+
+
+def _from(asked: Search) -> str:
+    match asked.level:
+        case Level.STUDY:
+            tables = "study st"
+        case Level.SERIES:
+            tables = "series s JOIN study st ON st.id = s.study"
+        case Level.INSTANCE:
+            tables = _TABLES
+    return f"{tables} WHERE {' AND '.join(asked.conditions)}" if asked.conditions else tables
+
+
+def _is_relational(asked: Search) -> tuple[bool, bool]:
+    """Whether study and series attributes belong into the rows: not where the path names that study or series."""
+    return "st.uid = ?" not in asked.conditions, "s.uid = ?" not in asked.conditions
+
+
+def _row(
+    db: sqlite3.Connection,
+    asked: Search,
+    found: tuple[Any, ...],
+    base: str,
+    more: Answer,
+    relational: tuple[bool, bool],
+) -> Json:
+    number, study, series, instance, study_row, series_row = found[:6]
+    row: Json = {"00080005": {"vr": "CS", "Value": ["ISO_IR 192"]}}
+    wanted = asked.include
+    of_study, of_series = json.loads(study_row), json.loads(series_row or "{}")
+    full_study = asked.level is Level.STUDY or relational[0] or asked.everything
+    row |= {tag: value for tag, value in of_study.items() if full_study or tag in wanted or tag == refs.STUDY_UID}
+    if asked.level is not Level.STUDY:
+        full = asked.level is Level.SERIES or relational[1] or asked.everything
+        for tag, value in of_series.items():
+            if full or tag in wanted or tag == refs.SERIES_UID:
+                row[tag] = value
+    ref = refs.make(study, series, instance)
+    row["00081190"] = {"vr": "UR", "Value": [f"{base}/{refs.path(ref)}"]}
+    row["00080056"] = {"vr": "CS", "Value": ["ONLINE"]}
+    match asked.level:
+        case Level.STUDY:
+            row |= _study_counts(db, number)
+        case Level.SERIES:
+            held = db.execute("SELECT COUNT(*) FROM instance WHERE series = ?", (number,)).fetchone()[0]
+            row["00201209"] = {"vr": "IS", "Value": [held]}
+            if relational[0] or wanted & {"00080061", "00201206", "00201208"} or asked.everything:
+                owner = db.execute("SELECT study FROM series WHERE id = ?", (number,)).fetchone()[0]
+                row |= _study_counts(db, owner)
+        case Level.INSTANCE:
+            row |= _instance(found, asked)
+            if wanted & {"00080061", "00201206", "00201208", "00201209"}:
+                owner = db.execute("SELECT series FROM instance WHERE id = ?", (number,)).fetchone()[0]
+                held = db.execute("SELECT COUNT(*) FROM instance WHERE series = ?", (owner,)).fetchone()[0]
+                above = db.execute("SELECT study FROM series WHERE id = ?", (owner,)).fetchone()[0]
+                row |= {**_study_counts(db, above), "00201209": {"vr": "IS", "Value": [held]}}
+    missing = frozenset(
+        tag for tag in wanted - row.keys() - _COMPUTED - {*STUDY, *SERIES} if _belongs(tag, asked.level)
+    )
+    if missing or (asked.everything and asked.level is Level.INSTANCE):
+        extra = more(_path_of(db, asked.level, number), missing)
+        row |= {tag: value for tag, value in extra.items() if tag not in row}
+    return dict(sorted(row.items()))
+
+
+def _belongs(tag: str, level: Level) -> bool:
+    if level is Level.INSTANCE or tag.startswith(("0010", "0032")) or tag in _OF_STUDY:
+        return True
+    return level is Level.SERIES and tag in _OF_SERIES
+
+
+def _study_counts(db: sqlite3.Connection, study: int) -> Json:
+    modalities = [name for (name,) in db.execute("SELECT DISTINCT modality FROM series WHERE study = ?", (study,))]
+    series = db.execute("SELECT COUNT(*) FROM series WHERE study = ?", (study,)).fetchone()[0]
+    held = "SELECT COUNT(*) FROM instance WHERE series IN (SELECT id FROM series WHERE study = ?)"
+    known = sorted(name for name in modalities if name)
+    return {
+        "00080061": {"vr": "CS", "Value": known} if known else {"vr": "CS"},
+        "00201206": {"vr": "IS", "Value": [series]},
+        "00201208": {"vr": "IS", "Value": [db.execute(held, (study,)).fetchone()[0]]},
+    }
+
+
+def _instance(found: tuple[Any, ...], asked: Search) -> Json:
+    _, _, _, instance, _, _, number, sop_class, height, width, bits, frames, syntax, _ = found
+    row: Json = {
+        "00080016": {"vr": "UI", "Value": [sop_class]},
+        "00080018": {"vr": "UI", "Value": [instance]},
+        "00200013": {"vr": "IS", "Value": [number]} if number is not None else {"vr": "IS"},
+    }
+    for tag, vr, value in (
+        ("00280008", "IS", frames),
+        ("00280010", "US", height),
+        ("00280011", "US", width),
+        ("00280100", "US", bits),
+    ):
+        if value is not None:
+            row[tag] = {"vr": vr, "Value": [value]}
+    if "00083002" in asked.include or asked.everything:
+        row["00083002"] = {"vr": "UI", "Value": [syntax]}
+    return row
+
+
+def _path_of(db: sqlite3.Connection, level: Level, number: int) -> str:
+    """A file that speaks for a study, series or instance."""
+    statement = {
+        Level.STUDY: "SELECT source FROM study WHERE id = ?",
+        Level.SERIES: "SELECT source FROM series WHERE id = ?",
+        Level.INSTANCE: "SELECT path FROM instance WHERE id = ?",
+    }[level]
+    return str(db.execute(statement, (number,)).fetchone()[0])

@@ -1,0 +1,257 @@
+"""STOW-RS of application/dicom (PS3.18 10.5): on the disk first, then in the index, then in the reply."""
+
+import itertools
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from dwcli.archive import header, index
+from dwcli.archive.folder import Folder
+from dwcli.archive.index import Seen
+from dwcli.archive.reply import CHUNK, Refusal, Reply, whole
+from dwcli.dicomweb import media, multipart, refs
+from dwcli.dicomweb.multipart import PartData, PartEnd, PartStart, Truncated
+from dwcli.errors import DwError, ProtocolError
+from dwcli.files.sink import CollisionError, Draft, Kept, Sink
+
+_CANNOT_UNDERSTAND, _OTHER_STUDY, _DUPLICATE, _RESOURCES = 0xC000, 0xA901, 0x0111, 0xA700
+Json = dict[str, Any]
+
+
+class Input(Protocol):
+    """A request's body (wsgi.input)."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most `size` bytes; none at the end."""
+
+
+@dataclass(slots=True)
+class _Failure:
+    """An instance that was not stored."""
+
+    code: int
+    reason: str
+    sop_class: str = ""
+    instance: str = ""
+
+
+@dataclass(slots=True)
+class _Received:
+    """One part on the disk under a temporary name."""
+
+    draft: Draft
+    head: header.Header
+
+
+@dataclass(slots=True)
+class _Request:
+    received: list[_Received] = field(default_factory=list)
+    failures: list[_Failure] = field(default_factory=list)
+
+
+class Store:
+    """Stores into one folder through a Sink; safe to use from several threads."""
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+        self._sink = Sink(folder.root, fsync=True)
+        self._numbers = itertools.count(1)
+
+    def close(self) -> None:
+        """Remove what was not kept."""
+        self._sink.close()
+
+    def store(self, body: Input, length: int | None, content_type: str, study: str, base: str, answer: str) -> Reply:
+        """Store one request's parts and say what became of each. `length`: bytes announced, None where chunked.
+
+        Nothing is stored where the body ends early. Raises Refusal.
+        """
+        declared = media.parse(content_type)
+        kind = media.parse(declared.params.get("type", media.DICOM)).type
+        if declared.type != "multipart/related" or kind != media.DICOM:
+            raise Refusal(415, f'this archive stores multipart/related; type="{media.DICOM}" only')
+        if not declared.boundary:
+            raise Refusal(400, "the Content-Type names no boundary")
+        request = _Request()
+        try:
+            self._receive(request, multipart.Reader(declared.boundary), _chunks(body, length), study)
+            if not request.received and not request.failures:
+                raise Refusal(400, "the request holds no part")
+            stored = self._keep(request)
+        finally:
+            for received in request.received:
+                received.draft.discard()
+        return _reply(stored, request.failures, base, answer)
+
+    def _receive(self, request: _Request, reader: multipart.Reader, chunks: Iterator[bytes], study: str) -> None:
+        draft: Draft | None = None
+        refused = False
+        try:
+            for chunk in chunks:
+                for event in reader.feed(chunk):
+                    match event:
+                        case PartStart(headers):
+                            sent_as = media.parse(headers.get("content-type", media.DICOM)).type
+                            refused = sent_as != media.DICOM
+                            if refused:
+                                request.failures.append(_Failure(_CANNOT_UNDERSTAND, f"a part is {sent_as}"))
+                            else:
+                                draft = self._sink.open()
+                        case PartData(data) if draft:
+                            draft.write(data)
+                        case PartEnd() if draft:
+                            self._finish(request, draft, study)
+                            draft = None
+                        case _:
+                            pass
+            for event in reader.finish(framed=False):
+                match event:
+                    case Truncated(reason):
+                        raise Refusal(400, f"the upload {reason}: nothing was stored")
+                    case PartData(data) if draft:
+                        draft.write(data)
+                    case PartEnd() if draft:
+                        self._finish(request, draft, study)
+                        draft = None
+                    case _:
+                        pass
+        except ProtocolError as error:
+            raise Refusal(400, f"the upload cannot be read: {error.message}") from error
+        except DwError as error:
+            raise Refusal(507, error.message) from error
+        finally:
+            if draft:
+                draft.discard()
+
+    def _finish(self, request: _Request, draft: Draft, study: str) -> None:
+        """A part is whole: on the disk, and fit to be kept or not."""
+        try:
+            head = header.read(draft.seal())
+        except (ProtocolError, OSError) as error:
+            known = draft.head
+            draft.discard()
+            names = (known.sop_class, known.instance) if known else ("", "")
+            reason = error.message if isinstance(error, ProtocolError) else str(error)
+            request.failures.append(_Failure(_CANNOT_UNDERSTAND, reason, *names))
+            return
+        if study and head.study != study:
+            draft.discard()
+            reason = f"it is of study {head.study}"
+            request.failures.append(_Failure(_OTHER_STUDY, reason, head.sop_class, head.instance))
+            return
+        request.received.append(_Received(draft, head))
+
+    def _keep(self, request: _Request) -> list[header.Header]:
+        """Names for what was received, then its rows; what is in the reply has both."""
+        if not request.received:
+            return []
+        folders = {self._place(received.head).parent.as_posix() for received in request.received}
+        # One note a request: another one may still be writing into the same folder.
+        run = f"{self._folder.index.run}.{next(self._numbers)}"
+        # A kill between a file's name and its row leaves this note: the next process looks there.
+        with self._folder.index.writing() as db:
+            db.executemany(
+                "INSERT OR REPLACE INTO pending VALUES (?, ?, ?)", [(folder, run, os.getpid()) for folder in folders]
+            )
+        stored, seen = [], []
+        for received in request.received:
+            head = received.head
+            names = head.sop_class, head.instance
+            try:
+                kept = received.draft.keep((head.study, head.series, head.instance))
+            except CollisionError as error:
+                request.failures.append(_Failure(_CANNOT_UNDERSTAND, error.message, *names))
+            except DwError as error:
+                request.failures.append(_Failure(_RESOURCES, error.message, *names))
+            else:
+                if kept.outcome == "conflict":
+                    reason = "other bytes are stored under this UID"
+                    request.failures.append(_Failure(_DUPLICATE, reason, *names))
+                    continue
+                stored.append(head)
+                seen.append(self._seen(kept, head))
+        for folder in folders:
+            _sync(self._folder.root, folder)
+        with self._folder.index.writing() as db:
+            index.add(db, seen)
+            db.executemany("DELETE FROM pending WHERE folder = ? AND run = ?", [(folder, run) for folder in folders])
+        return stored
+
+    def _place(self, head: header.Header) -> Path:
+        values = {"StudyInstanceUID": head.study, "SeriesInstanceUID": head.series, "SOPInstanceUID": head.instance}
+        return Path(self._sink.layout.relative(values))
+
+    def _seen(self, kept: Kept, head: header.Header) -> Seen:
+        status = kept.path.stat()
+        return Seen(kept.path.relative_to(self._sink.root).as_posix(), status.st_size, status.st_mtime_ns, head)
+
+
+def _chunks(body: Input, length: int | None) -> Iterator[bytes]:
+    """The body as it comes. Raises Refusal 400 where it ends before its announced length."""
+    left = length
+    while left is None or left > 0:
+        chunk = body.read(CHUNK if left is None else min(CHUNK, left))
+        if not chunk:
+            break
+        if left is not None:
+            left -= len(chunk)
+        yield chunk
+    if left:
+        raise Refusal(400, f"the upload ended {left} bytes early: nothing was stored")
+
+
+def _sync(root: Path, folder: str) -> None:
+    """Bring the names in a folder, and those of the folder itself, to the disk."""
+    if os.name != "posix":
+        return
+    path = root / folder
+    for one in (path, path.parent, root):
+        try:
+            fd = os.open(one, os.O_RDONLY)
+        except OSError:
+            continue
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def _reply(stored: list[header.Header], failures: list[_Failure], base: str, answer: str) -> Reply:
+    """The store reply (PS3.18 10.5.3, annex I)."""
+    found: Json = {}
+    studies = {head.study for head in stored}
+    if len(studies) == 1:
+        found["00081190"] = {"vr": "UR", "Value": [f"{base}/{refs.path(refs.StudyRef(*studies))}"]}
+    named = [_failed(one) for one in failures if one.instance]
+    unnamed = [_failed(one) for one in failures if not one.instance]
+    if named:
+        found["00081198"] = {"vr": "SQ", "Value": named}
+    if stored:
+        found["00081199"] = {"vr": "SQ", "Value": [_stored(head, base) for head in stored]}
+    if unnamed:
+        found["0008119A"] = {"vr": "SQ", "Value": unnamed}
+    status = 200 if not failures else 202 if stored else 409
+    return whole(status, answer, json.dumps(found, ensure_ascii=False).encode())
+
+
+def _stored(head: header.Header, base: str) -> Json:
+    url = f"{base}/{refs.path(refs.InstanceRef(head.study, head.series, head.instance))}"
+    return {
+        "00081150": {"vr": "UI", "Value": [head.sop_class]},
+        "00081155": {"vr": "UI", "Value": [head.instance]},
+        "00081190": {"vr": "UR", "Value": [url]},
+    }
+
+
+def _failed(failure: _Failure) -> Json:
+    made: Json = {
+        "00000902": {"vr": "LO", "Value": [failure.reason[:64]]},
+        "00081197": {"vr": "US", "Value": [failure.code]},
+    }
+    if failure.instance:
+        made["00081150"] = {"vr": "UI", "Value": [failure.sop_class]} if failure.sop_class else {"vr": "UI"}
+        made["00081155"] = {"vr": "UI", "Value": [failure.instance]}
+    return made

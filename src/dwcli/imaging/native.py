@@ -1,0 +1,280 @@
+"""Pixel data as bytes: one frame as stored or uncompressed, and a whole instance in Explicit VR Little Endian."""
+
+import tempfile
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, BinaryIO
+
+from dwcli.errors import DwError, UsageError
+from dwcli.imaging import frame
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+EXPLICIT = "1.2.840.10008.1.2.1"
+_PIXELS = {0x7FE00008: "OF", 0x7FE00009: "OD", 0x7FE00010: "OW"}
+_UNDEFINED = 0xFFFFFFFF
+_LARGEST = 1 << 30  # bytes of a file that is converted: pydicom holds it in memory
+_CHUNK = 256 * 1024
+# What pydicom turns into RGB, so that the header's photometric interpretation would be wrong for the bytes.
+_CHANGED_BY_DECODING = frozenset({"YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "YBR_PARTIAL_420"})
+
+
+@dataclass(frozen=True, slots=True)
+class PixelData:
+    """The pixel data element of a file: `offset` and `length` of its value in bytes, -1 where it is not plain bytes of
+    the file (encapsulated or deflated); `frames` in it.
+    """
+
+    tag: str
+    vr: str
+    syntax: str
+    offset: int
+    length: int
+    frames: int
+    frame_bits: int
+    pixel_bits: int
+    photometric: str
+    little: bool
+
+    @property
+    def encapsulated(self) -> bool:
+        """Whether the frames are compressed."""
+        return self.syntax not in _UNCOMPRESSED
+
+
+_UNCOMPRESSED = frozenset({"1.2.840.10008.1.2", EXPLICIT, "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"})
+
+
+def describe(path: Path) -> PixelData | None:
+    """The pixel data of a file, None where it has none. Raises DwError."""
+    with frame.opened(path) as stream:
+        try:
+            header = frame.read_header(stream)
+        except DwError as error:
+            if "no pixels" in error.message or "holds none" in error.message:
+                return None
+            raise
+        return _described(stream, header)
+
+
+def _described(stream: BinaryIO, header: "Dataset") -> PixelData:
+    meta = header.file_meta.TransferSyntaxUID
+    samples, rows, columns = (int(header.get(name) or 0) for name in ("SamplesPerPixel", "Rows", "Columns"))
+    bits = samples * rows * columns * int(header.get("BitsAllocated") or 0)
+    photometric = str(header.get("PhotometricInterpretation") or "")
+    if photometric == "YBR_FULL_422" and str(meta) in _UNCOMPRESSED:
+        bits = bits // 3 * 2  # two pixels share their chrominance (PS3.3 C.7.6.3.1.2)
+    common = (
+        str(meta),
+        frame.count(header),
+        bits,
+        int(header.get("BitsAllocated") or 0),
+        photometric,
+        bool(meta.is_little_endian),
+    )
+    if meta.is_deflated:
+        tag = next(tag for tag in _PIXELS if tag in header)
+        return _made(tag, str(header[tag].VR), -1, -1, *common)
+    order = "little" if meta.is_little_endian else "big"
+    head = stream.read(12)
+    tag = int.from_bytes(head[:2], order) << 16 | int.from_bytes(head[2:4], order)  # type: ignore[arg-type]
+    if tag not in _PIXELS:
+        raise DwError(f"an element {tag:08X} stands where the pixel data should")
+    if meta.is_implicit_VR:
+        vr, length, offset = _PIXELS[tag], int.from_bytes(head[4:8], order), stream.tell() - 4  # type: ignore[arg-type]
+    else:
+        vr, length, offset = head[4:6].decode("ascii", "replace"), int.from_bytes(head[8:12], order), stream.tell()  # type: ignore[arg-type]
+    if length == _UNDEFINED or str(meta) not in _UNCOMPRESSED:
+        return _made(tag, vr, -1, -1, *common)
+    return _made(tag, vr, offset, length, *common)
+
+
+def _made(
+    tag: int,
+    vr: str,
+    offset: int,
+    length: int,
+    syntax: str,
+    frames: int,
+    bits: int,
+    pixel_bits: int,
+    photometric: str,
+    little: bool,
+) -> PixelData:
+    return PixelData(f"{tag:08X}", vr, syntax, offset, length, frames, bits, pixel_bits, photometric, little)
+
+
+def stored_frame(path: Path, pixels: PixelData, number: int) -> bytes:
+    """Frame `number` (from 1) of compressed pixel data, as it is stored. Raises UsageError, DwError."""
+    from pydicom.encaps import get_frame
+
+    _check(pixels, number)
+    with frame.opened(path) as stream:
+        header = frame.read_header(stream)
+        start = stream.tell()
+        stream.seek(start + 12)
+        offsets = header.get("ExtendedOffsetTable"), header.get("ExtendedOffsetTableLengths")
+        try:
+            return get_frame(
+                stream,
+                number - 1,
+                number_of_frames=pixels.frames,
+                extended_offsets=offsets if all(offsets) else None,
+            )
+        except (ValueError, LookupError, EOFError, OSError, RuntimeError) as error:
+            raise DwError(f"frame {number} cannot be found in the file: {error}") from error
+
+
+def native_frame(path: Path, pixels: PixelData, number: int) -> bytes:
+    """Frame `number` (from 1) uncompressed and little endian, as the header describes it (PS3.5 A.2).
+
+    Raises UsageError for a frame that is not there, DwError for one that cannot be had so: pixel data that cannot be
+    decoded here, or only into other colours than the header says.
+    """
+    _check(pixels, number)
+    if not pixels.encapsulated and pixels.frame_bits % 8 == 0 and pixels.offset >= 0:
+        size = pixels.frame_bits // 8
+        if not size or (number * size) > pixels.length:
+            raise DwError(f"the pixel data is too short for frame {number}")
+        with path.open("rb") as file:
+            file.seek(pixels.offset + (number - 1) * size)
+            data = file.read(size)
+        return data if pixels.little else _swapped(data, pixels)
+    if pixels.encapsulated and pixels.photometric in _CHANGED_BY_DECODING:
+        raise DwError(
+            f"frames of {pixels.photometric} can be had as stored or rendered; decoded, they would be RGB and not what "
+            "the metadata says"
+        )
+    return _decoded(path, number)
+
+
+def _check(pixels: PixelData, number: int) -> None:
+    if not 1 <= number <= pixels.frames:
+        raise UsageError(f"frame {number} is not there: the instance has {pixels.frames}")
+
+
+def _swapped(data: bytes, pixels: PixelData) -> bytes:
+    # In OB pixels each byte stands for itself (PS3.5 8.1.2).
+    width = 1 if pixels.vr == "OB" else max(2, pixels.pixel_bits // 8)
+    return _reordered(data, width)
+
+
+def _reordered(data: bytes, width: int) -> bytes:
+    import numpy as np
+
+    if len(data) % width:
+        raise DwError("a value is no whole number of words")
+    return np.frombuffer(data, f">u{width}").astype(f"<u{width}").tobytes() if width > 1 else data
+
+
+def _decoded(path: Path, number: int) -> bytes:
+    import numpy as np
+
+    with frame.opened(path) as stream:
+        header = frame.read_header(stream)
+        samples = frame.decode(stream, header, number)
+        bits = int(header.BitsAllocated)
+    if bits == 1:
+        return np.packbits(samples.astype(np.uint8).reshape(-1), bitorder="little").tobytes()
+    if samples.dtype.itemsize * 8 != bits:
+        raise DwError(f"frame {number} decodes to {samples.dtype.itemsize * 8} bits, but the header says {bits}")
+    if samples.ndim == 3 and int(header.get("PlanarConfiguration") or 0) == 1:
+        samples = samples.transpose(2, 0, 1)
+    return samples.astype(samples.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+def explicit_little(path: Path) -> IO[bytes]:
+    """The instance in Explicit VR Little Endian, as an unnamed temporary file at its start. Raises DwError.
+
+    Compressed colour becomes RGB, and the header says so.
+    """
+    if path.stat().st_size > _LARGEST:
+        raise DwError("the instance is too large to be converted here", "take it as stored: transfer-syntax=*")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return _converted(path)
+        except (DwError, MemoryError):
+            raise
+        except Exception as error:  # pydicom raises whatever it meets in bytes that break the rules
+            raise DwError(f"the instance cannot be converted: {' '.join(str(error).split())}") from error
+
+
+def _converted(path: Path) -> IO[bytes]:
+    from pydicom import Dataset, dcmread, dcmwrite
+    from pydicom.uid import ExplicitVRLittleEndian
+
+    found = dcmread(path, force=True)
+    syntax = found.file_meta.TransferSyntaxUID
+    little = bool(syntax.is_little_endian)
+    if syntax.is_encapsulated and "PixelData" in found:
+        _decompress(path, found)
+    elif not little:
+        _swap_words(found)
+    found.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    # The caller closes it.
+    out: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+    try:
+        # A data set that was read remembers its byte order and refuses another; one put together anew does not.
+        new = found if little else Dataset()
+        if not little:
+            new.update(found)
+            new.file_meta, new.preamble = found.file_meta, bytes(128)
+        dcmwrite(out, new, implicit_vr=False, little_endian=True, enforce_file_format=True)
+    except BaseException:
+        out.close()
+        raise
+    out.seek(0)
+    return out
+
+
+def _decompress(path: Path, found: "Dataset") -> None:
+    pixels = describe(path)
+    assert pixels is not None
+    bits = int(found.BitsAllocated)
+    if int(found.get("SamplesPerPixel") or 0) == 3:
+        found.PhotometricInterpretation = "RGB"
+        found.PlanarConfiguration = 0
+    data = bytearray()
+    with frame.opened(path) as stream:
+        header = frame.read_header(stream)
+        start = stream.tell()
+        for number in range(1, pixels.frames + 1):
+            stream.seek(start)
+            samples = frame.decode(stream, header, number)
+            if samples.dtype.itemsize * 8 != bits:
+                raise DwError(f"frame {number} decodes to {samples.dtype.itemsize * 8} bits, the header says {bits}")
+            data += samples.astype(samples.dtype.newbyteorder("<"), copy=False).tobytes()
+    if len(data) % 2:
+        data += b"\0"
+    for name in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths"):
+        if name in found:
+            del found[name]
+    found.PixelData = bytes(data)
+    found["PixelData"].VR = "OW" if bits > 8 else "OB"
+    found["PixelData"].is_undefined_length = False
+
+
+def _swap_words(found: "Dataset") -> None:
+    """Values that pydicom keeps as bytes go from big to little endian by hand."""
+    for element in found.iterall():
+        width = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}.get(element.VR, 0)
+        if element.VR == "OW" and element.keyword == "PixelData":
+            width = max(2, int(found.BitsAllocated) // 8)
+        if width and isinstance(element.value, bytes):
+            element.value = _reordered(element.value, width)
+
+
+def slices(path: Path, offset: int, length: int) -> Iterator[bytes]:
+    """`length` bytes of a file from `offset` on, in pieces. Raises DwError where it is shorter."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        while length > 0:
+            data = file.read(min(_CHUNK, length))
+            if not data:
+                raise DwError(f"{path.name} is shorter than it was")
+            length -= len(data)
+            yield data
