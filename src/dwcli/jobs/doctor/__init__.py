@@ -55,7 +55,8 @@ def suggest(findings: list[Finding], client: Client) -> tuple[str, dict[str, Any
             else:
                 seen[key] = value
     clues = "\n".join(finding.clue for finding in findings)
-    name = dialects.recognise(client.base, clues) or "standard"
+    chosen = client.dialect.name if client.dialect.name != "auto" else "standard"
+    name = dialects.recognise(client.base, clues) or chosen
     preset = dialects.PRESETS[name]
     if missing - set(preset.missing):
         seen["missing"] = sorted(missing | set(preset.missing))

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,7 +19,9 @@ from dwcli.errors import DwError, UsageError
 from dwcli.files.whole import WholeFile
 from dwcli.help import App
 from dwcli.options import takes
-from dwcli.vendors.orthanc.peers import Job, Peer, Peers
+
+if TYPE_CHECKING:
+    from dwcli.vendors.orthanc.peers import Job, Peers
 
 app = App()
 
@@ -81,7 +83,7 @@ def servers(
       dw -p pacs orthanc servers remove archive
     """
     dw: DwContext = ctx.obj
-    peers = Peers(dw.client)
+    peers = _peers(dw)
     match action:
         case "list" if name is None:
             dw.out.table(_records(peers.names()), columns=("name", "url", "user", "chunked", "delete"), empty="none")
@@ -91,6 +93,8 @@ def servers(
             records: list[dict[str, object]] = [{"key": key, "value": value} for key, value in settings.items()]
             dw.out.table(records, columns=("key", "value"))
         case "add" if name and address:
+            from dwcli.vendors.orthanc.peers import Peer
+
             password = _password(password_env, stdin=password_stdin) if user else ""
             peer = Peer(
                 url=address,
@@ -137,7 +141,7 @@ def get(
     """
     dw: DwContext = ctx.obj
     headers = parse_headers(tuple(remote_header or ()))
-    with Peers(dw.client).get(server, path, _pairs(param), headers) as response:
+    with _peers(dw).get(server, path, _pairs(param), headers) as response:
         if output is not None:
             with WholeFile(output) as file:
                 for chunk in response.chunks():
@@ -178,7 +182,7 @@ def retrieve(
     for ref in asked:
         if not ref.known:
             raise UsageError(f"{refs.show(ref)}: the UIDs above are needed", "write STUDY/SERIES/INSTANCE")
-    peers = Peers(dw.client)
+    peers = _peers(dw)
     how = _how(as_job=as_job, detach=detach, priority=priority)
     how |= {"HttpHeaders": parse_headers(tuple(remote_header or ())), "Arguments": _pairs(param)}
     said = peers.retrieve(server, asked, **how)
@@ -208,7 +212,7 @@ def stow(
     """
     dw: DwContext = ctx.obj
     level, rest = references.split_level(words)
-    peers = Peers(dw.client)
+    peers = _peers(dw)
     how = _how(as_job=as_job, detach=detach, priority=priority)
     how["HttpHeaders"] = parse_headers(tuple(remote_header or ()))
     said = peers.stow(server, references.read(dw, rest, level), **how)
@@ -240,7 +244,7 @@ def delete(
             raise UsageError("nobody can be asked on this stdin", "--yes")
         if not dw.out.confirm(f"delete {', '.join(map(refs.show, asked))} on {server}?"):
             raise DwError("nothing was deleted")
-    peers = Peers(dw.client)
+    peers = _peers(dw)
     for ref in asked:
         peers.delete(server, ref)
         dw.out.info(f"{server} has taken the order to delete {refs.show(ref)}")
@@ -261,12 +265,18 @@ def job(
       dw -p pacs orthanc job 9c4bff65-29cc-4ef3-b106-1e5662f346d2 --wait
     """
     dw: DwContext = ctx.obj
-    peers = Peers(dw.client)
+    peers = _peers(dw)
     found = _followed(dw, peers, number, "job") if wait else peers.job(number)
     record = {"id": found.id, "state": found.state, "progress": found.progress, "error": found.error, **found.content}
     dw.out.table([record], columns=("id", "state", "progress", "error"))
     if found.state == "Failure":
         raise DwError(f"the job failed: {found.error}")
+
+
+def _peers(dw: DwContext) -> "Peers":
+    from dwcli.vendors.orthanc.peers import Peers
+
+    return Peers(dw.client)
 
 
 def _how(*, as_job: bool, detach: bool, priority: int | None) -> dict[str, Any]:
@@ -276,7 +286,7 @@ def _how(*, as_job: bool, detach: bool, priority: int | None) -> dict[str, Any]:
 
 
 def _finished(
-    dw: DwContext, peers: Peers, said: Mapping[str, Any], label: str, *, detach: bool
+    dw: DwContext, peers: "Peers", said: Mapping[str, Any], label: str, *, detach: bool
 ) -> Mapping[str, Any] | None:
     """The account that a job gives at its end; None where it is left alone."""
     number = str(said.get("ID", ""))
@@ -286,7 +296,9 @@ def _finished(
     return _followed(dw, peers, number, label).content
 
 
-def _followed(dw: DwContext, peers: Peers, number: str, label: str) -> Job:
+def _followed(dw: DwContext, peers: "Peers", number: str, label: str) -> "Job":
+    from dwcli.vendors.orthanc.peers import Job
+
     last = Job(number, "", 0, "", {})
     with dw.out.progress(label, total_items=100) as progress:
         for last in peers.follow(number):
