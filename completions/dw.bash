@@ -2,7 +2,7 @@
 
 _dw_about() {
   case "$1" in
-    '') commands='search metadata retrieve store render check copy request profile share folder order' options='--version -p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='-p --profile --url -f --format -H --header --timeout' ;;
+    '') commands='search metadata retrieve store render check copy request serve profile share folder order' options='--version -p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='-p --profile --url -f --format -H --header --timeout' ;;
     'search') commands='' options='--include --columns --sort --all --count --patient --patient-id --modality --date --time --accession --description --birth-date --study --series --fuzzy --limit --offset -p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='--include --columns --sort --patient --patient-id --modality --date --time --accession --description --birth-date --study --series --limit --offset -p --profile --url -f --format -H --header --timeout' ;;
     'metadata') commands='' options='--tag -p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='--tag -p --profile --url -f --format -H --header --timeout' ;;
     'retrieve') commands='' options='-o --output --layout --transfer-syntax -j --jobs --wado-uri --overwrite --verify --dry-run --report --max-errors --patient --patient-id --modality --date --time --accession --description --birth-date --study --series --fuzzy --limit --offset -p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='-o --output --layout --transfer-syntax -j --jobs --report --max-errors --patient --patient-id --modality --date --time --accession --description --birth-date --study --series --limit --offset -p --profile --url -f --format -H --header --timeout' ;;
@@ -11,13 +11,16 @@ _dw_about() {
     'check') commands='' options='--deep -j --jobs --report -p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='-j --jobs --report -p --profile --url -f --format -H --header --timeout' ;;
     'copy') commands='' options='--to -j --jobs --verify --report --max-errors -p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='--to -j --jobs --report --max-errors -p --profile --url -f --format -H --header --timeout' ;;
     'request') commands='' options='--param -d --data -o --output -i --include -p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='--param -d --data -o --output -p --profile --url -f --format -H --header --timeout' ;;
-    'profile') commands='add edit list show use remove test' options='-h --help' valued='' ;;
-    'profile add') commands='' options='--dialect --viewer --user --password-env --password-command --password-file --password-stdin --token-env --token-command --ca --client-cert --client-key --insecure --secure --proxy --set -p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='--dialect --viewer --user --password-env --password-command --password-file --token-env --token-command --ca --client-cert --client-key --proxy --set -p --profile --url -f --format -H --header --timeout' ;;
-    'profile edit') commands='' options='--dialect --viewer --user --password-env --password-command --password-file --password-stdin --token-env --token-command --ca --client-cert --client-key --insecure --secure --proxy --set -p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='--dialect --viewer --user --password-env --password-command --password-file --token-env --token-command --ca --client-cert --client-key --proxy --set -p --profile --url -f --format -H --header --timeout' ;;
+    'serve') commands='' options='--port --read-only --reindex -p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='--port -p --profile --url -f --format -H --header --timeout' ;;
+    'profile') commands='add edit list show use remove login logout test' options='-h --help' valued='' ;;
+    'profile add') commands='' options='--dialect --viewer --set --auth --user --password-env --password-command --password-file --password-stdin --netrc --token-env --token-command --token-file --token-stdin --issuer --client-id --client-secret-env --client-secret-command --client-secret-file --client-secret-stdin --scope --grant --redirect --ca --client-cert --client-key --client-key-password-env --client-key-password-command --client-key-password-file --insecure --secure --proxy -p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='--dialect --viewer --set --auth --user --password-env --password-command --password-file --token-env --token-command --token-file --issuer --client-id --client-secret-env --client-secret-command --client-secret-file --scope --grant --redirect --ca --client-cert --client-key --client-key-password-env --client-key-password-command --client-key-password-file --proxy -p --profile --url -f --format -H --header --timeout' ;;
+    'profile edit') commands='' options='--dialect --viewer --set --auth --user --password-env --password-command --password-file --password-stdin --netrc --token-env --token-command --token-file --token-stdin --issuer --client-id --client-secret-env --client-secret-command --client-secret-file --client-secret-stdin --scope --grant --redirect --ca --client-cert --client-key --client-key-password-env --client-key-password-command --client-key-password-file --insecure --secure --proxy -p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='--dialect --viewer --set --auth --user --password-env --password-command --password-file --token-env --token-command --token-file --issuer --client-id --client-secret-env --client-secret-command --client-secret-file --scope --grant --redirect --ca --client-cert --client-key --client-key-password-env --client-key-password-command --client-key-password-file --proxy -p --profile --url -f --format -H --header --timeout' ;;
     'profile list') commands='' options='-p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='-p --profile --url -f --format -H --header --timeout' ;;
     'profile show') commands='' options='-p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='-p --profile --url -f --format -H --header --timeout' ;;
     'profile use') commands='' options='-p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='-p --profile --url -f --format -H --header --timeout' ;;
     'profile remove') commands='' options='-p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='-p --profile --url -f --format -H --header --timeout' ;;
+    'profile login') commands='' options='--browser --no-browser -p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='-p --profile --url -f --format -H --header --timeout' ;;
+    'profile logout') commands='' options='-p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='-p --profile --url -f --format -H --header --timeout' ;;
     'profile test') commands='' options='-p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='-p --profile --url -f --format -H --header --timeout' ;;
     'share') commands='link order folder' options='-h --help' valued='' ;;
     'share link') commands='' options='--expires --downloadable --view-only --password-prompt --password-stdin --password-env --password-command -p --profile --url -f --format -H --header --timeout -v --verbose -q --quiet -h --help' valued='--expires --password-env --password-command -p --profile --url -f --format -H --header --timeout' ;;
@@ -78,18 +81,27 @@ _dw_values() {
     'request:-o'|'request:--output') kind=file ;;
     'request:-p'|'request:--profile') kind=profile ;;
     'request:-f'|'request:--format') choices='table tsv csv json jsonl flat uids' ;;
-    'profile add:--dialect') choices='auto standard auto orthanc dcm4chee tiny-pacs postdicom' ;;
+    'serve:-p'|'serve:--profile') kind=profile ;;
+    'serve:-f'|'serve:--format') choices='table tsv csv json jsonl flat uids' ;;
+    'serve:0') kind=directory ;;
+    'profile add:--dialect') choices='auto standard auto archive orthanc dcm4chee tiny-pacs postdicom' ;;
     'profile add:--password-file') kind=file ;;
+    'profile add:--token-file') kind=file ;;
+    'profile add:--client-secret-file') kind=file ;;
     'profile add:--ca') kind=file ;;
     'profile add:--client-cert') kind=file ;;
     'profile add:--client-key') kind=file ;;
+    'profile add:--client-key-password-file') kind=file ;;
     'profile add:-p'|'profile add:--profile') kind=profile ;;
     'profile add:-f'|'profile add:--format') choices='table tsv csv json jsonl flat uids' ;;
-    'profile edit:--dialect') choices='auto standard auto orthanc dcm4chee tiny-pacs postdicom' ;;
+    'profile edit:--dialect') choices='auto standard auto archive orthanc dcm4chee tiny-pacs postdicom' ;;
     'profile edit:--password-file') kind=file ;;
+    'profile edit:--token-file') kind=file ;;
+    'profile edit:--client-secret-file') kind=file ;;
     'profile edit:--ca') kind=file ;;
     'profile edit:--client-cert') kind=file ;;
     'profile edit:--client-key') kind=file ;;
+    'profile edit:--client-key-password-file') kind=file ;;
     'profile edit:-p'|'profile edit:--profile') kind=profile ;;
     'profile edit:-f'|'profile edit:--format') choices='table tsv csv json jsonl flat uids' ;;
     'profile edit:0') kind=profile ;;
@@ -104,6 +116,12 @@ _dw_values() {
     'profile remove:-p'|'profile remove:--profile') kind=profile ;;
     'profile remove:-f'|'profile remove:--format') choices='table tsv csv json jsonl flat uids' ;;
     'profile remove:0') kind=profile ;;
+    'profile login:-p'|'profile login:--profile') kind=profile ;;
+    'profile login:-f'|'profile login:--format') choices='table tsv csv json jsonl flat uids' ;;
+    'profile login:0') kind=profile ;;
+    'profile logout:-p'|'profile logout:--profile') kind=profile ;;
+    'profile logout:-f'|'profile logout:--format') choices='table tsv csv json jsonl flat uids' ;;
+    'profile logout:0') kind=profile ;;
     'profile test:-p'|'profile test:--profile') kind=profile ;;
     'profile test:-f'|'profile test:--format') choices='table tsv csv json jsonl flat uids' ;;
     'profile test:0') kind=profile ;;

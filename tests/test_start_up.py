@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 
 import pytest
 
@@ -41,4 +42,6 @@ def test_search_into_a_pipe_loads_no_heavy_library(run_dw: Dw, fake_server: Call
     server = fake_server(lambda _request: Answer(204))
     loaded = _loaded(run_dw, "--url", server.url, "search")
     assert "httpx" in loaded
-    assert loaded & _HEAVY == set()
+    # Where click is installed beside it, httpx loads its own command line, and rich with that.
+    ours = _HEAVY - {"rich"} if find_spec("click") else _HEAVY
+    assert loaded & ours == set()

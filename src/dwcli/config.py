@@ -1,44 +1,31 @@
-"""Profiles: where servers are and how to get in. The only reader of the environment.
+"""Profiles: where servers are. The only reader of the environment.
 
 A flag beats a variable, a variable beats the file, the file beats the default.
 """
 
 import os
 import re
-import shlex
-import stat
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
+from dwcli import logins
 from dwcli.dicomweb.dialects import Dialect, choose
-from dwcli.errors import AuthError, DwError, UsageError, did_you_mean
+from dwcli.errors import DwError, UsageError, did_you_mean
+from dwcli.logins import KINDS, SECRETS, Login
+from dwcli.secrets import SUFFIXES, Sources
 
 if TYPE_CHECKING:
     import ssl
 
-AuthKind = Literal["none", "basic", "bearer"]
-KINDS: tuple[str, ...] = ("none", "basic", "bearer")
-SECRETS = ("password", "token")
-_SOURCES = ("", "_env", "_command", "_file")
-_COMMAND_SECONDS = 120
+__all__ = ["KINDS", "SECRETS", "Environment", "File", "Login", "Profile", "read_secret", "select"]
+
 _LONGEST = 1e6  # seconds
-
-
-@dataclass(frozen=True, slots=True)
-class Login:
-    """How a profile logs in. `secret`: the password or token; None where it has to be asked for."""
-
-    kind: AuthKind = "none"
-    username: str = ""
-    secret: Callable[[], str] | None = None
-    source: str = ""
-    """Where the secret comes from, in words without the secret."""
-    renewable: bool = False
-    """Whether asking again may bring another secret."""
+_TLS_FILES = ("ca", "client_cert", "client_key")
+_SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,24 +56,22 @@ class Profile:
     timeout: float | None = None
     place: Place | None = None
     """Where no server is asked but a folder."""
+    key_password: Callable[[], str] | None = None
+    """The passphrase of the client's key, asked for where the key is encrypted."""
 
-    def tls(self) -> "ssl.SSLContext | bool":
-        """What httpx takes as `verify`. Raises UsageError where a certificate file cannot be used."""
-        if not (self.ca or self.client_cert or self.insecure):
-            return True
-        import ssl
+    def tls(self) -> "ssl.SSLContext":
+        """Whom to trust and what to show. Raises UsageError where a file cannot be used, AuthError for a passphrase."""
+        from dwcli.net import tls
 
-        try:
-            context = ssl.create_default_context(cafile=str(self.ca) if self.ca else None)
-            if self.insecure:
-                context.check_hostname = False
-                context.verify_mode = ssl.CERT_NONE
-            if self.client_cert:
-                context.load_cert_chain(self.client_cert, self.client_key)
-        except (OSError, ssl.SSLError) as error:
-            files = ", ".join(str(path) for path in (self.ca, self.client_cert, self.client_key) if path)
-            raise UsageError(f"a certificate file cannot be used ({files}): {error}", "PEM files are wanted") from error
-        return context
+        if self.url.lower().startswith("http:") and self.login.oidc is None:
+            return tls.none()
+        return tls.context(
+            ca=self.ca,
+            client_cert=self.client_cert,
+            client_key=self.client_key,
+            passphrase=self.key_password,
+            insecure=self.insecure,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +87,10 @@ class Environment:
     no_color: bool
     dumb: bool
     columns: int | None
+    state: Path = field(default_factory=lambda: _state())
+    netrc: Path = field(default_factory=lambda: Path("~/.netrc").expanduser())
+    screen: bool = False
+    """Whether a browser's window can be opened here."""
 
     @classmethod
     def read(cls) -> "Environment":
@@ -118,6 +107,8 @@ class Environment:
             no_color=bool(get("NO_COLOR")),
             dumb=get("TERM") == "dumb",
             columns=int(columns) if columns.isdecimal() and int(columns) > 0 else None,
+            netrc=Path(get("NETRC") or "~/.netrc").expanduser(),
+            screen=sys.platform in ("win32", "darwin") or bool(get("DISPLAY") or get("WAYLAND_DISPLAY")),
         )
 
 
@@ -166,9 +157,33 @@ def _is_folder(address: str) -> bool:
     return not re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", address) and Path(address).expanduser().is_dir()
 
 
+def _state() -> Path:
+    from platformdirs import user_state_path
+
+    return user_state_path("dw", appauthor=False)
+
+
+def proxy_from_environment(url: str) -> str:
+    """The proxy that HTTP_PROXY and its kin, but for NO_PROXY, put before this URL; empty where there is none."""
+    from urllib import request
+
+    split = urlsplit(url)
+    found = request.getproxies_environment()
+    chosen = found.get(split.scheme) or found.get("all") or ""
+    return "" if request.proxy_bypass_environment(split.netloc, found) else chosen  # type: ignore[attr-defined]
+
+
 def variable(name: str) -> str | None:
     """One named variable, for secrets that live in the environment."""
     return os.environ.get(name)
+
+
+def read_secret(word: str, variable_name: str | None, command: str | None) -> str:
+    """A secret that belongs to no profile: from a named variable, or a command's first line. Raises AuthError."""
+    named = {f"{word}_command": command} if command is not None else {f"{word}_env": variable_name or ""}
+    found = Sources(Path(), variable, lambda _question: "").find(named, word, "")
+    assert found is not None
+    return found.get()
 
 
 def select(
@@ -207,19 +222,13 @@ def select(
                     f"--url {address} is on another server than profile {name}, whose login stays at home",
                     "leave out either -p or --url",
                 )
-            chosen = _replace(chosen, url=address)
+            chosen = replace(chosen, url=address)
     later = {header.lower() for header in headers or {}}
-    return _replace(
+    return replace(
         chosen,
         headers={**{k: v for k, v in chosen.headers.items() if k.lower() not in later}, **(headers or {})},
         timeout=timeout if timeout is not None else chosen.timeout,
     )
-
-
-def _replace(profile: Profile, **changes: Any) -> Profile:
-    from dataclasses import replace
-
-    return replace(profile, **changes)
 
 
 def _bare(environment: Environment, url: str, ask: Callable[[str], str]) -> Profile:
@@ -233,13 +242,9 @@ def _from_environment(environment: Environment, ask: Callable[[str], str]) -> Lo
         return Login("bearer", secret=lambda: token, source="DW_TOKEN")
     if environment.user:
         password = environment.password
-        secret = (lambda: password) if password is not None else _prompt(ask, f"Password of {environment.user}: ")
+        secret = (lambda: password) if password is not None else (lambda: ask(f"Password of {environment.user}: "))
         return Login("basic", environment.user, secret, "DW_PASSWORD" if password is not None else "prompt")
     return None
-
-
-def _prompt(ask: Callable[[str], str], question: str) -> Callable[[], str]:
-    return lambda: ask(question)
 
 
 def _address(url: str) -> str:
@@ -321,76 +326,37 @@ class File:
         where = f"{self.path}: profile {name}"
         _known(table, {"url", "dialect", "headers", "auth", "tls", "proxy", "timeout", "viewer"}, where)
         tls = _table(table, "tls", where)
-        _known(tls, {"ca", "client_cert", "client_key", "insecure"}, f"{where}: tls")
+        passphrases = {f"client_key_password{suffix}" for suffix in SUFFIXES}
+        _known(tls, {*_TLS_FILES, "insecure", *passphrases}, f"{where}: tls")
         timeout = table.get("timeout")
         if timeout is not None and not (type(timeout) in (int, float) and 0 < timeout < _LONGEST):
             raise UsageError(f"{where}: timeout = {timeout!r}", "a number of seconds")
+        sources = Sources(self.path, variable, ask)
+        url = _address(str(table.get("url", "")))
+        headers = _headers(_table(table, "headers", where), where)
+        if any(key.lower() in _SECRET_HEADERS for key in headers):
+            sources.keep_private("a header with a secret", where)
+        proxy = str(table.get("proxy") or "")
+        if "@" in proxy:
+            sources.keep_private("the proxy's password", where)
+        paths = {key: sources.path(str(tls[key])) if tls.get(key) else None for key in _TLS_FILES}
+        passphrase = sources.find(tls, "client_key_password", where) or sources.prompt(
+            f"Passphrase of {paths['client_key'] or paths['client_cert']}: "
+        )
         return Profile(
             name=name,
-            url=_address(str(table.get("url", ""))),
+            url=url,
             dialect=_dialect(table.get("dialect", "auto"), where),
-            headers=_headers(_table(table, "headers", where), where),
-            login=_from_environment(environment, ask)
-            or self._login(_table(table, "auth", where), name, where, environment, ask),
-            ca=self._path(tls.get("ca")),
-            client_cert=self._path(tls.get("client_cert")),
-            client_key=self._path(tls.get("client_key")),
+            headers=headers,
+            login=_login(_table(table, "auth", where), name, url, where, sources, environment),
             insecure=tls.get("insecure") is True,
-            proxy=str(table["proxy"]) if table.get("proxy") else None,
+            proxy=proxy or None,
             timeout=float(timeout) if timeout is not None else None,
+            key_password=passphrase.get,
+            ca=paths["ca"],
+            client_cert=paths["client_cert"],
+            client_key=paths["client_key"],
         )
-
-    def _path(self, value: Any) -> Path | None:
-        """A file named in the configuration: relative to its folder."""
-        return self.path.parent / Path(str(value)).expanduser() if value else None
-
-    def _login(
-        self, auth: dict[str, Any], name: str, where: str, environment: Environment, ask: Callable[[str], str]
-    ) -> Login:
-        kind = auth.get("kind", "none")
-        if kind not in KINDS:
-            raise UsageError(f"{where}: unknown auth kind {kind!r}", did_you_mean(str(kind), KINDS))
-        if kind == "none":
-            return Login()
-        word = "password" if kind == "basic" else "token"
-        known = {"kind", *(word + source for source in _SOURCES)} | ({"username"} if kind == "basic" else set())
-        _known(auth, known, f"{where}: auth")
-        user = str(auth.get("username", ""))
-        if kind == "basic" and environment.password is not None:
-            password = environment.password
-            return Login(kind, user, lambda: password, "DW_PASSWORD")
-        whose = f"{word.capitalize()}{f' of {user}' if user else ''} at {name}: "
-        secret, source = self._secret(auth, word, whose, where, ask)
-        return Login(kind, user, secret, source, renewable=f"{word}_command" in auth)
-
-    def _secret(
-        self, auth: dict[str, Any], word: str, question: str, where: str, ask: Callable[[str], str]
-    ) -> tuple[Callable[[], str], str]:
-        if f"{word}_command" in auth:
-            command = str(auth[f"{word}_command"])
-            return (lambda: _from_command(command, word)), "a command"
-        if f"{word}_env" in auth:
-            named = str(auth[f"{word}_env"])
-            return (lambda: _from_variable(named)), f"the variable {named}"
-        if f"{word}_file" in auth:
-            path = self._path(auth[f"{word}_file"])
-            assert path is not None
-            return (lambda: _from_file(path)), f"the file {path}"
-        if word in auth:
-            value = str(auth[word])
-            if self._others_can_read():
-                raise UsageError(
-                    f"{where}: it holds a {word} and others can read the file",
-                    f"chmod 600 {shlex.quote(str(self.path))}   (or use {word}_command)",
-                )
-            return (lambda: value), "the configuration file"
-        return _prompt(ask, question), "a prompt"
-
-    def _others_can_read(self) -> bool:
-        try:
-            return os.name == "posix" and bool(self.path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO))
-        except OSError:
-            return True
 
     # Writing
 
@@ -460,6 +426,21 @@ class File:
         self._document = tomlkit.parse(written).unwrap()
 
 
+def _login(auth: dict[str, Any], name: str, url: str, where: str, sources: Sources, environment: Environment) -> Login:
+    """What is written, but for what the environment says; a user and a password are then the provider's, if any."""
+    given = _from_environment(environment, sources.ask)
+    if given is not None and not (given.kind == "basic" and auth.get("kind") == "oidc"):
+        return given
+    if environment.password is not None and auth.get("kind") in ("basic", "oidc"):
+        known = auth if auth.get("kind") == "oidc" else {k: v for k, v in auth.items() if not k.startswith("password")}
+        written = logins.read(known, name=name, url=url, where=where, sources=sources, netrc=environment.netrc)
+        password = environment.password
+        other = Login("basic", environment.user or written.username, lambda: password, "DW_PASSWORD")
+        return written.for_person(other, unattended=True)
+    written = logins.read(auth, name=name, url=url, where=where, sources=sources, netrc=environment.netrc)
+    return written.for_person(given, unattended=False) if given else written
+
+
 def _known(table: Mapping[str, Any], known: set[str], where: str) -> None:
     for key in table:
         if key not in known:
@@ -505,54 +486,3 @@ def _dialect(written: Any, where: str) -> Dialect:
         return choose(str(written))
     except UsageError as error:
         raise UsageError(f"{where}: {error.message}", error.hint) from None
-
-
-def _from_variable(name: str) -> str:
-    value = os.environ.get(name)
-    if value is None:
-        raise AuthError(f"the variable {name}, which should hold the secret, is not set", f"export {name}=…")
-    return value
-
-
-def _from_file(path: Path) -> str:
-    try:
-        mode = path.stat().st_mode
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise AuthError(f"cannot read the secret from {path}: {error}") from error
-    if os.name == "posix" and stat.S_ISREG(mode) and mode & stat.S_IRWXO:
-        raise AuthError(f"everybody can read {path}, which holds a secret", f"chmod 600 {shlex.quote(str(path))}")
-    return text.rstrip("\r\n")
-
-
-def _from_command(command: str, word: str) -> str:
-    """The first line that a command prints; it may talk to the user on the terminal (stderr, /dev/tty)."""
-    import subprocess
-
-    try:
-        done = subprocess.run(
-            command,
-            shell=True,
-            # References may come by this process's stdin; a command such as ssh would eat them.
-            stdin=None if sys.stdin is not None and sys.stdin.isatty() else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            timeout=_COMMAND_SECONDS,
-            check=False,
-            encoding="utf-8",
-        )
-    except subprocess.TimeoutExpired:
-        raise AuthError(f"the {word} command gave nothing within {_COMMAND_SECONDS} s") from None
-    except UnicodeDecodeError:
-        raise AuthError(f"the {word} command printed something that is not UTF-8") from None
-    line = done.stdout.split("\n", 1)[0].rstrip("\r")
-    if done.returncode or not line:
-        what = f"ended with {done.returncode}" if done.returncode else "printed nothing"
-        raise AuthError(f"the {word} command {what}", "run it by hand to see why")
-    return line
-
-
-def read_secret(word: str, variable: str | None, command: str | None) -> str:
-    """A secret that belongs to no profile: from a named variable, or a command's first line. Raises AuthError."""
-    if command is not None:
-        return _from_command(command, word)
-    return _from_variable(variable or "")

@@ -18,7 +18,11 @@ from dwcli.output import Out
 if TYPE_CHECKING:
     from dwcli.archive.app import Archive
     from dwcli.client import Client
+    from dwcli.net.auth import Login
     from dwcli.net.inprocess import InProcess
+    from dwcli.net.oidc import Provider
+    from dwcli.net.tokens import TokenFile
+    from dwcli.net.transport import Settings
 
 _SOON = 3
 
@@ -95,8 +99,73 @@ class DwContext:
     def connect(self, profile: config.Profile, *, tries: int | None = None) -> "Client":
         """A client of any profile; its connections end with this context."""
         from dwcli.client import Client
+        from dwcli.net.transport import Transport
+
+        settings = self._settings(profile)
+        settings = replace(settings, auth=self._flow(profile, settings), login_hint=_login_hint(profile))
+        if tries is not None:
+            settings = replace(settings, tries=tries)
+        transport = Transport(settings, log=self._log, http=self._in_process(profile.place) if profile.place else None)
+        self._stack.callback(transport.close)
+        return Client(profile.url, profile.dialect, transport, warn=self.out.warn)
+
+    def provider(self, profile: config.Profile) -> "tuple[Provider, TokenFile]":
+        """The OpenID provider of a profile, and where its token is kept. Raises UsageError where it has none."""
+        if profile.login.oidc is None:
+            raise UsageError(
+                f"profile {profile.name} needs no login beforehand: its kind is {profile.login.kind}",
+                f"dw profile test {profile.name}",
+            )
+        return self._provider(profile, self._settings(profile))
+
+    def _provider(self, profile: config.Profile, settings: "Settings") -> "tuple[Provider, TokenFile]":
+        from dwcli.net.oidc import Provider, Registration
+        from dwcli.net.tokens import TokenFile
+        from dwcli.net.transport import origin_of_url
+
+        login, oidc = profile.login, profile.login.oidc
+        assert oidc is not None
+        registration = Registration(
+            issuer=oidc.issuer,
+            client_id=oidc.client_id,
+            scope=oidc.scope,
+            secret=oidc.client_secret,
+            username=login.username,
+            password=login.secret,
+            unattended=oidc.unattended,
+            grant=oidc.grant,
+            redirect=oidc.redirect,
+        )
+        provider = Provider(registration, settings, command=f"dw profile login {profile.name}")
+        self._stack.callback(provider.close)
+        bound = (origin_of_url(profile.url), oidc.issuer, oidc.client_id, login.username, oidc.scope, oidc.grant or "")
+        return provider, TokenFile(self.environment.state / "tokens", profile.name, bound)
+
+    def forget_login(self, name: str) -> bool:
+        """Delete a profile's kept token; whether there was one."""
+        from dwcli.net.tokens import TokenFile
+
+        return TokenFile(self.environment.state / "tokens", name, ()).forget()
+
+    def _flow(self, profile: config.Profile, settings: "Settings") -> "Login | None":
         from dwcli.net import auth
-        from dwcli.net.transport import Settings, Transport, origin_of_url
+        from dwcli.net.transport import origin_of_url
+
+        origin, login = origin_of_url(profile.url), profile.login
+        match login.kind:
+            case "basic" if login.secret:
+                return auth.basic(origin, login.username, login.secret)
+            case "bearer" if login.secret:
+                return auth.bearer(origin, login.secret, renewable=login.renewable)
+            case "oidc":
+                from dwcli.net.tokens import Tokens
+
+                provider, file = self._provider(profile, settings)
+                return auth.oidc(origin, Tokens(file, provider.renew, warn=self.out.warn))
+        return None
+
+    def _settings(self, profile: config.Profile) -> "Settings":
+        from dwcli.net.transport import Settings
 
         if profile.insecure:
             self.out.warn(f"the certificate of {profile.url} is not checked (insecure)")
@@ -104,16 +173,7 @@ class DwContext:
             self.out.warn(
                 f"this address looks like {preset}: dw profile edit {profile.name or 'NAME'} --dialect {preset}"
             )
-        origin = origin_of_url(profile.url)
-        login = profile.login
-        flow = None
-        if login.kind == "basic" and login.secret:
-            flow = auth.basic(origin, login.username, login.secret)
-        elif login.kind == "bearer" and login.secret:
-            flow = auth.bearer(origin, login.secret, renewable=login.renewable)
-        settings = Settings(
-            base=profile.url, auth=flow, headers=profile.headers, verify=profile.tls(), proxy=profile.proxy
-        )
+        settings = Settings(base=profile.url, headers=profile.headers, verify=profile.tls(), proxy=profile.proxy)
         if profile.timeout is not None:
             settings = replace(
                 settings,
@@ -121,11 +181,7 @@ class DwContext:
                 silence=profile.timeout,
                 first_byte=profile.timeout,
             )
-        if tries is not None:
-            settings = replace(settings, tries=tries)
-        transport = Transport(settings, log=self._log, http=self._in_process(profile.place) if profile.place else None)
-        self._stack.callback(transport.close)
-        return Client(profile.url, profile.dialect, transport, warn=self.out.warn)
+        return settings
 
     def _in_process(self, place: config.Place) -> "InProcess":
         from dwcli.net.inprocess import InProcess
@@ -207,6 +263,21 @@ class DwContext:
         raise DwError(f"cannot write the output: {lost.strerror or lost}") from lost
 
 
+def _login_hint(profile: config.Profile) -> str:
+    """What to type after a 401."""
+    name, login = profile.name, profile.login
+    if login.kind == "oidc":
+        return f"dw profile login {name}"
+    if not name:
+        return "set DW_USER and DW_PASSWORD, or DW_TOKEN; or dw profile add NAME URL --user U"
+    match login.kind:
+        case "basic":
+            return f"dw profile edit {name} --user U --password-command C   (now from {login.source})"
+        case "bearer":
+            return f"dw profile edit {name} --token-command C   (now from {login.source})"
+    return f"dw profile edit {name} --user U   (or --token-command C, or --auth oidc)"
+
+
 def make_out(given: Globals, environment: config.Environment) -> Out:
     """The output that these options and this environment ask for."""
     return Out(
@@ -249,3 +320,16 @@ def ask(question: str) -> str:
             f"nobody is there to answer {question.strip().rstrip(':')!r}",
             "set DW_PASSWORD, or give the profile a source: dw profile edit NAME --password-command …",
         ) from None
+
+
+def ask_name(question: str) -> str:
+    """Prompt for a user's name on the terminal. Raises AuthError where there is nobody to ask."""
+    try:
+        with open("/dev/tty", "r+b", buffering=0) as terminal:  # noqa: PTH123
+            terminal.write(question.encode())
+            name = terminal.readline().decode().strip()
+    except (OSError, UnicodeDecodeError):
+        name = ""
+    if not name:
+        raise AuthError("nobody is there to give a user name", "dw profile edit NAME --user U --password-command C")
+    return name

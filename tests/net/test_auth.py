@@ -63,8 +63,12 @@ def test_a_token_that_expired_is_asked_for_again_once(fake_server: FakeServer) -
     assert ask(server, login) == 200
     assert [r.header("Authorization") for r in server.requests] == ["Bearer old", "Bearer new", "Bearer new"]
     refusing = fake_server(lambda _: Answer(401))
-    assert ask(refusing, auth.bearer(refusing.origin, lambda: "t", renewable=True)) == 401
+    others = iter(["a", "b", "c"])
+    assert ask(refusing, auth.bearer(refusing.origin, lambda: next(others), renewable=True)) == 401
     assert len(refusing.requests) == 2
+    # The same token once more would only send an upload twice.
+    assert ask(refusing, auth.bearer(refusing.origin, lambda: "t", renewable=True)) == 401
+    assert len(refusing.requests) == 3
 
 
 def test_a_token_that_cannot_change_is_not_asked_for_again(fake_server: FakeServer) -> None:

@@ -69,7 +69,7 @@ def request(
         if include or dw.given.verbose:
             dw.out.info(f"{response.status}")
             for name, value in response.headers.items():
-                dw.out.info(f"{name}: {value}")
+                dw.out.info(f"{name}: {response.hide(value)}")
         if response.status >= 400:
             refused = response.read(1 << 20)
             dw.out.write(refused)

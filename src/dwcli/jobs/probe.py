@@ -1,5 +1,6 @@
 """Is a server reachable, does it let us in, and does it speak DICOMweb? Each step says what came."""
 
+import re
 import socket
 import ssl
 from collections.abc import Iterator
@@ -7,53 +8,94 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from dwcli.client import Client
+from dwcli.dicomweb import media
+from dwcli.dicomweb.dicomjson import Row, text
+from dwcli.dicomweb.multipart import PartData
 from dwcli.dicomweb.query import Query, Term
-from dwcli.dicomweb.refs import STUDY_UID, Level
-from dwcli.errors import AbsentError, DwError, TemporaryError
+from dwcli.dicomweb.refs import STUDY_UID, Level, StudyRef
+from dwcli.dicomweb.request import Request
+from dwcli.errors import AbsentError, AuthError, DwError, ProtocolError, TemporaryError
+from dwcli.net import tls as trust
 
 _NO_STUDY = "2.25.0"
 _SECONDS = 10.0
+_PAGE_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step: `result` in words, `error` where it failed (no further step follows then)."""
+    """One step: `result` in words, `error` where it failed (no further step follows then, but for `answer`)."""
 
     name: str
     result: str
     error: DwError | None = None
 
 
-def probe(client: Client, *, direct: bool) -> Iterator[Step]:
-    """Name, TCP, then a search with the profile's login. `direct`: no proxy stands between."""
-    split = urlsplit(client.base)
+def probe(client: Client, *, login: str, tls: ssl.SSLContext | None, proxy: str) -> Iterator[Step]:
+    """Name, TCP, TLS, login, QIDO-RS, WADO-RS.
+
+    `login`: the profile's kind in words; `tls`: None for http; `proxy`: what stands between, empty for nothing.
+    """
+    try:
+        if proxy:
+            yield Step("proxy", f"through {proxy}: name, connection and TLS are seen by the search below only")
+        else:
+            yield from _reach(client.base, tls)
+        if flow := client.transport.login:
+            try:
+                flow.header()
+            except DwError as error:
+                yield Step("login", "", error)
+                return
+        yield from _use(client, login)
+    except _FailedError as failed:
+        yield Step(failed.step, "", failed.error)
+
+
+class _FailedError(Exception):
+    def __init__(self, step: str, error: DwError) -> None:
+        self.step = step
+        self.error = error
+
+
+def _reach(base: str, tls: ssl.SSLContext | None) -> Iterator[Step]:
+    split = urlsplit(base)
     host, port = split.hostname or "", split.port or (443 if split.scheme == "https" else 80)
-    if direct:
-        try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except OSError as error:
-            yield Step(
-                "name",
-                "",
-                TemporaryError(f"no address for {host}: {error.strerror}", "check the profile's URL"),
-            )
-            return
-        yield Step("name", f"{host} is {', '.join(sorted({str(info[4][0]) for info in found}))}")
-        try:
-            with socket.create_connection((host, port), _SECONDS):
-                pass
-        except OSError as error:
-            reason = error.strerror or str(error)
-            yield Step(
-                "connection",
-                "",
-                TemporaryError(f"port {port} of {host}: {reason}", "is the server up, the port right?"),
-            )
-            return
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        reason = TemporaryError(f"no address for {host}: {error.strerror}", "check the profile's URL")
+        raise _FailedError("name", reason) from None
+    yield Step("name", f"{host} is {', '.join(sorted({str(info[4][0]) for info in found}))}")
+    try:
+        raw = socket.create_connection((host, port), _SECONDS)
+    except OSError as error:
+        what = f"port {port} of {host}: {error.strerror or error}"
+        raise _FailedError("connection", TemporaryError(what, "is the server up, the port right?")) from None
+    with raw:
         yield Step("connection", f"port {port} is open")
+        if tls is None:
+            return
+        try:
+            with tls.wrap_socket(raw, server_hostname=host) as wrapped:
+                version, certificate = wrapped.version(), wrapped.getpeercert() or {}
+        except ssl.SSLError as error:
+            raise _FailedError("TLS", trust.failure(error, host)) from None
+        except OSError as error:
+            what = f"{host} ended the TLS handshake: {error.strerror or error}"
+            raise _FailedError("TLS", TemporaryError(what, "is it https?")) from None
+    until = f", its certificate is good until {certificate['notAfter']}" if certificate else ", certificate not checked"
+    yield Step("TLS", f"{version}{until}")
+
+
+def _use(client: Client, login: str) -> Iterator[Step]:
     try:
         terms = () if client.dialect.keyless else (Term(STUDY_UID, _NO_STUDY),)
         rows = list(client.search(Query(Level.STUDY, terms=terms, limit=1)))
+    except AuthError as error:
+        yield Step("login", "", error)
+        yield from _answer(client)
+        return
     except AbsentError as error:
         if client.dialect.keyless:
             yield Step("search", "", error)
@@ -61,7 +103,52 @@ def probe(client: Client, *, direct: bool) -> Iterator[Step]:
         rows = []
     except DwError as error:
         yield Step("search", "", error)
+        if isinstance(error, ProtocolError):
+            yield from _answer(client)
         return
-    if split.scheme == "https":
-        yield Step("TLS", f"OpenSSL accepts the certificate ({ssl.OPENSSL_VERSION})")
-    yield Step("search", "studies can be searched" if rows else "studies can be searched; there are none that match")
+    yield Step("login", f"let in ({login})")
+    yield Step("search", "studies can be searched" if rows else "studies can be searched; there are none to be seen")
+    yield from _retrieve(client, rows)
+
+
+def _retrieve(client: Client, rows: list[Row]) -> Iterator[Step]:
+    uid = text(rows[0], STUDY_UID) if rows else ""
+    if not uid:
+        return
+    head = b""
+    events = client.retrieve(StudyRef(uid))
+    try:
+        for event in events:
+            if isinstance(event, PartData):
+                head += event.data
+                if len(head) >= 132:
+                    break
+    except DwError as error:
+        yield Step("retrieve", "", error)
+        return
+    finally:
+        # The rest of the study is not asked for.
+        events.close()  # type: ignore[attr-defined]
+    if head[128:132] != b"DICM":
+        yield Step("retrieve", "", ProtocolError("what came is no DICOM file", "dw doctor"))
+        return
+    yield Step("retrieve", "instances can be retrieved")
+
+
+def _answer(client: Client) -> Iterator[Step]:
+    """What the answer to a search looks like, where it is none: a login page has a title."""
+    asked = Request("GET", f"{client.base}/studies?limit=1", {"Accept": media.DICOM_JSON})
+    try:
+        with client.request(asked) as response:
+            data = response.read(_PAGE_BYTES)
+    except DwError:
+        return
+    page = response.hide(data.decode("utf-8", "replace"))
+    title = re.search(r"<title[^>]*>(.*?)</title>", page, re.IGNORECASE | re.DOTALL)
+    kind = response.content_type or "no Content-Type"
+    if media.classify(response.content_type, data) is media.Body.HTML:
+        form = ", with a field for a password" if re.search(r"type=[\"']?password", page, re.IGNORECASE) else ""
+        called = f" titled {' '.join(title[1].split())!r}" if title else ""
+        yield Step("answer", f"status {response.status}, a web page{called}{form}")
+    else:
+        yield Step("answer", f"status {response.status}, {kind}: {' '.join(page[:80].split())}")

@@ -1,46 +1,57 @@
 """Logins as httpx.Auth flows. Each knows the one origin that its credential is for."""
 
 import base64
+import json
 import threading
+import time
 from collections.abc import Callable, Generator
+from urllib.parse import quote
 
 import httpx
 
 from dwcli.errors import AuthError
+from dwcli.net.tokens import Token, Tokens
 
 
 class Login(httpx.Auth):
-    """Adds an Authorization header, only ever for `origin`; after a 401 asks for a fresh one once.
+    """Adds an Authorization header, only ever for `origin`; after a 401 asks for another one once.
 
-    `authorization()` makes the header's value when it is first needed, and again where it is `renewable`. It never
-    looks at the request's body: an auth class that does makes httpx read a whole upload into memory.
+    `authorization(refused)` gives the header's value, called from several threads; `refused` is the value that the
+    server has just turned down, empty at first. It never looks at the request's body: an auth class that does makes
+    httpx read a whole upload into memory.
     """
 
-    def __init__(self, origin: str, authorization: Callable[[], str], *, renewable: bool = False) -> None:
+    def __init__(self, origin: str, authorization: Callable[[str], str], *, renewable: bool = False) -> None:
         self._origin = origin
         self._authorization = authorization
         self._renewable = renewable
-        self._value = ""
-        self._lock = threading.Lock()
+        self._secrets: set[str] = set()
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """See httpx.Auth."""
         if origin_of(request.url) != self._origin:
             yield request
             return
-        sent = self._current()
-        request.headers["Authorization"] = sent
+        given = self.header()
+        request.headers["Authorization"] = given
         response = yield request
         if response.status_code == 401 and self._renewable:
-            request.headers["Authorization"] = self._current(stale=sent)
-            yield request
+            fresh = self.header(given)
+            if fresh != given:
+                request.headers["Authorization"] = fresh
+                yield request
 
-    def _current(self, stale: str = "") -> str:
-        """The header's value, a new one where it is still the `stale` one; threads wait for one question together."""
-        with self._lock:
-            if self._value == stale:
-                self._value = self._authorization()
-            return self._value
+    def header(self, refused: str = "") -> str:
+        """The Authorization header's value. Raises AuthError where there is no credential to be had."""
+        value = self._authorization(refused)
+        self._secrets |= _spellings(value)
+        return value
+
+    def hide(self, text: str) -> str:
+        """`text`, such as a server's own words, without any credential that was sent."""
+        for secret in sorted(self._secrets, key=len, reverse=True):
+            text = text.replace(secret, "(hidden)")
+        return text
 
 
 def origin_of(url: httpx.URL) -> str:
@@ -51,16 +62,69 @@ def origin_of(url: httpx.URL) -> str:
 
 def basic(origin: str, user: str, password: Callable[[], str]) -> Login:
     """HTTP Basic (RFC 7617), the pair as UTF-8. The password is asked for when it is first needed."""
-    return Login(origin, lambda: f"Basic {base64.b64encode(f'{user}:{password()}'.encode()).decode()}")
+    value = ""
+    guard = threading.Lock()
+
+    def authorization(_refused: str) -> str:
+        nonlocal value
+        with guard:
+            if not value:
+                pair = f"{user}:{password()}".encode()
+                value = f"Basic {base64.b64encode(pair).decode()}"
+            return value
+
+    return Login(origin, authorization)
 
 
 def bearer(origin: str, token: Callable[[], str], *, renewable: bool) -> Login:
-    """A bearer token (RFC 6750); `renewable`: calling `token` again may bring another (a command)."""
+    """A bearer token (RFC 6750); `renewable`: calling `token` again may bring another (a command).
 
-    def authorization() -> str:
-        fresh = token()
-        if not fresh or any(c.isspace() or not c.isprintable() for c in fresh):
-            raise AuthError("the token is empty or has white space in it", "look at where the profile takes it from")
-        return f"Bearer {fresh}"
+    It is called again after a 401, and before a token ends that says itself when (a JWT, RFC 7519 4.1.4).
+    """
+    now: Token | None = None
+    guard = threading.Lock()
+
+    def authorization(refused: str) -> str:
+        nonlocal now
+        with guard:
+            spent = now is not None and renewable and (refused == f"Bearer {now.access}" or now.due(time.time()))
+            if now is None or spent:
+                fresh = token()
+                now = Token(fresh, issued=time.time(), expires=_end_of(fresh))
+            return _bearer(now.access)
 
     return Login(origin, authorization, renewable=renewable)
+
+
+def oidc(origin: str, tokens: Tokens) -> Login:
+    """Access tokens of an OpenID provider, renewed as they end."""
+    return Login(origin, lambda refused: _bearer(tokens.current(refused.removeprefix("Bearer "))), renewable=True)
+
+
+def _bearer(token: str) -> str:
+    if not token or not token.isascii() or any(c.isspace() or not c.isprintable() for c in token):
+        raise AuthError(
+            "the token is empty or has white space in it, or letters beyond ASCII",
+            "look at where the profile takes it from",
+        )
+    return f"Bearer {token}"
+
+
+def _end_of(token: str) -> float | None:
+    """When a JWT ends, by its own words; None for any other token."""
+    try:
+        body = token.split(".")[1]
+        end = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))["exp"]
+        return float(end)
+    except (IndexError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _spellings(header: str) -> set[str]:
+    """A credential in the ways a server may repeat it; one of few characters would hide half the text."""
+    scheme, _, credential = header.partition(" ")
+    found = {credential}
+    if scheme == "Basic":
+        found.add(base64.b64decode(credential).decode().partition(":")[2])
+    found |= {spelt for secret in found for spelt in (quote(secret, safe=""), json.dumps(secret)[1:-1])}
+    return {secret for secret in found if len(secret) >= 4}

@@ -29,12 +29,14 @@ from dwcli.errors import (
     TruncatedError,
     UsageError,
 )
-from dwcli.net.auth import origin_of
+from dwcli.net import tls
+from dwcli.net.auth import Login, origin_of
 
 RETRIED = frozenset({408, 429, 502, 503, 504})
 _MESSAGE_BYTES = 64 * 1024
 _REDIRECTS = 5
 _LARGE = 1 << 20  # bytes
+_PROXY_LOGIN = "HTTP_PROXY=http://USER:PASSWORD@HOST:PORT, or the key `proxy` of the profile in the configuration file"
 _UNKNOWN = 3  # tries of a server that never answered yet: the address may be wrong, and somebody waits
 
 
@@ -44,6 +46,8 @@ class Settings:
 
     base: str
     auth: httpx.Auth | None = None
+    login_hint: str = "check it with `dw profile test`, change it with `dw profile edit`"
+    """What to do after a 401."""
     headers: Mapping[str, str] = field(default_factory=dict)
     verify: ssl.SSLContext | bool = True
     proxy: str | None = None
@@ -60,9 +64,9 @@ class Settings:
 class Response:
     """An answer whose body has not been read yet. Valid inside `Transport.stream`."""
 
-    def __init__(self, response: httpx.Response, where: str, silence: float) -> None:
+    def __init__(self, response: httpx.Response, where: str, settings: Settings) -> None:
         self._response = response
-        self._silence = silence
+        self._settings = settings
         self.host = where
         self.status = response.status_code
         self.headers: Mapping[str, str] = response.headers
@@ -99,16 +103,17 @@ class Response:
         expected = self.length
         came = 0
         try:
-            first = (
-                self._response.iter_raw()
-            )  # what was read together with the head; its end would close the connection
+            # What was read together with the head; its end would close the connection.
+            first = self._response.iter_raw()
             if chunk := next(first, b""):
                 came = len(chunk)
                 yield chunk
             elif expected is None:
                 return
             while expected is None or came < expected:
-                chunk = network.read(_LARGE if expected is None else min(_LARGE, expected - came), self._silence)
+                chunk = network.read(
+                    _LARGE if expected is None else min(_LARGE, expected - came), self._settings.silence
+                )
                 if not chunk:
                     if expected is not None:
                         raise httpx.RemoteProtocolError(f"{came} of {expected} bytes came")
@@ -122,7 +127,16 @@ class Response:
 
     def refusal(self, body: bytes) -> DwError:
         """This answer as the error that its status means, with the server's own words."""
-        return refusal(self, body, self.host)
+        error = refusal(self, body, self.host)
+        if self.status == 401:
+            error.hint = self._settings.login_hint
+        error.message = self.hide(error.message)
+        return error
+
+    def hide(self, text: str) -> str:
+        """The server's own words without the credential that it was sent."""
+        login = self._settings.auth
+        return login.hide(text) if isinstance(login, Login) else text
 
     def read(self, limit: int | None = None) -> bytes:
         """The body, or its first `limit` bytes."""
@@ -175,13 +189,24 @@ class Transport:
                 "an http:// or https:// address is wanted: --proxy, or HTTP_PROXY, HTTPS_PROXY and ALL_PROXY",
             ) from error
 
+    @property
+    def login(self) -> Login | None:
+        """What adds the credential, None where there is none."""
+        return self._settings.auth if isinstance(self._settings.auth, Login) else None
+
     @contextmanager
     def exchange(self, request: Request) -> Iterator[Response]:
         """Send a request and hand out the answer, whatever its status, with its body unread."""
         response, timeouts = self._answer(request)
         try:
             timeouts["read"] = self._settings.silence
-            yield Response(response, self._host, self._settings.silence)
+            answer = Response(response, self._host, self._settings)
+            yield answer
+        except DwError as error:
+            # Whoever read the answer may have quoted it, and some servers repeat what they were sent.
+            error.message = answer.hide(error.message)
+            error.args = (error.message,)
+            raise
         finally:
             response.close()
 
@@ -301,13 +326,9 @@ class Transport:
                 f"{scheme}://{host}/",
                 headers=headers,
                 stream=_Upload(request.body) if request.body is not None else None,
-                # httpx would encode the URL again and walk its dots; `target` is sent as it stands.
-                extensions={
-                    "timeout": timeouts,
-                    "target": target.encode(errors="replace"),
-                    "trace": self._trace,
-                },
+                extensions={"timeout": timeouts, "trace": self._trace},
             )
+            built.url = _Url(built.url, target.encode(errors="replace"))
             self._log(2, f"> {request.method} {scheme}://{host}{target}")
             started = time.monotonic()
             response = self._client.send(built, stream=True, auth=httpx.USE_CLIENT_DEFAULT)
@@ -347,6 +368,22 @@ def origin_of_url(url: str) -> str:
     if any(c.isspace() for c in urlsplit(url).netloc) or not 0 < (found.port or 1) < 65536:
         raise UsageError(f"not an address: {url[:200]}", "white space in it, or a port number above 65535?")
     return origin_of(found)
+
+
+class _Url(httpx.URL):
+    """A URL whose path and query go out as they stand: httpx would encode them again and walk the dots.
+
+    Not by httpcore's extension `target`, which a proxy's CONNECT would take for its own.
+    """
+
+    def __init__(self, url: httpx.URL, target: bytes) -> None:
+        super().__init__(url)
+        self._target = target
+
+    @property
+    def raw_path(self) -> bytes:
+        """See httpx.URL."""
+        return self._target
 
 
 class _Upload(httpx.SyncByteStream):
@@ -400,29 +437,20 @@ def translate(error: Exception, host: str, *, reading: bool = False) -> DwError:
             return TemporaryError(f"{host} stopped reading what was sent", "the same command goes on later")
         case httpx.PoolTimeout():
             return TemporaryError(f"no free connection to {host}", "fewer at once: -j 2")
-        case httpx.ConnectError() if isinstance(cause, ssl.SSLCertVerificationError):
-            return DwError(
-                f"the certificate of {host} is not trusted: {cause.verify_message}",
-                "give its authority with `--ca FILE` in `dw profile edit`",
-            )
-        case httpx.ConnectError() if isinstance(cause, ssl.SSLError):
-            return DwError(
-                f"no TLS with {host}: {_ssl_reason(cause)}",
-                "is it https, and does it want a client certificate?",
-            )
+        case httpx.NetworkError() if isinstance(cause, ssl.SSLError) and (
+            isinstance(error, httpx.ConnectError) or tls.is_alert(cause)
+        ):
+            return tls.failure(cause, host)
         case httpx.ConnectError() if isinstance(cause, socket.gaierror):
             return TemporaryError(
                 f"no address for {host}: {cause.strerror}", "check the profile's URL with `dw profile show`"
             )
         case httpx.ConnectError():
             return TemporaryError(f"cannot connect to {host}: {_os_reason(cause) or reason}", "is the server up?")
+        case httpx.ProxyError() if reason.startswith("407"):
+            return AuthError(f"the proxy before {host} wants a login ({reason})", _PROXY_LOGIN)
         case httpx.ProxyError():
             return DwError(f"the proxy before {host} refused: {reason}", "check --proxy, HTTP_PROXY and NO_PROXY")
-        case httpx.ReadError() | httpx.WriteError() if isinstance(cause, ssl.SSLError) and not reading:
-            return AuthError(
-                f"{host} broke the TLS connection: {_ssl_reason(cause)}",
-                "it may want a client certificate: dw profile edit NAME --client-cert FILE",
-            )
         case httpx.RemoteProtocolError() | httpx.ReadError() if reading:
             return TruncatedError(
                 f"{host} ended its answer early: {_os_reason(cause) or reason}", "ask again; what is whole is kept"
@@ -466,15 +494,13 @@ def _os_reason(cause: BaseException | None) -> str:
     return (cause.strerror or "") if isinstance(cause, OSError) else ""
 
 
-def _ssl_reason(cause: ssl.SSLError) -> str:
-    return (cause.reason or str(cause)).replace("_", " ").lower()
-
-
 def refusal(response: Response, body: bytes, host: str) -> DwError:
     """An answer of 400 or above as an error whose message has the server's own words."""
     status = response.status
     words = server_message(response, body)
     said = f": {words}" if words else ""
+    if about_tls := tls.refusal(status, words, host):
+        return about_tls
     match status:
         case 401:
             return AuthError(
@@ -487,7 +513,7 @@ def refusal(response: Response, body: bytes, host: str) -> DwError:
                 "this user may lack the right; ask the server's administrator",
             )
         case 407:
-            return AuthError(f"the proxy before {host} wants a login (407){said}", "check --proxy and HTTP_PROXY")
+            return AuthError(f"the proxy before {host} wants a login (407){said}", _PROXY_LOGIN)
         case 404 | 410:
             return AbsentError(f"{host} has no such thing ({status}){said}")
         case 408 | 429 | 502 | 503 | 504:

@@ -1,0 +1,125 @@
+"""The kinds of login that a profile's `auth` table can ask for.
+
+Google's and Amazon's own libraries have their place here: one more kind, and one more flow in net/auth.py.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+from urllib.parse import urlsplit
+
+from dwcli.errors import UsageError, did_you_mean
+from dwcli.secrets import SUFFIXES, Sources, from_netrc
+
+AuthKind = Literal["none", "basic", "bearer", "oidc"]
+KINDS: tuple[str, ...] = ("none", "basic", "bearer", "netrc", "oidc")
+Grant = Literal["device", "code", "client_credentials", "password"]
+GRANTS: tuple[str, ...] = get_args(Grant)
+SECRETS = ("password", "token", "client_secret", "client_key_password")
+
+
+@dataclass(frozen=True, slots=True)
+class Oidc:
+    """An OpenID provider and this client's registration there. `unattended`: the password needs no person."""
+
+    issuer: str
+    client_id: str
+    client_secret: Callable[[], str] | None = None
+    scope: str = ""
+    grant: Grant | None = None
+    redirect: str = "http://127.0.0.1/"
+    unattended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """How a profile logs in. `secret`: the password or token; None where it has to be asked for."""
+
+    kind: AuthKind = "none"
+    username: str = ""
+    secret: Callable[[], str] | None = None
+    source: str = ""
+    """Where the secret comes from, in words without the secret."""
+    renewable: bool = False
+    """Whether asking again may bring another secret."""
+    oidc: Oidc | None = None
+
+    def for_person(self, other: "Login", *, unattended: bool) -> "Login":
+        """This login at its provider, with the user name and password of `other`."""
+        registered = replace(self.oidc, unattended=unattended) if self.oidc else None
+        source = self.source if self.oidc else other.source
+        return replace(self, username=other.username, secret=other.secret, source=source, oidc=registered)
+
+
+def read(auth: Mapping[str, Any], *, name: str, url: str, where: str, sources: Sources, netrc: Path) -> Login:
+    """The login of one `auth` table. Raises UsageError, which begins with `where`, on what it does not know."""
+    kind = str(auth.get("kind", "none"))
+    if kind not in KINDS:
+        raise UsageError(f"{where}: unknown auth kind {kind!r}", did_you_mean(kind, KINDS))
+    known = {"kind", *_KEYS[kind]}
+    for key in auth:
+        if key not in known:
+            raise UsageError(f"{where}: auth: unknown key {key!r}", did_you_mean(key, known))
+    user = str(auth.get("username", ""))
+    match kind:
+        case "basic" | "bearer":
+            word = "password" if kind == "basic" else "token"
+            question = f"{word.capitalize()}{f' of {user}' if user else ''} at {name}: "
+            secret = sources.find(auth, word, where) or sources.prompt(question)
+            return Login(kind, user, secret.get, secret.source, secret.renewable)
+        case "netrc":
+            host = urlsplit(url).hostname or ""
+            user, password = from_netrc(netrc, host)
+            return Login("basic", user, lambda: password, str(netrc))
+        case "oidc":
+            return _oidc(auth, name, user, where, sources)
+    return Login()
+
+
+def _oidc(auth: Mapping[str, Any], name: str, user: str, where: str, sources: Sources) -> Login:
+    for key in ("issuer", "client_id"):
+        if not auth.get(key):
+            raise UsageError(f"{where}: oidc without {key}", f"dw profile edit {name} --{key.replace('_', '-')} …")
+    split = urlsplit(str(auth["issuer"]))
+    if split.scheme not in ("http", "https") or not split.hostname or split.username is not None:
+        raise UsageError(f"{where}: the issuer is not an address", "a URL such as https://id.example.org/realms/main")
+    grant = auth.get("grant")
+    if grant is not None and grant not in GRANTS:
+        raise UsageError(f"{where}: unknown grant {grant!r}", did_you_mean(str(grant), GRANTS))
+    password = sources.find(auth, "password", where)
+    secret = sources.find(auth, "client_secret", where)
+    if grant == "client_credentials" and secret is None:
+        raise UsageError(f"{where}: client_credentials without a client secret", "--client-secret-command C")
+    whose = password or sources.prompt(f"Password{f' of {user}' if user else ''} at {name}: ")
+    registered = Oidc(
+        issuer=str(auth["issuer"]).rstrip("/"),
+        client_id=str(auth["client_id"]),
+        client_secret=secret.get if secret else None,
+        scope=str(auth.get("scope", "")),
+        grant=grant,
+        redirect=str(auth.get("redirect", "http://127.0.0.1/")),
+        unattended=password is not None,
+    )
+    return Login("oidc", user, whose.get, f"{split.netloc}", renewable=True, oidc=registered)
+
+
+def _with_sources(*words: str) -> set[str]:
+    return {word + suffix for word in words for suffix in SUFFIXES}
+
+
+_KEYS: dict[str, set[str]] = {
+    "none": set(),
+    "netrc": set(),
+    "basic": {"username", *_with_sources("password")},
+    "bearer": _with_sources("token"),
+    "oidc": {
+        "issuer",
+        "client_id",
+        "scope",
+        "grant",
+        "redirect",
+        "username",
+        *_with_sources("password", "client_secret"),
+    },
+}
