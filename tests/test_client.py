@@ -220,10 +220,20 @@ def test_xml_or_406_leads_to_application_json_which_is_remembered(connect: Conne
     assert uids(client.search(STUDIES)) == ["1"]
     accepts = [request.header("Accept") for request in client.fake.requests]  # type: ignore[attr-defined]
     assert accepts == ["application/dicom+json", *["application/json"] * 4]
+
+
+@pytest.mark.parametrize(
+    ("other", "asked"),
+    [
+        (Answer(200, {"Content-Type": "multipart/related; boundary=b"}, b"--b\r\n\r\n<x/>\r\n--b--"), 2),
+        (Answer(406), 3),
+    ],
+)
+def test_what_is_neither_json_nor_dicom_in_xml_is_an_error(connect: Connect, other: Answer, asked: int) -> None:
     stubborn = connect(lambda _: other)
     with pytest.raises((ProtocolError, RefusedError)):
         list(stubborn.search(STUDIES))
-    assert len(targets(stubborn)) == 2
+    assert len(targets(stubborn)) == asked
 
 
 def test_a_warning_is_told_once_but_not_one_of_further_pages(connect: Connect) -> None:

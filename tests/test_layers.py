@@ -34,7 +34,7 @@ LAYERS = {
     "context": {*CORE, "net", "client", "files", "archive", "config", "output"},
     "options": {*CORE, "config", "output", "context"},
     "commands": {*SHARED, "logins", "secrets"},
-    "vendors": SHARED,
+    "vendors": {*SHARED, "commands"},
     "main": {*SHARED, "commands", "vendors"},
     "__main__": {"main"},
 }

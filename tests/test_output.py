@@ -175,7 +175,7 @@ def test_uids_names_rows_without_uid_on_stderr() -> None:
 
 def test_unknown_format_names_those_there_are() -> None:
     with pytest.raises(UsageError) as caught:
-        Out(format="xml")
+        Out(format="yaml")
     assert "jsonl" in caught.value.hint
 
 

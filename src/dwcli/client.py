@@ -4,16 +4,19 @@ import re
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from typing import TypeVar
 
-from dwcli.dicomweb import media, multipart, refs, request, stow
+from dwcli.dicomweb import match, media, multipart, refs, request, stow
 from dwcli.dicomweb.dialects import Dialect, Resource
 from dwcli.dicomweb.dicomjson import Row, RowReader, text
+from dwcli.dicomweb.match import Questions, impossible
 from dwcli.dicomweb.multipart import PartData, PartEnd, PartStart, Truncated
+from dwcli.dicomweb.paging import AUTO_PAGE, Place
 from dwcli.dicomweb.query import Query, Term, cannot_ask, worth_raw
 from dwcli.dicomweb.refs import FrameRef, InstanceRef, Level, Ref, SeriesRef, StudyRef
 from dwcli.dicomweb.request import Rendering, Request
+from dwcli.dicomweb.xmlrows import XmlRowReader
 from dwcli.errors import (
     AbsentError,
     AuthError,
@@ -50,6 +53,10 @@ class UnansweredError(TemporaryError):
     """A store request went out, and no reply came: nobody knows what the server took in."""
 
 
+class _OtherTypeError(Exception):
+    """XML came where JSON was asked for."""
+
+
 class Client:
     """One server. `warn(text)` is told what a user should know and cannot see in the values."""
 
@@ -68,6 +75,7 @@ class Client:
         self._warned: set[str] = set()
         self._rungs: dict[tuple[str, ...], str] = {}
         self._standard: set[str] = set()
+        self._heeded: set[str] = set()
 
     # QIDO-RS
 
@@ -85,8 +93,16 @@ class Client:
             series = self.resolve(SeriesRef("", query.series))
             assert isinstance(series, SeriesRef)
             query = replace(query, study=series.study)
-        rows = self._walk(query) if self._must_walk(query) else None
-        yield from self._pages(query) if rows is None else islice(rows, query.offset, _end(query))
+        rows = self._walk(query) if self._must_walk(query) else self._from_metadata(query)
+        if rows is not None:
+            yield from islice(rows, query.offset, _end(query))
+            return
+        found = False
+        for row in self._pages(query):
+            found = True
+            yield row
+        if not found and self.dialect.name == "auto" and self.dialect.instances_from == "search":
+            yield from self._perhaps_from_metadata(query)
 
     def _must_walk(self, query: Query) -> bool:
         match query.level:
@@ -97,6 +113,28 @@ class Client:
             case Level.INSTANCE:
                 above = any(term.level == Level.SERIES for term in query.terms)
                 return not query.series and (above or not self.dialect.relational)
+
+    def _from_metadata(self, query: Query) -> Iterator[Row] | None:
+        """The instances of a series out of its metadata, for a server that lists them nowhere else."""
+        if query.level is not Level.INSTANCE or not (query.study and query.series):
+            return None
+        if self.dialect.instances_from == "search":
+            return None
+        self._offers("metadata")
+        rows = self._rows(request.metadata(self.base, SeriesRef(query.study, query.series), self.dialect))
+        return (row for row in rows if all(match.fits(term, row) for term in query.terms))
+
+    def _perhaps_from_metadata(self, query: Query) -> Iterator[Row]:
+        """A series that lists no instance is empty, or its server lists instances nowhere but in metadata."""
+        asked = query.level is Level.INSTANCE and query.study and query.series
+        if not asked or query.terms or query.offset or "metadata" in self.dialect.missing:
+            return
+        try:
+            for row in self._rows(request.metadata(self.base, SeriesRef(query.study, query.series), self.dialect)):
+                self.dialect = replace(self.dialect, instances_from="metadata")
+                yield row
+        except (RefusedError, AbsentError):
+            return
 
     def _walk(self, query: Query) -> Iterator[Row]:
         """Search level by level: the keys of a level are matched there, all others at the bottom."""
@@ -112,53 +150,120 @@ class Client:
                 nested = replace(nested, series=found.series)
                 parents |= _uid(refs.SERIES_UID, found.series)
             # As a relational search would give them (PS3.18 10.6.3.3): a row alone has to name its parents.
-            for below in self._pages(nested):
+            for below in self.search(nested):
                 yield {**parents, **below}
 
     def _pages(self, query: Query) -> Generator[Row, None, None]:
-        """The rows of one resource; where the server knows no wildcards, those terms are matched here."""
-        here = [term for term in query.terms if term.is_pattern] if not self.dialect.wildcards else []
+        """The rows of one resource; terms that the server does not understand are matched here."""
+        sent, here = self._divided(query)
         if not here:
             yield from self._received(query)
             return
-        self.warn("this server knows no wildcards: all its rows are fetched and matched here")
-        rest = tuple(term for term in query.terms if term not in here)
-        rows = self._received(replace(query, terms=rest, limit=None, offset=0))
-        yield from islice((row for row in rows if all(term.matches(row) for term in here)), query.offset, _end(query))
+        questions = Questions((), here)
+        rows = self._received(replace(sent, limit=None, offset=0))
+        yield from islice((row for row in rows if questions.answered_by(row)), query.offset, _end(query))
 
     def _received(self, query: Query) -> Iterator[Row]:
         """The rows that the server gives, each once, page by page.
 
         Pages by rows received, since a server's own cap may be below any limit; ends on an empty page, on one without a
-        new row (a server that ignores `offset`), at X-Total-Count or at `query.limit`.
+        new row (a server that ignores `offset`), at X-Total-Count or at `query.limit`. A term that the server ignores,
+        which its rows betray, is matched here.
         """
+        questions = Questions(query.terms, fuzzy=query.fuzzy)
         if not self.dialect.paging:
-            yield from islice(self._page(query.page(0, None), _Page()), query.offset, _end(query))
+            everything = (row for row in self._page(query.page(0, None), _Page()) if self._fits(questions, row))
+            yield from islice(everything, query.offset, _end(query))
             return
+        skip, start = 0, query.offset
         seen: set[str] = set()
-        received, given = query.offset, 0
+        given = 0
+        place = Place(start, self.dialect)
         while True:
-            left = None if query.limit is None else query.limit - given
+            left = None if query.limit is None or skip else query.limit - given
+            place.learn(self.dialect)
+            size = place.size(left)
             page = _Page()
             new = 0
-            for row in self._page(query.page(received, self._size(left)), page):
+            for row in self._page(query.page(place.offset(size), size), page):
                 page.rows += 1
                 uid = text(row, query.level.uid_tag) or repr(row)
                 if uid in seen:
                     continue
                 seen.add(uid)
                 new += 1
+                if not self._fits(questions, row) or place.is_before(page.rows):
+                    continue
+                if skip:
+                    skip -= 1
+                    continue
                 if given == query.limit:
                     return
                 given += 1
                 yield row
-            received += page.rows
-            if not new or given == query.limit or (page.total is not None and received >= page.total):
+            if not new and self._counts_pages(query, place, seen):
+                place = place.by_pages(self.dialect)
+                continue
+            if not seen and place.start and self.dialect.name == "auto":
+                # Beyond the end, or counted in pages: from the beginning both come out right.
+                place, skip = Place(0, self.dialect), query.offset
+                continue
+            place.advance(page.rows, size)
+            if not new or given == query.limit or (page.total is not None and place.received >= page.total):
+                for term in questions.unseen() if seen else ():
+                    self._check_ignored(query, term)
                 return
 
-    def _size(self, left: int | None) -> int | None:
-        """Rows to ask for: what is left, at most the dialect's page; None asks for as many as the server gives."""
-        return min((n for n in (left, self.dialect.page_size or None) if n is not None), default=None)
+    def _fits(self, questions: Questions, row: Row) -> bool:
+        """Whether the row answers the questions; what the server ignores is told of."""
+        fits = questions.answered_by(row)
+        for complaint in questions.complaints():
+            self.warn(complaint)
+        return fits
+
+    def _check_ignored(self, query: Query, term: Term) -> None:
+        """Warn where the server ignores a key that its rows do not show: asked once, with a value that nothing has."""
+        name = f"{query.level} {term.name}"
+        if name in self._heeded:
+            return
+        self._heeded.add(name)
+        try:
+            asked = replace(query, terms=(impossible(term),), include=(), limit=1, offset=0)
+            ignored = any(True for _ in self._rows(request.search(self.base, asked, self.dialect)))
+        except (RefusedError, AbsentError):
+            return
+        if ignored:
+            self.warn(f"this server ignores {term.name}, and its rows do not show it: they are not filtered by it")
+
+    def _divided(self, query: Query) -> tuple[Query, tuple[Term, ...]]:
+        """The query that this server understands, and the terms that are matched here instead."""
+        dialect = self.dialect
+        patterns = () if dialect.wildcards else tuple(term for term in query.terms if term.is_pattern)
+        strange = tuple(term for term in query.terms if dialect.known_keys and term.name not in dialect.known_keys)
+        if patterns:
+            self.warn("this server knows no wildcards: all its rows are fetched and matched here")
+        for term in strange:
+            self.warn(f"this server cannot search by {term.name}: all its rows are fetched and matched here")
+        here = tuple(dict.fromkeys([*patterns, *strange]))
+        if not here:
+            return query, here
+        include = tuple(term.name for term in strange if "." not in term.path)
+        sent = tuple(term for term in query.terms if term not in here)
+        return replace(query, terms=sent, include=tuple(dict.fromkeys([*query.include, *include]))), here
+
+    def _counts_pages(self, query: Query, place: Place, seen: set[str]) -> bool:
+        """After a full page and then none, under `auto`: does `offset` count pages? Then page 1 is all new."""
+        if self.dialect.name != "auto" or not place.may_count_pages(len(seen)):
+            return False
+        try:
+            rows = self._rows(request.search(self.base, query.page(1, len(seen)), self.dialect))
+            uids = [text(row, query.level.uid_tag) for row in rows]
+        except (RefusedError, AbsentError):
+            return False
+        if not uids or not seen.isdisjoint(uids):
+            return False
+        self.dialect = replace(self.dialect, offset_counts="pages", page_size=len(seen))
+        return True
 
     def _page(self, query: Query, page: "_Page") -> Iterator[Row]:
         """The rows of one request; asks again in another way where the dialect is `auto` and nothing was found."""
@@ -167,9 +272,16 @@ class Client:
         def ask(own: bool) -> Iterator[Row]:
             return self._rows(request.search(self.base, query, self.dialect, own=own), page)
 
-        for row in self._either(f"search {query.level}", ask, own=self._has_own(query.level)):
-            found = True
-            yield row
+        try:
+            for row in self._either(f"search {query.level}", ask, own=self._has_own(query.level)):
+                found = True
+                yield row
+        except RefusedError as error:
+            if not self._wants_pages(query, error):
+                raise
+            self.dialect = replace(self.dialect, paging_required=True, page_size=AUTO_PAGE)
+            yield from self._rows(request.search(self.base, query.page(0, AUTO_PAGE), self.dialect), page)
+            return
         if found or self.dialect.escaping != "auto" or query.offset or not worth_raw(query):
             return
         try:
@@ -181,6 +293,11 @@ class Client:
         except (RefusedError, AbsentError):
             # A server that refuses a raw query has decoded the first one: it was right, and found nothing.
             self.dialect = replace(self.dialect, escaping="standard")
+
+    def _wants_pages(self, query: Query, error: RefusedError) -> bool:
+        """Whether the refusal of a plain search may only mean that `limit` and `offset` are wanted."""
+        plain = query.level is Level.STUDY and query.limit is None and not query.offset
+        return self.dialect.name == "auto" and plain and error.status in (400, 500) and not self.dialect.paging_required
 
     def _has_own(self, level: Level) -> bool:
         return self.dialect.own_uids and level is not Level.STUDY
@@ -212,26 +329,43 @@ class Client:
         self._standard.add(what)
 
     def _rows(self, asked: Request, page: "_Page | None" = None) -> Iterator[Row]:
-        """The rows of a JSON answer; 204, `[]` and an empty body are none. XML and 406 lead to application/json."""
-        refused: DwError = ProtocolError("the server answers in XML although JSON was asked for")
-        try:
-            with self._opened(asked) as (response, head, chunks):
-                if page is not None:
-                    page.note(response)
-                    self._relay(response.headers.get("Warning", ""))
-                kind = media.classify(response.content_type, head)
-                if kind not in (media.Body.XML, media.Body.MULTIPART):
-                    yield from self._read_rows(response, kind, head, chunks)
-                    return
-        except RefusedError as error:
-            if error.status != 406:
-                raise
-            refused = error
-        if asked.headers["Accept"] != media.DICOM_JSON:
-            raise refused
-        # Orthanc's plugin before 0.5 gives JSON for exactly this type and XML for every other.
-        yield from self._rows(replace(asked, headers={**asked.headers, "Accept": media.JSON}), page)
-        self.dialect = replace(self.dialect, json_type=media.JSON)
+        """The rows of an answer; 204, `[]` and an empty body are none. The media type that brings some is kept."""
+        ladder = media.rows_ladder(asked.headers["Accept"])
+        for accept in ladder:
+            try:
+                yield from self._rows_as(replace(asked, headers={**asked.headers, "Accept": accept}), page)
+            except RefusedError as error:
+                if error.status != 406 and not (error.status in _NOT_THIS_WAY and accept == media.DICOM_XML):
+                    raise
+                if accept == ladder[-1]:
+                    raise
+            except _OtherTypeError:
+                pass
+            else:
+                if accept != ladder[0]:
+                    self.dialect = replace(self.dialect, json_type=accept)
+                return
+
+    def _rows_as(self, asked: Request, page: "_Page | None") -> Iterator[Row]:
+        """The rows of one answer in JSON or XML. Raises _OtherTypeError where XML came and may be avoided."""
+        with self._opened(asked) as (response, head, chunks):
+            if page is not None:
+                page.note(response)
+                self._relay(response.headers.get("Warning", ""))
+            kind = media.classify(response.content_type, head)
+            if kind not in (media.Body.XML, media.Body.MULTIPART):
+                yield from self._read_rows(response, kind, head, chunks)
+                return
+            if asked.headers["Accept"] == media.DICOM_JSON:
+                raise _OtherTypeError
+            documents = XmlRowReader(response.content_type, head)
+            for chunk in chain([head], chunks):
+                yield from documents.feed(chunk)
+            yield from documents.finish(framed=response.framed)
+
+    def prefer_xml(self) -> None:
+        """Ask for XML in searches and metadata from now on; a server that has none is asked for JSON as ever."""
+        self.dialect = replace(self.dialect, json_type=media.DICOM_XML)
 
     def _read_rows(self, response: Response, kind: media.Body, head: bytes, chunks: Iterator[bytes]) -> Iterator[Row]:
         if response.status == 204:
@@ -319,6 +453,10 @@ class Client:
 
         Ends with Truncated, or raises, where the answer stops early; a part is whole only after its PartEnd.
         """
+        if str(ref.level) not in self.dialect.retrieves:
+            for instance in self._below(self.resolve(ref)):
+                yield from self.retrieve(instance, transfer_syntax)
+            return
         ladder = media.retrieve_ladder(ref.level, transfer_syntax, self.dialect)
         key = ("retrieve", ref.level, transfer_syntax)
         wanted = (media.Body.MULTIPART, media.Body.DICOM, media.Body.OTHER)
@@ -330,6 +468,13 @@ class Client:
             return self._climb(key, ladder, lambda accept: request.resource(self.base, found, accept), wanted)
 
         yield from self._either(f"retrieve {ref.level}", ask, own=self._has_own(ref.level))
+
+    def _below(self, ref: Ref) -> Iterator[InstanceRef]:
+        """The instances of a study or series, for a server that gives them only one by one."""
+        series = [text(row, refs.SERIES_UID) for row in self.series_of(ref.study)] if isinstance(ref, StudyRef) else []
+        for uid in series if isinstance(ref, StudyRef) else [getattr(ref, "series", "")]:
+            for row in self.search(Query(Level.INSTANCE, study=ref.study, series=uid)):
+                yield InstanceRef(ref.study, uid, text(row, refs.INSTANCE_UID))
 
     def frames(self, ref: FrameRef, transfer_syntax: str = "") -> Iterator[Event]:
         """The frames asked for, one part each, in ascending order; raw little endian unless a syntax is named."""
@@ -368,7 +513,7 @@ class Client:
 
     def rendered(self, ref: Ref | FrameRef, wanted: Rendering) -> Iterator[Event]:
         """A picture made by the server (PS3.18 10.4.1.1.3)."""
-        self._offers("rendered")
+        self._offers("thumbnail" if wanted.thumbnail else "rendered")
         found: Ref | FrameRef
         match ref:
             case FrameRef(instance, frames):
@@ -381,9 +526,9 @@ class Client:
                 self._expect(response, kind, head, media.Body.PICTURE)
             yield from self._events(response, head, chunks)
 
-    def wado_uri(self, ref: InstanceRef, transfer_syntax: str = "*") -> Iterator[Event]:
+    def wado_uri(self, ref: InstanceRef, transfer_syntax: str = "*", *, anonymize: bool = False) -> Iterator[Event]:
         """One instance by WADO-URI (PS3.18 chapter 9)."""
-        asked = request.wado_uri(self.base, ref, self.dialect, transfer_syntax)
+        asked = request.wado_uri(self.base, ref, self.dialect, transfer_syntax, anonymize=anonymize)
         with self._opened(asked) as (response, head, chunks):
             self._expect(response, media.classify(response.content_type, head), head, media.Body.DICOM)
             yield from self._events(response, head, chunks)

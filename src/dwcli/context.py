@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from dwcli import config
+from dwcli.dicomweb.dialects import must_be_chosen
 from dwcli.errors import AuthError, DwError, ExitCode, UsageError
 from dwcli.output import Out
 
@@ -168,6 +169,10 @@ class DwContext:
 
         if profile.insecure:
             self.out.warn(f"the certificate of {profile.url} is not checked (insecure)")
+        if profile.dialect.name == "auto" and (preset := must_be_chosen(profile.url)):
+            self.out.warn(
+                f"this address looks like {preset}: dw profile edit {profile.name or 'NAME'} --dialect {preset}"
+            )
         settings = Settings(base=profile.url, headers=profile.headers, verify=profile.tls(), proxy=profile.proxy)
         if profile.timeout is not None:
             settings = replace(

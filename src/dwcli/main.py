@@ -25,12 +25,15 @@ _ROOMS = {
     "render": "commands.render",
     "check": "commands.check",
     "copy": "commands.copy",
+    "delete": "commands.delete",
+    "doctor": "commands.doctor",
     "request": "commands.request",
     "serve": "commands.serve",
     "profile": "commands.profile",
     "share": "vendors.postdicom.share",
     "folder": "vendors.postdicom.folder",
     "order": "vendors.postdicom.order",
+    "orthanc": "vendors.orthanc.commands",
 }
 
 

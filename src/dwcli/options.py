@@ -36,7 +36,7 @@ class GlobalOptions:
             "--format",
             "-f",
             metavar="F",
-            help="table, tsv, csv, json, jsonl, flat or uids; by default a table on a terminal, tsv in a pipe.",
+            help="table, tsv, csv, json, jsonl, flat, xml or uids; by default a table on a terminal, tsv in a pipe.",
             rich_help_panel=_EVERY,
         ),
     ] = None

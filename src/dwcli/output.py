@@ -21,14 +21,14 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 from unicodedata import bidirectional
 from urllib.parse import quote
 
-from dwcli.dicomweb import dicomjson, dictionary
+from dwcli.dicomweb import dicomjson, dictionary, nativexml
 from dwcli.dicomweb.dicomjson import Row
 from dwcli.errors import DwError, UsageError
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
 
-FORMATS = ("table", "tsv", "csv", "json", "jsonl", "flat", "uids")
+FORMATS = ("table", "tsv", "csv", "json", "jsonl", "flat", "xml", "uids")
 
 SOP_INSTANCE_UID = "00080018"
 
@@ -298,7 +298,7 @@ class Out:
         """Print plain records (profiles, reports); returns how many. `empty` is said where there are none.
 
         `columns`: the keys shown, `titles` their headings in a table. json, jsonl and flat print every key;
-        uids is a UsageError.
+        xml and uids are a UsageError.
         """
         match self._chosen():
             case "table":
@@ -311,8 +311,10 @@ class Out:
             case "tsv" | "csv" as form:
                 cells = ([_plain(record.get(key)) for key in columns] for record in records)
                 count = self._delimited(form, columns, cells)
-            case "uids":
-                raise UsageError("the format uids is for searches", "one of: " + ", ".join(FORMATS[:-1]))
+            case "uids" | "xml" as form:
+                raise UsageError(
+                    f"the format {form} is for searches and metadata", "one of: " + ", ".join(FORMATS[:-2])
+                )
             case form:
                 count = self._json("jsonl" if form == "flat" else form, records)
         self._ended(count, empty)
@@ -458,6 +460,8 @@ class Out:
         return count
 
     def _json(self, form: str, rows: Iterable[Mapping[str, Any]]) -> int:
+        if form == "xml":
+            return self._xml(rows)
         count = 0
         array = form == "json"
         lead = "[\n" if array else ""
@@ -469,6 +473,15 @@ class Out:
         # Where the answer breaks off, the array stays open: half an answer must not parse as a whole one
         if array:
             self._put("\n]\n" if count else "[]\n")
+        self.flush()
+        return count
+
+    def _xml(self, rows: Iterable[Mapping[str, Any]]) -> int:
+        """One Native DICOM Model document a line, as the standard has one for each match, never a list of them."""
+        count = 0
+        for row in rows:
+            count += 1
+            self._put(_HIDDEN.sub(lambda match: f"&#{ord(match[0])};", nativexml.write(dict(row))) + "\n")
         self.flush()
         return count
 

@@ -1,14 +1,17 @@
 """`dw metadata`: WADO-RS metadata."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from dwcli.commands import references
 from dwcli.context import DwContext
-from dwcli.dicomweb import dictionary
+from dwcli.dicomweb import dictionary, refs
 from dwcli.dicomweb.dicomjson import Row
+from dwcli.dicomweb.refs import Ref
+from dwcli.errors import combine
 from dwcli.options import takes
 
 
@@ -28,6 +31,10 @@ def metadata(
         list[str] | None,
         typer.Option("--tag", metavar="KEYWORD", help="Only this attribute; repeatable. A keyword or 0010,0010."),
     ] = None,
+    bulkdata: Annotated[
+        Path | None,
+        typer.Option("--bulkdata", metavar="DIR", help="Fetch the bulk data too, and name the files in their place."),
+    ] = None,
 ) -> None:
     """Show the attributes of instances (WADO-RS metadata).
 
@@ -38,13 +45,42 @@ def metadata(
       dw metadata STUDY/SERIES/INSTANCE --tag PatientName --tag PixelSpacing
       dw metadata STUDY -f jsonl | jq -r '."00200013".Value[0]'
       dw metadata STUDY/SERIES -f csv --tag InstanceNumber --tag SliceLocation
+      dw metadata STUDY/SERIES/INSTANCE -f json --bulkdata bulk/
     """
     dw: DwContext = ctx.obj
     tags = [dictionary.parse_tag(name) for name in tag] if tag else None
     level, rest = references.split_level(words)
+    if dw.out.format == "xml":
+        dw.client.prefer_xml()
+    if bulkdata is not None:
+        _with_bulk_data(dw, references.read(dw, rest, level), bulkdata, tags)
+        return
 
     def rows() -> Iterator[Row]:
         for ref in references.read(dw, rest, level):
             yield from dw.client.metadata(ref)
 
     dw.out.metadata(rows(), tags=tags)
+
+
+def _with_bulk_data(dw: DwContext, asked: Iterator[Ref], folder: Path, tags: list[str] | None) -> None:
+    from dwcli.jobs.bulk import Fetching
+
+    with dw.out.progress("fetching") as progress:
+        job = Fetching(dw.client, folder, on_bytes=progress.add, on_error=dw.out.warn)
+
+        def rows() -> Iterator[Row]:
+            for given in asked:
+                ref = dw.client.resolve(given)
+                for row in dw.client.metadata(ref):
+                    yield job.row(ref, _only(row, tags))
+
+        dw.out.metadata(rows(), tags=tags)
+    dw.out.info(f"{folder}: {job.files} files of bulk data" + (f", {len(job.codes)} failed" if job.codes else ""))
+    dw.finish(combine(job.codes, succeeded=job.files > 0))
+
+
+def _only(row: Row, tags: list[str] | None) -> Row:
+    """Only what will be shown, so that nothing else is fetched."""
+    kept = None if tags is None else {*tags, refs.INSTANCE_UID}
+    return row if kept is None else {tag: element for tag, element in row.items() if tag in kept}

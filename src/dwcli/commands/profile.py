@@ -9,6 +9,7 @@ from dwcli import config
 from dwcli.commands import access
 from dwcli.commands.logins import LoginOptions, TlsOptions, auth_table, proxy_address, shown, tls_table
 from dwcli.context import DwContext, parse_headers
+from dwcli.dicomweb.dialects import PRESETS
 from dwcli.errors import UsageError, did_you_mean
 from dwcli.help import App
 from dwcli.options import takes
@@ -16,10 +17,7 @@ from dwcli.options import takes
 app = App()
 
 _Name = Annotated[str, typer.Argument(metavar="NAME", help="The profile's name.")]
-_Dialect = Annotated[
-    str | None,
-    typer.Option("--dialect", metavar="D", help="auto, standard, orthanc, dcm4chee, tiny-pacs or postdicom."),
-]
+_Dialect = Annotated[str | None, typer.Option("--dialect", metavar="D", help=f"One of: {', '.join(PRESETS)}.")]
 _Viewer = Annotated[
     str | None, typer.Option("--viewer", metavar="TEMPLATE", help="A viewer's URL with {StudyInstanceUID}.")
 ]

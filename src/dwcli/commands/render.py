@@ -1,6 +1,7 @@
 """`dw render`: pictures, made by the server or here."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -55,6 +56,9 @@ def render(
     annotation: Annotated[
         str | None, typer.Option("--annotation", metavar="patient,technique", help="Burnt in by the server.")
     ] = None,
+    thumbnail: Annotated[
+        bool, typer.Option("--thumbnail", help="A small picture that stands for a study, series or instance.")
+    ] = False,
     local: Annotated[bool, typer.Option("--local", help="Render here, from the instance itself.")] = False,
 ) -> None:
     """Render a picture, by the server or here.
@@ -66,6 +70,7 @@ def render(
     \b
       dw render STUDY/SERIES/INSTANCE -o slice.png --window 40,400 --viewport 512,512
       dw render STUDY/SERIES/INSTANCE -o cine.jpg --frame 1-10 --quality 90
+      dw render STUDY --thumbnail -o study.jpg
       dw render scan.dcm -o scan.png
     """
     from dwcli.dicomweb.request import Rendering
@@ -78,13 +83,18 @@ def render(
         viewport=_viewport(viewport) if viewport else None,
         quality=quality,
         annotation=_annotation(annotation) if annotation else (),
+        thumbnail=thumbnail,
     )
+    if thumbnail and (frame or window or annotation or quality is not None):
+        raise UsageError("a thumbnail is what the server makes of it", "--viewport W,H is all that it takes")
     if output is None and dw.out.terminal:
         raise UsageError("a picture is binary and would spoil the terminal", "-o FILE, or a pipe")
     frames: tuple[int | None, ...] = refs.parse_frames(frame) if frame else (None,)
     if len(frames) > 1 and output is None:
         raise UsageError("several frames need files", "-o NAME.png writes NAME.0001.png, …")
     file = _file(words)
+    if file and thumbnail:
+        wanted = replace(wanted, thumbnail=False, viewport=wanted.viewport or job.THUMBNAIL)
     ref = None if file else references.one(dw, words)
     if frame and ref and not isinstance(ref, InstanceRef):
         raise UsageError(f"a {ref.level} has no frames of its own", "write STUDY/SERIES/INSTANCE")
@@ -94,7 +104,10 @@ def render(
         else:
             assert ref is not None
             with dw.out.progress("rendering") as progress:
-                picture = job.picture(dw.client, ref, number, wanted, local=local, on_bytes=progress.add)
+                if thumbnail:
+                    picture = job.thumbnail(dw.client, ref, wanted, local=local, on_bytes=progress.add)
+                else:
+                    picture = job.picture(dw.client, ref, number, wanted, local=local, on_bytes=progress.add)
         if wanted.annotation and not picture.by_server:
             dw.out.warn("annotations are burnt in by servers only; this picture has none")
         if output is None:

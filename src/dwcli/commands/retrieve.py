@@ -9,13 +9,13 @@ import typer
 from dwcli.commands import matching, references, reporting
 from dwcli.context import DwContext
 from dwcli.dicomweb import media, refs
-from dwcli.dicomweb.refs import Level, Ref
+from dwcli.dicomweb.refs import InstanceRef, Level, Ref
 from dwcli.errors import ExitCode, UsageError
 from dwcli.options import MatchOptions, takes
 
 if TYPE_CHECKING:
     from dwcli.jobs.item import Tally
-    from dwcli.jobs.retrieve import Retrieval
+    from dwcli.jobs.retrieve import Options, Retrieval
 
 _GO_ON = "the same command goes on with what is missing"
 
@@ -54,7 +54,14 @@ def retrieve(
         typer.Option("--transfer-syntax", metavar="NAME|UID", help="* (as stored), explicit, jpeg2000-lossless, …"),
     ] = "*",
     jobs: Annotated[int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Streams at once.")] = 4,
+    zipped: Annotated[
+        Path | None,
+        typer.Option("--zip", metavar="FILE", help="One zip file in place of a folder: everything, or no file."),
+    ] = None,
     wado_uri: Annotated[bool, typer.Option("--wado-uri", help="Fetch instances by WADO-URI.")] = False,
+    anonymize: Annotated[
+        bool, typer.Option("--anonymize", help="With --wado-uri: let the server take the patient out first.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Fetch and replace what is there already.")] = False,
     verify: Annotated[
         bool,
@@ -79,11 +86,13 @@ def retrieve(
       dw retrieve study UID -o out          # killed midway? the same line fetches what is missing
       dw search --modality CT -f uids | dw retrieve study - -o out
       dw retrieve --modality MR --date 7d -o out -j 8 --report run.jsonl
+      dw retrieve study UID --zip study.zip
       dw retrieve frames STUDY/SERIES/INSTANCE 1,3-5 -o frames/
       dw retrieve bulkdata STUDY/SERIES/INSTANCE 7FE00010 -o pixels.bin
     """
     from dwcli.files.layout import Layout
     from dwcli.files.sink import Sink
+    from dwcli.jobs import anonymous
     from dwcli.jobs.item import Tally
     from dwcli.jobs.retrieve import Options, Retrieval
 
@@ -102,6 +111,15 @@ def retrieve(
         return
     asked = _asked(dw, list(words or []), match, wado_uri=wado_uri)
     options = Options(syntax, jobs, verify, wado_uri, max_errors)
+    if anonymize and not wado_uri:
+        raise UsageError("only WADO-URI knows anonymize", "dw retrieve instance REF --wado-uri --anonymize")
+    if anonymize and (zipped or dry_run or verify):
+        raise UsageError("--anonymize goes with neither --zip, --dry-run nor --verify", "the instances get other UIDs")
+    if zipped is not None:
+        if output != Path() or layout or dry_run or overwrite:
+            raise UsageError("--zip makes one file, without a folder", "dw retrieve study UID --zip study.zip")
+        _zip(dw, asked, zipped, options, report)
+        return
     with Sink(output, Layout(layout) if layout else Layout(), overwrite=overwrite) as sink:
         if dry_run:
             _plan(dw, Retrieval(dw.patient_client, sink, options), asked)
@@ -114,10 +132,33 @@ def retrieve(
                 expected[0] += n
                 progress.total(items=expected[0])
 
-            job = Retrieval(dw.patient_client, sink, options, on_bytes=progress.add, on_expect=expect)
-            items = reporting.ticked(job.run(asked), progress.item)
+            if anonymize:
+                one_by_one = (ref for ref in asked if isinstance(ref, InstanceRef))
+                found = anonymous.retrieve(dw.patient_client, one_by_one, sink, syntax, on_bytes=progress.add)
+            else:
+                job = Retrieval(dw.patient_client, sink, options, on_bytes=progress.add, on_expect=expect)
+                found = job.run(asked)
+            items = reporting.ticked(found, progress.item)
             seconds = reporting.show(dw, items, tally, report, go_on=_GO_ON)
     dw.out.info(_summary(tally, output, seconds))
+    dw.finish(tally.code)
+
+
+def _zip(dw: DwContext, asked: Iterator[Ref], target: Path, options: "Options", report: Path | None) -> None:
+    from dwcli.jobs import zipped
+    from dwcli.jobs.item import Tally
+
+    tally = Tally()
+    with dw.out.progress("retrieving") as progress:
+        expected = [0]
+
+        def expect(n: int) -> None:
+            expected[0] += n
+            progress.total(items=expected[0])
+
+        items = zipped.retrieve(dw.patient_client, asked, target, options, on_bytes=progress.add, on_expect=expect)
+        seconds = reporting.show(dw, reporting.ticked(items, progress.item), tally, report)
+    dw.out.info(_summary(tally, target, seconds))
     dw.finish(tally.code)
 
 

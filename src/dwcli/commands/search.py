@@ -76,6 +76,8 @@ def search(
             raise UsageError(f"no column can be made of {field(tag)}", "a top-level attribute, or -f jsonl")
     key = _sort_key(sort) if sort else None
     queries = matching.build(level, match, words, include=_included(dw, level, include, columns, sort))
+    if dw.out.format == "xml":
+        dw.client.prefer_xml()
     if level is Level.STUDY and any(term.path == "00080060" for query in queries for term in query.terms):
         dw.out.warn("Modality is an attribute of series: use --modality, or ModalitiesInStudy=CT")
     if count:

@@ -7,7 +7,9 @@ from dwcli.errors import UsageError, did_you_mean
 
 Escaping = Literal["standard", "raw", "auto"]
 Keys = Literal["keyword", "tag"]
-Resource = Literal["metadata", "frames", "bulkdata", "rendered"]
+Delete = Literal["none", "plain", "operation", "reject", "lookup"]
+Resource = Literal["metadata", "frames", "bulkdata", "rendered", "thumbnail"]
+Whole = Literal["study", "series", "instance"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,28 @@ class Dialect:
     page_size: int = 0
     """Rows asked for at once; 0: as many as the server gives (the rest is asked for by `offset`)."""
 
+    paging_required: bool = False
+    """Whether a search of studies fails without both `limit` and `offset` (Shanoir)."""
+
+    offset_counts: Literal["rows", "pages"] = "rows"
+    """What `offset` counts: rows (PS3.18 8.3.4.4), or pages of `limit` rows (Shanoir)."""
+
+    known_keys: tuple[str, ...] = ()
+    """The keywords that may be asked for, where the server refuses or ignores all others (Google, Azure, Shanoir);
+    other keys are matched here. Empty: any."""
+
+    keys_by_tag: tuple[str, ...] = ()
+    """Keywords that the server knows by their tag only (Shanoir: `00100020`)."""
+
+    instances_from: Literal["search", "metadata"] = "search"
+    """Where the instances of a series are listed: by a search, or in the series' metadata (Shanoir)."""
+
+    retrieves: tuple[Whole, ...] = ("study", "series", "instance")
+    """What can be retrieved in one request; the rest is fetched instance by instance (Shanoir, AWS)."""
+
+    zip: bool = False
+    """Whether a study or series comes as application/zip when asked (Supplement 211: dcm4chee)."""
+
     include_fields: bool = True
     """Whether `includefield` may be sent without the user's asking."""
 
@@ -80,6 +104,17 @@ class Dialect:
     store_type_quoted: bool = True
     """Whether `type="application/dicom"` is quoted in a store request's Content-Type (RFC 2387 wants it)."""
 
+    delete: Delete = "plain"
+    """How things are deleted, which PS3.18 does not say. `plain`: DELETE on the resource (Azure). `operation`: the
+    same, answered by a long-running operation that is asked after (Google). `reject`: POST …/reject/CODE (dcm4chee).
+    `lookup`: found and deleted in the server's own REST interface at `core` (Orthanc). `none`: not at all."""
+
+    delete_otherwise: str = ""
+    """Where nothing can be deleted so: how it is done there, for the user."""
+
+    core: str = ""
+    """The server's own REST interface, relative to the base URL (Orthanc: `..`); empty where it has none."""
+
     vendor: str = ""
     """Whose verbs beyond DICOMweb this server has (`postdicom`: share, folder, order)."""
 
@@ -89,15 +124,104 @@ PRESETS: dict[str, Dialect] = {
     for dialect in (
         Dialect(),
         Dialect(name="auto", escaping="auto"),
-        Dialect(name="archive", single_part=True),
-        Dialect(name="orthanc", escaping="raw", wado_uri="../wado"),
-        Dialect(name="dcm4chee", wado_uri="../wado", wado_uri_any=True),
+        Dialect(
+            name="archive",
+            single_part=True,
+            missing=("thumbnail",),
+            delete="none",
+            delete_otherwise="delete its files: the archive is a folder on this disk",
+        ),
+        Dialect(name="orthanc", escaping="raw", missing=("thumbnail",), wado_uri="../wado", delete="lookup", core=".."),
+        # The plugin before 0.5: one exact media type brings JSON, and whatever it says of itself is 127.0.0.1.
+        Dialect(
+            name="orthanc-0.4",
+            json_type="application/json",
+            missing=("rendered", "thumbnail"),
+            wado_uri="../wado",
+            delete="lookup",
+            core="..",
+        ),
+        Dialect(name="dcm4chee", zip=True, wado_uri="../wado", wado_uri_any=True, delete="reject"),
+        Dialect(
+            name="shanoir",
+            relational=False,
+            paging_required=True,
+            offset_counts="pages",
+            page_size=100,
+            known_keys=("PatientName", "PatientID", "StudyInstanceUID", "SeriesInstanceUID"),
+            keys_by_tag=("PatientID",),
+            instances_from="metadata",
+            retrieves=("instance",),
+            missing=("bulkdata", "rendered", "thumbnail"),
+            delete="none",
+            delete_otherwise="delete the examination in Shanoir's own interface",
+        ),
+        Dialect(
+            name="google",
+            wildcards=False,
+            page_size=5000,
+            counts=False,
+            known_keys=(
+                "StudyInstanceUID",
+                "PatientName",
+                "PatientID",
+                "AccessionNumber",
+                "ReferringPhysicianName",
+                "StudyDate",
+                "SeriesInstanceUID",
+                "Modality",
+                "SOPInstanceUID",
+            ),
+            missing=("thumbnail",),
+            delete="operation",
+        ),
+        Dialect(
+            name="azure",
+            wildcards=False,
+            page_size=200,
+            known_keys=(
+                "StudyInstanceUID",
+                "PatientName",
+                "PatientID",
+                "PatientBirthDate",
+                "AccessionNumber",
+                "ReferringPhysicianName",
+                "StudyDate",
+                "StudyDescription",
+                "ModalitiesInStudy",
+                "SeriesInstanceUID",
+                "Modality",
+                "PerformedProcedureStepStartDate",
+                "ManufacturerModelName",
+                "SOPInstanceUID",
+            ),
+            missing=("bulkdata", "thumbnail"),
+        ),
+        Dialect(
+            name="aws",
+            relational=False,
+            retrieves=("instance",),
+            single_part=True,
+            missing=("rendered", "thumbnail", "bulkdata"),
+            delete="none",
+            delete_otherwise="delete the image set: aws medical-imaging delete-image-set",
+        ),
+        Dialect(
+            name="xnat",
+            page_size=1000,
+            missing=("thumbnail",),
+            delete="none",
+            delete_otherwise="delete the session in XNAT's own interface",
+        ),
+        Dialect(name="kheops", missing=("thumbnail",)),
         Dialect(
             name="tiny-pacs",
             relational=False,
             wildcards=False,
             counts=False,
-            missing=("metadata", "frames", "bulkdata", "rendered"),
+            missing=("metadata", "frames", "bulkdata", "rendered", "thumbnail"),
+            delete="none",
+            delete_otherwise="stop the server and take the study out of its database and storage folder",
         ),
         Dialect(
             name="postdicom",
@@ -108,7 +232,7 @@ PRESETS: dict[str, Dialect] = {
             keyless=False,
             include_fields=False,
             counts=False,
-            missing=("metadata", "frames", "bulkdata", "rendered"),
+            missing=("metadata", "frames", "bulkdata", "rendered", "thumbnail"),
             store_at_root=True,
             store_files=1,
             store_boundary_quoted=True,
@@ -116,6 +240,33 @@ PRESETS: dict[str, Dialect] = {
         ),
     )
 }
+
+SIGNS: tuple[tuple[str, str], ...] = (
+    ("healthcare.googleapis.com", "google"),
+    (".dicom.azurehealthcareapis.com", "azure"),
+    ("dicom-medical-imaging.", "aws"),
+    ("/dcm4chee-arc/", "dcm4chee"),
+    ("resteasy-multipart", "dcm4chee"),
+    ("/xapi/dicomweb", "xnat"),
+    ("orthanc", "orthanc"),
+    ("shanoir", "shanoir"),
+    ("kheops", "kheops"),
+    ("postdicom", "postdicom"),
+    ("tiny_pacs", "tiny-pacs"),
+)
+"""Words in an address, a header or an error by which a server gives itself away, and its preset."""
+
+
+def recognise(*texts: str) -> str:
+    """The preset that a server's address, headers or errors point to, empty where nothing does."""
+    lower = "\n".join(texts).lower()
+    return next((name for sign, name in SIGNS if sign in lower), "")
+
+
+def must_be_chosen(url: str) -> str:
+    """The preset that an address points to, where `auto` cannot learn what is different there; else empty."""
+    preset = PRESETS.get(recognise(url), PRESETS["auto"])
+    return preset.name if preset.known_keys or len(preset.retrieves) < 3 else ""
 
 
 def choose(name: str, differences: dict[str, Any] | None = None) -> Dialect:
@@ -137,9 +288,9 @@ def _typed(key: str, value: Any) -> Any:
     hint = get_type_hints(Dialect)[key]
     if get_origin(hint) is tuple and isinstance(value, list):
         allowed = get_args(get_args(hint)[0])
-        if all(item in allowed for item in value):
+        if all(item in allowed if allowed else isinstance(item, str) for item in value):
             return tuple(value)
-        raise UsageError(f"dialect field {key}: {value!r}", f"a list of: {', '.join(allowed)}")
+        raise UsageError(f"dialect field {key}: {value!r}", f"a list of: {', '.join(allowed) or 'words'}")
     if get_origin(hint) is Literal:
         if value in get_args(hint):
             return value

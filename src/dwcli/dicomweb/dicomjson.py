@@ -165,7 +165,7 @@ def values(row: Row, tag: str) -> list[Any]:
     found = element.get("Value") if isinstance(element, dict) else element
     if not isinstance(found, list):
         found = [found]
-    vr = _vr(tag, element)
+    vr = vr_of(tag, element)
     return [] if all(_is_blank(value, vr) for value in found) else found
 
 
@@ -176,7 +176,7 @@ def text(row: Row, tag: str) -> str:
     and NUL around a value are padding and dropped. Control characters inside, line breaks among them, stay.
     """
     found = values(row, tag)
-    vr = _vr(tag, _element(row, tag))
+    vr = vr_of(tag, _element(row, tag))
     if vr == "SQ":
         return f"({len(found)} item{'' if len(found) == 1 else 's'})" if found else ""
     return "\\".join(_value_text(value, vr) for value in found)
@@ -249,7 +249,8 @@ def _element(row: Row, tag: str) -> Any:
     return row.get(tag.lower()) if element is None else element
 
 
-def _vr(tag: str, element: Any) -> str:
+def vr_of(tag: str, element: Any) -> str:
+    """The VR that an element names, or the dictionary's where it names none."""
     vr = element.get("vr") if isinstance(element, dict) else None
     return vr if isinstance(vr, str) and vr else dictionary.vr(tag)
 
@@ -294,7 +295,7 @@ def _flat_element(row: Row, tag: str, element: Any) -> Any:
         for binary in ("BulkDataURI", "InlineBinary"):
             if binary in element:
                 return element[binary]
-    vr = _vr(tag, element)
+    vr = vr_of(tag, element)
     found = [_flat_value(value, vr) for value in values(row, tag)]
     if vr == "SQ":
         return found

@@ -12,6 +12,7 @@ from dwcli.errors import UsageError, did_you_mean
 DICOM = "application/dicom"
 DICOM_JSON = "application/dicom+json"
 JSON = "application/json"
+DICOM_XML = 'multipart/related; type="application/dicom+xml"'
 OCTETS = "application/octet-stream"
 
 
@@ -109,6 +110,11 @@ def retrieve_ladder(level: Level, transfer_syntax: str, dialect: Dialect) -> lis
         if level is Level.INSTANCE:
             rungs.append("*/*")
     return list(dict.fromkeys(rungs))
+
+
+def rows_ladder(first: str) -> list[str]:
+    """The same for searches and metadata: JSON by either of its names, then XML."""
+    return list(dict.fromkeys([first, DICOM_JSON, JSON, DICOM_XML]))
 
 
 def frames_ladder(transfer_syntax: str) -> list[str]:

@@ -1,11 +1,11 @@
-"""The Native DICOM Model (PS3.19 annex A.1): XML read into the same model as DICOM JSON (PS3.18 annex F)."""
+"""The Native DICOM Model (PS3.19 annex A.1): XML read into the model of DICOM JSON (PS3.18 annex F), and written."""
 
 import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from dwcli.dicomweb import dictionary
-from dwcli.dicomweb.dicomjson import Row, excerpt, number
+from dwcli.dicomweb.dicomjson import Row, excerpt, number, text, values, vr_of
 from dwcli.errors import ProtocolError
 
 if TYPE_CHECKING:
@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 # Where white space at the ends is part of the value; everywhere else an XML writer may have indented it.
 _VERBATIM = frozenset({"LT", "ST", "UC", "UT"})
+NAMESPACE = "http://dicom.nema.org/PS3.19/models/NativeDICOM"
+
 _TAG = re.compile(r"[0-9A-F]{8}")
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 _NAME_PARTS = ("FamilyName", "GivenName", "MiddleName", "NamePrefix", "NameSuffix")
 _LARGEST_NUMBER = 1_000_000  # of a value; more than any real attribute has, less than what fills the memory
@@ -98,10 +101,10 @@ def _numbered(elements: Iterator["Element"], read: Callable[["Element"], Any], g
 
 
 def _value(element: "Element", vr: str) -> Any:
-    text = element.text or ""
+    words = element.text or ""
     if vr not in _VERBATIM:
-        text = text.strip()
-    return number(text, vr) if text else None
+        words = words.strip()
+    return number(words, vr) if words else None
 
 
 def _person_name(element: "Element") -> dict[str, str] | None:
@@ -120,3 +123,74 @@ def _children(parent: "Element", name: str) -> Iterator["Element"]:
 
 def _local(element: "Element") -> str:
     return str(element.tag).rpartition("}")[2]
+
+
+def write(row: Row) -> str:
+    """A row of DICOM JSON as one NativeDicomModel document on one line; `parse` reads it back.
+
+    A private attribute is written without its block and names its creator (PS3.19 A.1.5). Characters that XML cannot
+    hold become U+FFFD; line ends and tabs within a value stay, as character references.
+    """
+    return f'<NativeDicomModel xmlns="{NAMESPACE}" xml:space="preserve">{_attributes(row)}</NativeDicomModel>'
+
+
+def _attributes(row: Row) -> str:
+    return "".join(_attribute(row, tag, row[tag]) for tag in sorted(row, key=str.upper))
+
+
+def _attribute(row: Row, tag: str, element: Any) -> str:
+    vr = vr_of(tag, element)
+    written, about = tag.upper(), ""
+    if keyword := dictionary.keyword(written):
+        about = f" keyword={_quoted(keyword)}"
+    elif creator := _creator(row, written):
+        written, about = f"{written[:4]}00{written[6:]}", f" privateCreator={_quoted(creator)}"
+    start = f"<DicomAttribute tag={_quoted(written)} vr={_quoted(vr)}{about}"
+    content = _written(row, tag, element, vr)
+    return f"{start}>{content}</DicomAttribute>" if content else f"{start}/>"
+
+
+def _creator(row: Row, tag: str) -> str:
+    """The creator that reserved a private attribute's block (PS3.5 7.8.1), empty where none did."""
+    private = re.fullmatch("[0-9A-F]{3}[13579BDF][0-9A-F]{4}", tag)
+    return text(row, f"{tag[:4]}00{tag[4:6]}") if private and tag[4:6] != "00" else ""
+
+
+def _written(row: Row, tag: str, element: Any, vr: str) -> str:
+    if isinstance(element, dict):
+        if "InlineBinary" in element:
+            return f"<InlineBinary>{_escaped(str(element['InlineBinary']))}</InlineBinary>"
+        if "BulkDataURI" in element:
+            return f"<BulkData uri={_quoted(str(element['BulkDataURI']))}/>"
+    return "".join(_one(value, place, vr) for place, value in enumerate(values(row, tag), 1))
+
+
+def _one(value: Any, place: int, vr: str) -> str:
+    if vr == "SQ":
+        return f'<Item number="{place}">{_attributes(value if isinstance(value, dict) else {})}</Item>'
+    if value is None or value == "":
+        return ""
+    if vr == "PN":
+        return f'<PersonName number="{place}">{_name(value)}</PersonName>'
+    words = value if isinstance(value, str) else text({"x": {"vr": vr, "Value": [value]}}, "x")
+    return f'<Value number="{place}">{_escaped(words)}</Value>'
+
+
+def _name(value: Any) -> str:
+    spelt = text({"00100010": {"vr": "PN", "Value": [value]}}, "00100010").split("=")
+    groups = []
+    for group, name in zip(_GROUPS, spelt, strict=False):
+        # A sixth part, which no name may have, stays with the fifth rather than be lost.
+        parts = zip(_NAME_PARTS, name.split("^", len(_NAME_PARTS) - 1), strict=False)
+        if inner := "".join(f"<{part}>{_escaped(words)}</{part}>" for part, words in parts if words):
+            groups.append(f"<{group}>{inner}</{group}>")
+    return "".join(groups)
+
+
+def _escaped(words: str) -> str:
+    clean = _NOT_XML.sub("\ufffd", words).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return clean.replace("\r", "&#13;").replace("\n", "&#10;").replace("\t", "&#9;")
+
+
+def _quoted(words: str) -> str:
+    return '"' + _escaped(words).replace('"', "&quot;") + '"'

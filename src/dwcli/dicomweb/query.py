@@ -109,17 +109,21 @@ def target(query: Query, dialect: Dialect, *, raw: bool = False, own: bool = Fal
     elif query.study and own:
         above = (Term(Level.STUDY.uid_tag, query.study),)
     terms = (*above, *query.terms)
-    pairs = [(term.path if dialect.keys == "tag" else term.name, _value(term, raw=raw)) for term in terms]
+    pairs = [(_key(term, dialect), _value(term, raw=raw)) for term in terms]
     pairs += [("includefield", field) for field in query.include]
     if query.fuzzy:
         pairs.append(("fuzzymatching", "true"))
     if query.limit is not None:
         pairs.append(("limit", str(query.limit)))
-    if query.offset:
+    if query.offset or (dialect.paging_required and query.level is Level.STUDY):
         pairs.append(("offset", str(query.offset)))
     joined = "&".join(f"{name}={value}" for name, value in pairs)
     resource = query.own_resource if own else query.resource
     return f"{resource}?{joined}" if joined else resource
+
+
+def _key(term: Term, dialect: Dialect) -> str:
+    return term.path if dialect.keys == "tag" or term.name in dialect.keys_by_tag else term.name
 
 
 def _value(term: Term, *, raw: bool) -> str:

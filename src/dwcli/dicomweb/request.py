@@ -41,6 +41,8 @@ class Rendering:
     viewport: tuple[int, int] | None = None
     quality: int | None = None
     annotation: tuple[str, ...] = ()
+    thumbnail: bool = False
+    """A small picture that stands for the whole (Supplement 203); it takes no window and no quality."""
 
     @property
     def parameters(self) -> str:
@@ -85,13 +87,15 @@ def bulkdata(url: str, accept: str) -> Request:
 
 def rendered(base: str, ref: refs.Ref | refs.FrameRef, wanted: Rendering) -> Request:
     """A rendered resource (PS3.18 10.4.1.1.3)."""
-    url = f"{base}/{refs.path(ref)}/rendered"
+    url = f"{base}/{refs.path(ref)}/{'thumbnail' if wanted.thumbnail else 'rendered'}"
     if wanted.parameters:
         url += f"?{wanted.parameters}"
     return Request("GET", url, {"Accept": wanted.media_type})
 
 
-def wado_uri(base: str, ref: refs.InstanceRef, dialect: Dialect, transfer_syntax: str) -> Request:
+def wado_uri(
+    base: str, ref: refs.InstanceRef, dialect: Dialect, transfer_syntax: str, *, anonymize: bool = False
+) -> Request:
     """An instance by WADO-URI (PS3.18 9.4.1); `transfer_syntax`: a UID, or `*` for as stored."""
     if not dialect.wado_uri:
         raise UsageError(
@@ -104,6 +108,8 @@ def wado_uri(base: str, ref: refs.InstanceRef, dialect: Dialect, transfer_syntax
     pairs.append("contentType=application/dicom")
     if transfer_syntax != "*" or dialect.wado_uri_any:
         pairs.append(f"transferSyntax={transfer_syntax}")
+    if anonymize:
+        pairs.append("anonymize=yes")
     return _pixels(f"{urljoin(f'{base}/', dialect.wado_uri)}?{'&'.join(pairs)}", "*/*")
 
 

@@ -4,7 +4,7 @@ import os
 import tempfile
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 from dwcli.errors import DwError, UsageError
 
@@ -38,6 +38,19 @@ class WholeFile:
         except OSError as error:
             raise self._failed(error) from error
         self.size += len(data)
+
+    @property
+    def handle(self) -> BinaryIO:
+        """The file itself, for a writer that seeks; `size` does not count what it writes."""
+        return self._file
+
+    def flushed(self) -> Path:
+        """Where everything written so far can be read, before it has its name."""
+        try:
+            self._file.flush()
+        except OSError as error:
+            raise self._failed(error) from error
+        return Path(self._temporary)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

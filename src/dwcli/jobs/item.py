@@ -22,11 +22,12 @@ Outcome = Literal[
     "offered",  # would be sent (--dry-run)
     "missing",  # the server lists it, and the folder does not have it (check)
     "extra",  # the folder has it, and the server does not list it (check)
+    "deleted",  # gone from the server, which no longer lists it
     "unverified",  # whole study or series: nothing tells whether it is complete
 ]
 
 _MOVED = frozenset({"received", "replaced", "stranger", "stored", "warned", "offered"})
-DONE = frozenset({"received", "replaced", "present", "stranger", "stored", "warned"})
+DONE = frozenset({"received", "replaced", "present", "stranger", "stored", "warned", "deleted"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,20 @@
 """Pictures: from the server where it can, else made here from the instance."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dwcli.client import Client, Event
+from dwcli.dicomweb import refs
+from dwcli.dicomweb.dicomjson import Row, text
 from dwcli.dicomweb.multipart import PartData, PartEnd
-from dwcli.dicomweb.refs import FrameRef, InstanceRef, Ref
+from dwcli.dicomweb.query import Query
+from dwcli.dicomweb.refs import FrameRef, InstanceRef, Level, Ref, SeriesRef
 from dwcli.dicomweb.request import Rendering
 from dwcli.errors import AbsentError, DwError, RefusedError, TruncatedError
 
+THUMBNAIL = (128, 128)
+_INSTANCE_NUMBER = "00200013"
 _CANNOT = frozenset({400, 404, 406, 415, 500, 501})
 
 
@@ -52,6 +57,43 @@ def picture(
         raise DwError(f"the server does not render a {ref.level}: {why}", "render an instance: STUDY/SERIES/INSTANCE")
     instance = _one(client.retrieve(ref), on_bytes)
     return Picture(_local(instance, frame, wanted), by_server=False, why=why)
+
+
+def thumbnail(client: Client, ref: Ref, wanted: Rendering, *, local: bool, on_bytes: Callable[[int], None]) -> Picture:
+    """A small picture of a study, series or instance: the server's own, or a rendered instance of it.
+
+    Where the server has no thumbnails, the instance in the middle of the first series stands for the whole.
+    """
+    if not local:
+        try:
+            return Picture(_one(client.rendered(ref, wanted), on_bytes), by_server=True)
+        except RefusedError as error:
+            if error.status not in _CANNOT:
+                raise
+        except AbsentError:
+            pass
+    small = replace(wanted, thumbnail=False, viewport=wanted.viewport or THUMBNAIL)
+    return picture(client, _middle(client, client.resolve(ref)), None, small, local=local, on_bytes=on_bytes)
+
+
+def _order(row: Row) -> tuple[bool, float, str]:
+    """Instances by number; those without one last."""
+    said = text(row, _INSTANCE_NUMBER)
+    return not said.isdecimal(), float(said) if said.isdecimal() else 0.0, text(row, refs.INSTANCE_UID)
+
+
+def _middle(client: Client, ref: Ref) -> InstanceRef:
+    """The instance that stands for what is above it."""
+    if isinstance(ref, InstanceRef):
+        return ref
+    series = ref.series if isinstance(ref, SeriesRef) else ""
+    if not series:
+        series = next((text(row, refs.SERIES_UID) for row in client.series_of(ref.study)), "")
+    rows = client.search(Query(Level.INSTANCE, ref.study, series)) if series else iter(())
+    found = sorted(rows, key=_order)
+    if not found:
+        raise AbsentError(f"no instance in {refs.show(ref)}", "dw search instances --study UID")
+    return InstanceRef(ref.study, series, text(found[len(found) // 2], refs.INSTANCE_UID))
 
 
 def from_file(path: Path, frame: int | None, wanted: Rendering) -> Picture:

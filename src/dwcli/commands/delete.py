@@ -1,0 +1,105 @@
+"""`dw delete`: studies, series and instances off a server."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dwcli.commands import references, reporting
+from dwcli.context import DwContext
+from dwcli.dicomweb import refs
+from dwcli.dicomweb.dicomjson import text
+from dwcli.errors import DwError, UsageError
+from dwcli.options import takes
+
+if TYPE_CHECKING:
+    from dwcli.jobs.delete import Doomed
+    from dwcli.jobs.item import Item
+
+_COLUMNS = ("level", "reference", "PatientName", "PatientID", "StudyDate", "StudyDescription", "series", "instances")
+_STUDY = {"PatientName": "00100010", "PatientID": "00100020", "StudyDate": "00080020", "StudyDescription": "00081030"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("delete")(delete)
+
+
+@takes()
+def delete(
+    ctx: typer.Context,
+    words: Annotated[
+        list[str], typer.Argument(metavar="[study|series|instance] REF...", help="References, or - for stdin.")
+    ],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    reason: Annotated[
+        str,
+        typer.Option("--reason", metavar="CODE^SCHEME", help="The coded reason, where a server wants one to reject."),
+    ] = "113001^DCM",
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE", help="One JSON line a reference, and a summary.")
+    ] = None,
+) -> None:
+    """Delete studies, series or instances from a server.
+
+    Shows what would go, and asks. DICOMweb has no word for it, so each server has its own way, which the profile's
+    dialect names.
+
+    Examples:
+
+    \b
+      dw delete study UID
+      dw delete STUDY/SERIES --dry-run
+      dw search --date ..2015 -f uids | dw delete study - --yes
+    """
+    from dwcli.jobs import delete as job
+    from dwcli.jobs.item import Tally
+
+    dw: DwContext = ctx.obj
+    level, rest = references.split_level(words)
+    job.can(dw.client)
+    asks = not yes and not dry_run
+    if asks and ("-" in rest or sys.stdin is None or not sys.stdin.isatty()):
+        raise UsageError("nobody can be asked on this stdin", "--dry-run to see what would go, then --yes")
+    doomed = [job.plan(dw.client, ref) for ref in references.read(dw, rest, level)]
+    if not doomed:
+        raise UsageError("nothing to delete was named", "dw delete study UID")
+    if dry_run:
+        dw.out.table(map(_record, doomed), columns=_COLUMNS)
+        dw.out.info("nothing was deleted")
+        return
+    if asks:
+        for one in doomed:
+            dw.out.info(_sentence(one))
+        if not dw.out.confirm(
+            f"delete {'this' if len(doomed) == 1 else f'these {len(doomed)}'} from {dw.client.base}?"
+        ):
+            raise DwError("nothing was deleted")
+    tally = Tally()
+
+    def items() -> Iterator["Item"]:
+        for one in doomed:
+            yield job.delete(dw.client, one, reason=reason)
+
+    reporting.show(dw, items(), tally, report)
+    dw.out.info(", ".join([f"{tally.count('deleted')} deleted", *reporting.counts(tally, failed="failed")]))
+    dw.finish(tally.code)
+
+
+def _record(one: "Doomed") -> dict[str, object]:
+    study = {name: text(one.row, tag) for name, tag in _STUDY.items()}
+    return {"level": str(one.ref.level), "reference": refs.show(one.ref), **study} | {
+        "series": one.series,
+        "instances": one.instances,
+    }
+
+
+def _sentence(one: "Doomed") -> str:
+    record = _record(one)
+    about = ", ".join(str(record[name]) for name in _STUDY if record[name])
+    number = "an unknown number of" if one.instances is None else one.instances
+    what = {"study": f"{one.series} series, {number} instances", "series": f"{number} instances"}.get(one.ref.level, "")
+    return f"{one.ref.level} {record['reference']}: " + "; ".join(part for part in (about, what) if part)

@@ -1,0 +1,126 @@
+"""Does a row answer the question? Servers ignore keys that they do not know, and say nothing (PS3.18 8.3.4.1).
+
+The comparison is lenient, as it accuses a server: names in any case and accent and as a part, text in any case.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
+
+from dwcli.dicomweb.dicomjson import INTEGERS, NUMBERS, Row, text, values
+from dwcli.dicomweb.query import Term
+
+_SEPARATORS = re.compile(r"[\s^,=]+")
+
+
+def fits(term: Term, row: Row) -> bool | None:
+    """Whether a row has what a key asks for; None where the row does not show the attribute, or shows it empty."""
+    wanted = term.value.strip()
+    if wanted.strip("*") == "":
+        return True
+    found = _found(row, term.path.split("."))
+    if not found:
+        return None
+    compare = _comparison(term.vr, wanted)
+    return any(compare(value) for value in found)
+
+
+def _found(row: Row, path: list[str]) -> list[str]:
+    """The single values at the end of a path of sequences, as text; empty ones left out."""
+    if len(path) > 1:
+        items = (item for item in values(row, path[0]) if isinstance(item, dict))
+        return [value for item in items for value in _found(item, path[1:])]
+    return [value for value in text(row, path[0]).split("\\") if value.strip()]
+
+
+def _comparison(vr: str, wanted: str) -> Callable[[str], bool]:
+    """A function of one value as text."""
+    match vr:
+        case "UI":
+            uids = set(re.split(r"[,\\]", wanted))
+            return lambda value: value.strip() in uids
+        case "DA" | "DT":
+            return lambda value: _in_range(re.sub(r"\D", "", value), wanted, "9")
+        case "TM":
+            return lambda value: _in_range(value.replace(":", "").strip(), wanted.replace(":", ""), "9")
+        case "PN":
+            pattern = _pattern(_plain_name(wanted))
+            return lambda value: bool(pattern.search(_plain_name(value)))
+        case _ if vr in NUMBERS | INTEGERS:
+            return lambda value: _same_number(value, wanted)
+        case _:
+            pattern = _pattern(_folded(wanted))
+            return lambda value: bool(pattern.fullmatch(_folded(value)))
+
+
+def _pattern(words: str) -> re.Pattern[str]:
+    return re.compile("".join({"*": ".*", "?": "."}.get(c, re.escape(c)) for c in words), re.DOTALL)
+
+
+def _folded(words: str) -> str:
+    return unicodedata.normalize("NFC", words).strip().casefold()
+
+
+def _plain_name(words: str) -> str:
+    bare = "".join(c for c in unicodedata.normalize("NFKD", words) if not unicodedata.combining(c))
+    return _SEPARATORS.sub(" ", bare).strip().casefold()
+
+
+def _in_range(value: str, wanted: str, last: str) -> bool:
+    """Whether a date or time lies in `A`, `A-B`, `A-` or `-B`; a shorter one stands for all that begin with it."""
+    first, dash, final = wanted.partition("-")
+    if not dash:
+        return value.startswith(first) or first.startswith(value)
+    return (not first or value >= first[: len(value)]) and (not final or value <= final.ljust(len(value), last))
+
+
+def _same_number(value: str, wanted: str) -> bool:
+    try:
+        return float(value) == float(wanted)
+    except ValueError:
+        return value.strip() == wanted
+
+
+class Questions:
+    """The keys of one search, held against each row that comes. `here`: those that were not sent at all."""
+
+    def __init__(self, sent: Iterable[Term], here: Iterable[Term] = (), *, fuzzy: bool = False) -> None:
+        # What a server finds fuzzily no comparison here can judge.
+        self._sent = [term for term in sent if not (fuzzy and term.vr == "PN")]
+        self._here = list(here)
+        self._ignored: list[Term] = []
+        self._told: set[Term] = set()
+        self._shown: set[Term] = set()
+
+    def answered_by(self, row: Row) -> bool:
+        """Whether the row is to be given: it fits what is matched here, and nothing sent that the server ignores."""
+        for term in self._sent:
+            fit = fits(term, row)
+            if fit is not None:
+                self._shown.add(term)
+            if fit is False and term not in self._ignored:
+                self._ignored.append(term)
+        here = all(term.matches(row) if term.is_pattern else fits(term, row) for term in self._here)
+        return here and all(fits(term, row) for term in self._ignored)
+
+    def complaints(self) -> Iterator[str]:
+        """What the user should know since the last call."""
+        for term in self._ignored:
+            if term not in self._told:
+                self._told.add(term)
+                yield f"this server ignores {term.name}={term.value}: its rows are filtered here"
+
+    def unseen(self) -> Iterator[Term]:
+        """At the end: the keys that no row showed, so that the rows cannot tell whether the server looked at them."""
+        for term in self._sent:
+            if term not in self._shown and fits(term, {}) is None:
+                yield term
+
+
+def impossible(term: Term) -> Term:
+    """The same key with a value that nothing has: a server that finds something then does not look at it."""
+    vr = term.vr
+    if vr in NUMBERS:
+        return Term(term.path, "-2147483647")
+    value = {"DA": "18000101", "DT": "18000101", "TM": "000000.000001", "UI": "2.25.17071979", "CS": "DW NO SUCH"}
+    return Term(term.path, value.get(vr, "DWNOSUCHVALUE"))

@@ -1,0 +1,65 @@
+"""Where a search stands in a server's list, whatever its `offset` counts (PS3.18 8.3.4.4)."""
+
+from dataclasses import dataclass, field
+
+from dwcli.dicomweb.dialects import Dialect
+
+AUTO_PAGE = 100
+"""Rows a page where nobody says how many a server wants to be asked for."""
+
+
+@dataclass(slots=True)
+class Place:
+    """`start`: rows to pass over; `received`: where the next page begins, counted in rows."""
+
+    start: int
+    dialect: Dialect
+    received: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.received = self.start - self.start % self._page if self._pages else self.start
+
+    @property
+    def _pages(self) -> bool:
+        return self.dialect.offset_counts == "pages"
+
+    @property
+    def _page(self) -> int:
+        return self.dialect.page_size or AUTO_PAGE
+
+    def learn(self, dialect: Dialect) -> None:
+        """Go on with what was learnt of the server meanwhile."""
+        if dialect.offset_counts == self.dialect.offset_counts:
+            self.dialect = dialect
+
+    def size(self, left: int | None) -> int | None:
+        """Rows to ask for: what is left, at most the dialect's page; None asks for as many as the server gives.
+
+        Where pages are counted they must not change their size.
+        """
+        if self._pages:
+            return self._page
+        most = self.dialect.page_size or (AUTO_PAGE if self.dialect.paging_required else None)
+        return min((n for n in (left, most) if n is not None), default=None)
+
+    def offset(self, size: int | None) -> int:
+        """The `offset` of the next page."""
+        return self.received // size if self._pages and size else self.received
+
+    def is_before(self, row: int) -> bool:
+        """Whether the page's row, counted from 1, lies before the start."""
+        return self.received + row <= self.start
+
+    def advance(self, rows: int, size: int | None) -> None:
+        """A page of so many rows came."""
+        self.received += size if self._pages and size and rows else rows
+
+    def may_count_pages(self, rows: int) -> bool:
+        """Whether an empty page after `rows` in all leaves it open that `offset` counts pages."""
+        return not self._pages and not self.start and rows > 0 and rows == self.dialect.page_size
+
+    def by_pages(self, dialect: Dialect) -> "Place":
+        """The same place on a server that turned out to count pages."""
+        place = Place(0, dialect)
+        place.received = self.received
+        return place

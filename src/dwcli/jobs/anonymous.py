@@ -1,0 +1,79 @@
+"""Instances that the server makes anonymous before it sends them (WADO-URI `anonymize=yes`, PS3.18 9.4.1.2.1).
+
+A server that does not know the parameter sends the patient's name: so what came is looked at before it is kept.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from dwcli.client import Client
+from dwcli.dicomweb import part10
+from dwcli.dicomweb.multipart import PartData, PartEnd, PartStart, Truncated
+from dwcli.dicomweb.refs import InstanceRef
+from dwcli.errors import AuthError, DwError, TruncatedError
+from dwcli.files.sink import FolderError, Sink
+from dwcli.jobs.item import Item, failed
+
+_IDENTITY_REMOVED = "00120062"
+_ENOUGH = 1 << 20
+
+
+def retrieve(
+    client: Client,
+    asked: Iterable[InstanceRef],
+    sink: Sink,
+    transfer_syntax: str,
+    *,
+    on_bytes: Callable[[int], None],
+) -> Iterator[Item]:
+    """One item for each instance, with the UIDs that the server gave it."""
+    sink.prepare()
+    for ref in asked:
+        try:
+            yield _one(client, ref, sink, transfer_syntax, on_bytes)
+        except (AuthError, FolderError):
+            raise
+        except DwError as error:
+            yield failed(error, ref.study, ref.series, ref.instance)
+
+
+def _one(client: Client, ref: InstanceRef, sink: Sink, transfer_syntax: str, on_bytes: Callable[[int], None]) -> Item:
+    draft = sink.open()
+    prefix = bytearray()
+    whole = False
+    try:
+        for event in client.wado_uri(ref, transfer_syntax, anonymize=True):
+            match event:
+                case PartData(data):
+                    draft.write(data)
+                    prefix += data[: _ENOUGH - len(prefix)]
+                    on_bytes(len(data))
+                case PartEnd():
+                    whole = True
+                case Truncated(reason):
+                    raise TruncatedError(f"the answer is not complete: {reason}")
+                case PartStart():
+                    pass
+                case _:
+                    pass
+        if not whole:
+            raise TruncatedError("the answer is empty")
+        _look(bytes(prefix), ref, complete=draft.size <= len(prefix))
+        kept = draft.keep()
+    except BaseException:
+        draft.discard()
+        raise
+    if kept.outcome == "conflict":
+        raise DwError(f"{kept.path} is there already, with other bytes")
+    outcome = {"written": "received", "same": "present"}.get(kept.outcome, kept.outcome)
+    return Item(outcome, kept.study, kept.series, kept.instance, str(kept.path), kept.size)  # type: ignore[arg-type]
+
+
+def _look(prefix: bytes, ref: InstanceRef, *, complete: bool) -> None:
+    """Raises DwError where nothing shows that the server took the patient out."""
+    head = part10.read_head(prefix, final=complete, wanted=frozenset({_IDENTITY_REMOVED}))
+    said = head.elements.get(_IDENTITY_REMOVED, b"").strip(b" \0") if head else b""
+    if head is None or (said != b"YES" and head.instance == ref.instance):
+        raise DwError(
+            "the server sent the instance as it is, with the patient in it; it was not kept",
+            "this server does not know anonymize=yes",
+        )

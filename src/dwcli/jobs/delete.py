@@ -1,0 +1,170 @@
+"""Deleting: what would go, then the way that the server has for it, then whether it is gone."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from dwcli.client import Client
+from dwcli.dicomweb import refs, removal
+from dwcli.dicomweb.dicomjson import Row, text
+from dwcli.dicomweb.query import Query, Term
+from dwcli.dicomweb.refs import InstanceRef, Level, Ref, SeriesRef, StudyRef
+from dwcli.dicomweb.request import Request
+from dwcli.errors import AbsentError, DwError, ExitCode, RefusedError, TemporaryError
+from dwcli.jobs import ownname
+from dwcli.jobs.item import Item, failed
+
+_COUNT = "00201209"  # NumberOfSeriesRelatedInstances
+_ANSWER = 1 << 20
+_PAUSES = (0.0, 0.5, 2.0)
+_OPERATION_PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
+_OPERATION_SECONDS = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Doomed:
+    """What would go. `instances` None where nobody can say; `row` is the study's, {} where it cannot be found."""
+
+    ref: Ref
+    series: int
+    instances: int | None
+    row: Row
+
+
+def plan(client: Client, ref: Ref) -> Doomed:
+    """What lies below a reference. Raises AbsentError where the server knows nothing of it."""
+    ref = client.resolve(ref)
+    rows = [row for row in client.series_of(ref.study) if text(row, refs.SERIES_UID)]
+    studies = client.search(Query(Level.STUDY, terms=(Term(refs.STUDY_UID, ref.study),)))
+    study = next((row for row in studies if text(row, refs.STUDY_UID) == ref.study), {})
+    if not isinstance(ref, StudyRef):
+        rows = [row for row in rows if text(row, refs.SERIES_UID) == ref.series]
+    if not rows and not (study and isinstance(ref, StudyRef)):
+        raise AbsentError(f"the server lists no {ref.level} {removal.own_uid(ref)}", f"dw search {ref.level.resource}")
+    if isinstance(ref, InstanceRef):
+        if ref.instance not in _instances(client, ref.study, ref.series):
+            raise AbsentError(f"the server lists no instance {ref.instance} in its series", "dw search instances")
+        return Doomed(ref, 1, 1, study)
+    counts = [_count(client, ref.study, row) for row in rows]
+    return Doomed(ref, len(rows), None if None in counts else sum(count or 0 for count in counts), study)
+
+
+def _count(client: Client, study: str, row: Row) -> int | None:
+    said = text(row, _COUNT)
+    if said.isdecimal():
+        return int(said)
+    try:
+        return len(_instances(client, study, text(row, refs.SERIES_UID)))
+    except (RefusedError, AbsentError):
+        return None
+
+
+def _instances(client: Client, study: str, series: str) -> set[str]:
+    return {text(row, refs.INSTANCE_UID) for row in client.search(Query(Level.INSTANCE, study, series))}
+
+
+def can(client: Client) -> None:
+    """Raises RefusedError, with the way to do it, where this server is known to delete nothing over the network."""
+    if client.dialect.delete == "none":
+        raise RefusedError(
+            f"this server deletes nothing over DICOMweb (dialect {client.dialect.name})",
+            client.dialect.delete_otherwise or "ask its administrator, or see its own interface",
+            status=501,
+        )
+
+
+def delete(
+    client: Client, doomed: Doomed, *, reason: str = "113001^DCM", wait: Callable[[float], None] = time.sleep
+) -> Item:
+    """Delete it, and look whether it is gone: `deleted`, or `failed` with the reason. An AuthError is raised."""
+    ref = doomed.ref
+    try:
+        _remove(client, ref, reason, wait)
+        for pause in _PAUSES:
+            wait(pause)
+            if not _listed(client, ref):
+                return _item("deleted", ref)
+    except DwError as error:
+        if error.exit_code is ExitCode.AUTH:
+            raise
+        return failed(error, *_uids(ref))
+    return failed(DwError("the server said yes, and lists it still"), *_uids(ref))
+
+
+def _remove(client: Client, ref: Ref, reason: str, wait: Callable[[float], None]) -> None:
+    can(client)
+    match client.dialect.delete:
+        case "reject":
+            _asked(client, removal.reject(client.base, ref, reason))
+        case "lookup":
+            _by_own_name(client, ref)
+        case "operation":
+            _awaited(client, _asked(client, removal.plain(client.base, ref)), wait)
+        case _:
+            _asked(client, removal.plain(client.base, ref))
+
+
+def _asked(client: Client, asked: Request) -> bytes:
+    """Send it; the answer's body. A refusal of the method says how else it may be done."""
+    with client.request(asked) as response:
+        body = response.read(_ANSWER)
+        if response.status >= 400:
+            error = response.refusal(body)
+            if response.status in (405, 501):
+                how = client.dialect.delete_otherwise or "dw doctor says how this server deletes, if it does"
+                raise RefusedError(error.message, how, status=response.status)
+            raise error
+        return body
+
+
+def _by_own_name(client: Client, ref: Ref) -> None:
+    """Through the server's own REST interface, which has names of its own for everything."""
+    for one in ownname.find(client, ref):
+        _asked(client, Request("DELETE", removal.core(client.base, client.dialect, one.path)))
+
+
+def _awaited(client: Client, answer: bytes, wait: Callable[[float], None]) -> None:
+    """Ask after a long-running operation until it is done."""
+    waited = 0.0
+    pauses = iter(_OPERATION_PAUSES)
+    while (running := removal.operation(client.base, answer)) is not None:
+        if running.error:
+            raise DwError(f"the server could not delete it: {running.error}")
+        if running.done:
+            return
+        if waited > _OPERATION_SECONDS:
+            raise TemporaryError("the server is still deleting", f"dw request GET {running.url}")
+        pause = next(pauses, _OPERATION_PAUSES[-1])
+        wait(pause)
+        waited += pause
+        answer = _asked(client, Request("GET", running.url, {"Accept": "application/json"}))
+
+
+def _listed(client: Client, ref: Ref) -> bool:
+    """Whether the server still lists it."""
+    rows: Iterator[Row]
+    try:
+        match ref:
+            case StudyRef(study):
+                rows = client.search(Query(Level.STUDY, terms=(Term(refs.STUDY_UID, study),)))
+            case SeriesRef(study, _):
+                rows = client.search(Query(Level.SERIES, study))
+            case InstanceRef(study, series, _):
+                rows = client.search(Query(Level.INSTANCE, study, series))
+        return any(text(row, ref.level.uid_tag) == removal.own_uid(ref) for row in rows)
+    except AbsentError:
+        return False
+
+
+def _uids(ref: Ref) -> tuple[str, str, str]:
+    match ref:
+        case InstanceRef(study, series, instance):
+            return study, series, instance
+        case SeriesRef(study, series):
+            return study, series, ""
+        case _:
+            return ref.study, "", ""
+
+
+def _item(outcome: str, ref: Ref) -> Item:
+    return Item(outcome, *_uids(ref))  # type: ignore[arg-type]

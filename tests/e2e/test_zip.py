@@ -1,0 +1,93 @@
+"""`--zip`: one file with everything, or none."""
+
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from servers import images, wire
+from servers.dw import Dw
+from servers.fake import Answer, Fake, Request
+from servers.orthanc import Orthanc
+from servers.quirks import Quirky
+
+
+def members(path: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(path) as archive:
+        return {info.filename: archive.read(info) for info in archive.infolist()}
+
+
+def test_the_real_ct_as_one_zip(orthanc: Orthanc, run_dw: Dw, cranium: list[Path], tmp_path: Path) -> None:
+    wire.stow(orthanc.url, cranium, headers=orthanc.headers)
+    run = run_dw("retrieve", "study", images.CRANIUM_STUDY, "--zip", tmp_path / "ct.zip", env=orthanc.environment)
+    assert run.code == 0, run.err
+    found = members(tmp_path / "ct.zip")
+    assert sorted(found.values()) == sorted(path.read_bytes() for path in cranium)
+    prefix = f"{images.CRANIUM_STUDY}/{images.CRANIUM_SERIES}/"
+    assert all(name.startswith(prefix) for name in found)
+    assert [path.name for path in tmp_path.iterdir() if path.name != "home"] == ["ct.zip"]
+
+
+class Zipping(Quirky):
+    """Gives a study as a zip, whole or spoilt by `spoil`."""
+
+    def __init__(self, spoil: Callable[[bytes], bytes]) -> None:
+        super().__init__(2)
+        self.spoil = spoil
+
+    def whole(self, request: Request, study: str) -> Answer:
+        if not str(request.header("Accept")).startswith("application/zip"):
+            return super().whole(request, study)
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w") as archive:
+            for m in (1, 2):
+                archive.writestr(f"DICOM/{m}", self.file(study, f"{study}.1.{m}"))
+            archive.writestr("DICOMDIR", b"x")
+        return Answer(200, {"Content-Type": "application/zip"}, self.spoil(packed.getvalue()), framing="close")
+
+
+def without_one(data: bytes) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(packed, "w") as new:
+        new.writestr("DICOM/1", old.read("DICOM/1"))
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code", "words"),
+    [
+        (lambda data: data, 0, ""),
+        (lambda data: data[:-30], 1, "not whole"),
+        (lambda data: data[:500] + b"?" + data[501:], 1, "damaged"),
+        (without_one, 1, "holds 1 of 2"),
+    ],
+    ids=["whole", "cut", "flipped", "short"],
+)
+def test_the_servers_own_zip_is_checked_before_it_gets_its_name(
+    spoil: Callable[[bytes], bytes], code: int, words: str, fake_server: Callable[..., Fake], run_dw: Dw, tmp_path: Path
+) -> None:
+    run_dw("profile", "add", "z", fake_server(Zipping(spoil)).url, "--dialect", "dcm4chee")
+    run = run_dw("retrieve", "study", "1.1", "--zip", tmp_path / "s.zip")
+    assert run.code == code, run.err
+    assert words in run.err
+    assert (tmp_path / "s.zip").exists() is (code == 0)
+
+
+def test_what_does_not_come_leaves_no_zip(fake_server: Callable[..., Fake], run_dw: Dw, tmp_path: Path) -> None:
+    class Short(Quirky):
+        def whole(self, request: Request, study: str) -> Answer:
+            return self.parts([self.file(study, f"{study}.1.1")])
+
+        def instance(self, request: Request, study: str, instance: str) -> Answer:
+            return Answer(404)
+
+    server = fake_server(Short())
+    run = run_dw("retrieve", "1.1", "--url", server.url, "--zip", tmp_path / "s.zip", "-f", "jsonl")
+    assert run.code == 3, run.err
+    assert sorted(json.loads(line)["outcome"] for line in run.lines) == ["failed", "received"]
+    assert "the zip was not written" in run.err
+    assert not (tmp_path / "s.zip").exists()
+    assert not list(tmp_path.glob(".dw-*"))

@@ -1,0 +1,114 @@
+"""`dw orthanc` with a real pair: one Orthanc fetches from, sends to and deletes on the other."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from servers import images, wire
+from servers.dw import Dw, Run
+from servers.fake import Answer, Fake
+from servers.orthanc import Orthanc
+from servers.tiny_pacs import TinyPacs
+
+
+@pytest.fixture(scope="module")
+def other_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
+    with Orthanc(tmp_path_factory.mktemp("other-orthanc"), user="bob", password="b0b") as server:
+        yield server
+
+
+@pytest.fixture
+def other(other_server: Orthanc) -> Orthanc:
+    other_server.wipe()
+    return other_server
+
+
+@pytest.fixture
+def near(orthanc: Orthanc, other: Orthanc, run_dw: Dw) -> Iterator[Callable[..., Run]]:
+    """`near("retrieve", "b", …)` runs `dw orthanc …` on the first Orthanc, which knows the other as b."""
+    run_dw("profile", "add", "a", orthanc.url, "--dialect", "orthanc", "--user", "alice", "--password-env", "PW")
+
+    def run(*words: str, **how: object) -> Run:
+        return run_dw("-p", "a", "orthanc", *words, env={"PW": "secret", "THEIRS": "b0b"}, **how)  # type: ignore[arg-type]
+
+    added = run("servers", "add", "b", other.url, "--user", "bob", "--password-env", "THEIRS")
+    assert added.code == 0, added.err
+    yield run
+    orthanc.core("DELETE", "/dicom-web/servers/b")
+
+
+def test_servers_are_added_shown_and_removed(near: Callable[..., Run], other: Orthanc) -> None:
+    near("servers", "add", "c", "http://c.example/rs", "--no-chunked", "--can-delete", "--remote-header", "X-A: 1")
+    listed = json.loads(near("servers", "-f", "json").out)
+    assert [(row["name"], row["url"], row["chunked"], row["delete"]) for row in listed] == [
+        ("b", f"{other.url}/", True, False),
+        ("c", "http://c.example/rs/", False, True),
+    ]
+    shown = near("servers", "show", "c").out
+    assert "X-A" in shown
+    assert "b0b" not in near("servers", "show", "b").out
+    assert near("servers", "remove", "c").code == 0
+    assert near("servers", "-f", "tsv").lines[1:] == [f"b\t{other.url}/\tbob\tyes\tno"]
+    run = near("servers", "remove", "c")
+    assert (run.code, "knows no server c" in run.err) == (5, True)
+    assert near("servers", "forget", "b").code == 2
+
+
+def test_get_shows_what_the_other_server_has(near: Callable[..., Run], other: Orthanc) -> None:
+    wire.stow(other.url, [images.instance()], headers=other.headers)
+    assert near("get", "b", "/studies", "--param", "PatientID=SYN1", "-f", "uids").out == "2.25.1\n"
+    assert near("get", "b", "/studies", "--param", "PatientID=nobody", "-f", "uids").out == ""
+    metadata = near("get", "b", "/studies/2.25.1/metadata", "-f", "jsonl")
+    assert json.loads(metadata.out)["00100020"]["Value"] == ["SYN1"]
+    xml = near("get", "b", "/series", "--remote-header", "Accept: application/dicom+xml")
+    assert "<NativeDicomModel" in xml.out
+    assert near("get", "b", "/studies/9.9").code == 5
+    run = near("get", "nobody", "/studies")
+    assert (run.code, "nobody" in run.err) == (5, True)
+
+
+@pytest.mark.parametrize("how", [[], ["--async", "--priority", "7"]])
+def test_the_real_ct_moves_there_and_back(
+    how: list[str], near: Callable[..., Run], orthanc: Orthanc, other: Orthanc, cranium: list[Path]
+) -> None:
+    wire.stow(other.url, cranium, headers=other.headers)
+    run = near("retrieve", "b", images.CRANIUM_STUDY, *how)
+    assert (run.code, orthanc.count()) == (0, len(cranium)), run.err
+    assert f"fetched {len(cranium)} instances" in run.err
+    other.wipe()
+    run = near("stow", "b", f"{images.CRANIUM_STUDY}/{images.CRANIUM_SERIES}", *how)
+    assert (run.code, other.count()) == (0, len(cranium)), run.err
+    assert f"sent {len(cranium)} instances" in run.err
+
+
+def test_a_job_left_alone_can_be_followed_later(near: Callable[..., Run], orthanc: Orthanc, other: Orthanc) -> None:
+    wire.stow(other.url, [images.instance()], headers=other.headers)
+    number = near("retrieve", "b", "study", "2.25.1", "--async", "--detach", "--priority", "3").out.strip()
+    run = near("job", number, "--wait", "-f", "json")
+    assert (run.code, orthanc.count()) == (0, 1), run.err
+    assert json.loads(run.out)[0]["state"] == "Success"
+    assert near("job", "0000").code == 5
+
+
+@pytest.mark.parametrize("how", [[], ["--async"]])
+def test_what_is_not_there_is_a_failure(how: list[str], near: Callable[..., Run]) -> None:
+    assert near("retrieve", "b", "9.9", *how).code == 1
+    assert near("stow", "b", "9.9", *how).code == 5
+    assert "knows no server z" in near("retrieve", "z", "9.9", *how).err
+
+
+def test_delete_reaches_a_server_that_allows_it(near: Callable[..., Run], fake_server: Callable[..., Fake]) -> None:
+    server = fake_server(lambda _request: Answer(200))
+    near("servers", "add", "b", server.url, "--can-delete")
+    assert near("delete", "b", "1.2/3.4").code == 2
+    run = near("delete", "b", "1.2/3.4", "--yes")
+    assert run.code == 0, run.err
+    assert [(request.method, request.target) for request in server.requests] == [("DELETE", "/studies/1.2/series/3.4")]
+
+
+def test_another_dialect_is_wrong_usage(tiny_pacs: TinyPacs, run_dw: Dw) -> None:
+    run_dw("profile", "add", "t", tiny_pacs.url, "--dialect", "tiny-pacs", "--token-env", "T")
+    run = run_dw("-p", "t", "orthanc", "servers", env={"T": "tok123"})
+    assert (run.code, "no Orthanc" in run.err) == (2, True)
