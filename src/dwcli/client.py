@@ -282,6 +282,12 @@ class Client:
             self.dialect = replace(self.dialect, paging_required=True, page_size=AUTO_PAGE)
             yield from self._rows(request.search(self.base, query.page(0, AUTO_PAGE), self.dialect), page)
             return
+        except AbsentError as error:
+            if query.level is not Level.STUDY:
+                raise
+            # Nobody asked for anything that could be absent: there is no such service at this address.
+            hint = "is it the DICOMweb root, up to /studies without it? dw profile test"
+            raise RefusedError(f"no search at {self.base}: {error.message}", hint, status=404) from error
         if found or self.dialect.escaping != "auto" or query.offset or not worth_raw(query):
             return
         try:

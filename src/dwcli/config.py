@@ -263,6 +263,8 @@ def _address(url: str) -> str:
         )
     if split.query or split.fragment:
         raise UsageError(f"a base URL has no query or fragment: {url}", "give the address up to /studies, without it")
+    if split.path.rstrip("/").endswith("/studies"):
+        raise UsageError(f"the base URL ends before /studies: {url}", url.rstrip("/").removesuffix("/studies"))
     return url.rstrip("/")
 
 

@@ -83,7 +83,7 @@ class DwContext:
             url=self.given.url or "",
             timeout=self.given.timeout,
             headers=parse_headers(self.given.headers),
-            ask=ask,
+            ask=self.ask,
         )
 
     @cached_property
@@ -95,6 +95,11 @@ class DwContext:
     def patient_client(self) -> "Client":
         """The same for transfers, which outlast a restart of the server."""
         return self.connect(self.profile)
+
+    def ask(self, question: str) -> str:
+        """Prompt for a secret, with no progress bar over it."""
+        with self.out.paused():
+            return ask(question)
 
     def connect(self, profile: config.Profile, *, tries: int | None = None) -> "Client":
         """A client of any profile; its connections end with this context."""

@@ -91,6 +91,10 @@ def main() -> None:
     except DwError as error:
         _say(error)
         sys.exit(int(error.exit_code))
+    except OSError as error:
+        _say(DwError(f"cannot write the output: {error.strerror or error}"))
+        make_out(Globals(), Environment.read()).close_quietly()
+        sys.exit(int(ExitCode.FAILED))
     except KeyboardInterrupt:
         sys.exit(int(ExitCode.INTERRUPTED))
 

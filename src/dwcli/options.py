@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import wraps
+from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
@@ -129,11 +130,18 @@ class MatchOptions:
         bool, typer.Option("--fuzzy", help="Fuzzy matching of names, where the server can.", rich_help_panel=_MATCH)
     ] = False
     limit: Annotated[
-        int | None, typer.Option("--limit", metavar="N", min=1, help="At most N.", rich_help_panel=_MATCH)
+        int | None, typer.Option("--limit", metavar="N", min=1, max=10**9, help="At most N.", rich_help_panel=_MATCH)
     ] = None
     offset: Annotated[
         int, typer.Option("--offset", metavar="N", min=0, help="Skip the first N.", rich_help_panel=_MATCH)
     ] = 0
+
+
+def named_path(typed: str | Path) -> Path:
+    """A file or folder as it was typed; an empty name, which an unset variable leaves, is not this folder."""
+    if not str(typed).strip():
+        raise typer.BadParameter("the name is empty (a variable that is not set?)")
+    return Path(typed)
 
 
 ALIASES: dict[type, str] = {MatchOptions: "match"}

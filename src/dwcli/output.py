@@ -399,6 +399,19 @@ class Out:
             finally:
                 self._bars = None
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """No bar while the block runs, so that a question can be read."""
+        bars = self._bars
+        if bars is None:
+            yield
+            return
+        bars.stop()
+        try:
+            yield
+        finally:
+            bars.start()
+
     # Formats
 
     def _chosen(self) -> str:
@@ -439,6 +452,8 @@ class Out:
         for line in lines:
             self._put(laid(line) + "\n")
         self.flush()
+        if any(columns[i].kind == "uid" and width < widths[i] for i, width in fitted.items()):
+            self.info("UIDs are cut to fit; -f uids, or a pipe, has them whole")
         dropped = [column.title for i, column in enumerate(columns) if i not in fitted]
         if dropped:
             self.info(f"too narrow for: {', '.join(dropped)}")

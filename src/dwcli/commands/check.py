@@ -8,7 +8,7 @@ import typer
 from dwcli.commands import references, reporting
 from dwcli.context import DwContext
 from dwcli.errors import UsageError
-from dwcli.options import takes
+from dwcli.options import named_path, takes
 
 
 def register(app: typer.Typer) -> None:
@@ -47,7 +47,7 @@ def check(
     level, rest = references.split_level(words)
     if len(rest) < 2:
         raise UsageError("a reference and a folder are wanted", "dw check UID out/")
-    folder = Path(rest.pop())
+    folder = named_path(rest.pop())
     if not folder.is_dir():
         raise UsageError(f"there is no folder {folder}", "dw check REF DIR; to fetch it: dw retrieve REF -o DIR")
     tally = Tally()

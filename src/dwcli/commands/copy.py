@@ -8,7 +8,7 @@ import typer
 
 from dwcli import config
 from dwcli.commands import references, reporting
-from dwcli.context import DwContext, ask
+from dwcli.context import DwContext
 from dwcli.errors import UsageError
 from dwcli.options import takes
 
@@ -53,7 +53,7 @@ def copy(
 
     dw: DwContext = ctx.obj
     level, rest = references.split_level(words)
-    target = config.select(dw.environment, profile=to, timeout=dw.given.timeout, ask=ask)
+    target = config.select(dw.environment, profile=to, timeout=dw.given.timeout, ask=dw.ask)
     if target.url == dw.profile.url:
         raise UsageError("both ends of the copy are the same server", "-p FROM … --to TO")
     tally = Tally()

@@ -129,6 +129,8 @@ def _file(words: list[str]) -> Path | None:
     if words[0] == "-" and not sys.stdin.isatty():
         return None
     path = Path(words[0])
+    if path.suffix.lower() in (".dcm", ".dicom", ".ima") and not path.exists():
+        raise UsageError(f"there is no file {path}", "or write a reference: STUDY/SERIES/INSTANCE")
     return path if path.is_file() else None
 
 

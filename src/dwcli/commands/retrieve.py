@@ -11,7 +11,7 @@ from dwcli.context import DwContext
 from dwcli.dicomweb import media, refs
 from dwcli.dicomweb.refs import InstanceRef, Level, Ref
 from dwcli.errors import ExitCode, UsageError
-from dwcli.options import MatchOptions, takes
+from dwcli.options import MatchOptions, named_path, takes
 
 if TYPE_CHECKING:
     from dwcli.jobs.item import Tally
@@ -39,7 +39,13 @@ def retrieve(
     ] = None,
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", metavar="DIR|FILE", help="The folder for instances; made if missing."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR|FILE",
+            parser=named_path,
+            help="The folder for instances; made if missing.",
+        ),
     ] = Path(),
     layout: Annotated[
         str | None,
@@ -101,6 +107,8 @@ def retrieve(
     if words and words[0] in ("frames", "bulkdata"):
         if matching.given(match):
             raise UsageError("frames and bulkdata are asked for by reference", f"dw retrieve {words[0]} REF …")
+        if report or dry_run or verify or layout or zipped or wado_uri:
+            raise UsageError(f"{words[0]} knows of the options only -o and --transfer-syntax", "leave out the others")
         from dwcli.commands import parts
 
         out = None if output == Path() else output
@@ -217,7 +225,7 @@ def _plan(dw: DwContext, job: "Retrieval", asked: Iterable[Ref]) -> None:
 def _summary(tally: "Tally", output: Path, seconds: float) -> str:
     came = tally.count("received", "replaced", "stranger")
     if not tally.outcomes:
-        return "nothing matches, so nothing was retrieved"
+        return "nothing was found or named to retrieve"
     words = [f"{came} retrieved ({reporting.speed(tally, seconds)})"]
     words += reporting.counts(
         tally,
@@ -227,6 +235,6 @@ def _summary(tally: "Tally", output: Path, seconds: float) -> str:
         failed="failed",
         unverified="not verified",
     )
-    if tally.code in (ExitCode.PARTIAL, ExitCode.TEMPORARY, ExitCode.FAILED):
+    if ExitCode.TEMPORARY in tally.codes:
         words.append(_GO_ON)
     return f"{output}: {', '.join(words)}"

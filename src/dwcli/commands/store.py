@@ -10,7 +10,7 @@ import typer
 from dwcli.commands import reporting
 from dwcli.context import DwContext
 from dwcli.errors import ExitCode, UsageError
-from dwcli.options import takes
+from dwcli.options import named_path, takes
 from dwcli.output import size
 
 if TYPE_CHECKING:
@@ -28,7 +28,10 @@ def register(app: typer.Typer) -> None:
 @takes()
 def store(
     ctx: typer.Context,
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files and folders; folders are walked.")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="PATH...", parser=named_path, help="Files and folders; folders are walked."),
+    ],
     study: Annotated[
         str,
         typer.Option("--study", metavar="UID", help="Store into this study; instances of others are refused."),
@@ -79,6 +82,8 @@ def store(
     from dwcli.jobs.store import Options, Storing
 
     dw: DwContext = ctx.obj
+    if report and journal and report.absolute() == journal.absolute():
+        raise UsageError("the report would overwrite the journal", "give them two names")
     found = scan(paths, include=include or (), exclude=exclude or ())
     options = Options(study, jobs, _bytes(batch_size), verify, max_errors)
     tally = Tally()
@@ -107,7 +112,7 @@ def store(
     finally:
         if book:
             book.close()
-    dw.out.info(_summary(tally, dw.profile.name or dw.profile.url, seconds))
+    dw.out.info(_summary(tally, dw.profile.name or dw.profile.url, seconds, journal=book is not None))
     dw.finish(tally.code)
 
 
@@ -118,12 +123,12 @@ def _bytes(typed: str) -> int:
     return int(match[1]) * {"": 1, "k": 1000, "m": 1_000_000, "g": 1_000_000_000}[match[2].lower()]
 
 
-def _summary(tally: "Tally", where: str, seconds: float) -> str:
+def _summary(tally: "Tally", where: str, seconds: float, *, journal: bool) -> str:
     words = [f"{tally.count('stored', 'warned')} stored ({reporting.speed(tally, seconds)})"]
     words += reporting.counts(
         tally,
         warned="of them with warnings",
-        present="already there",
+        present="already there, or stored by an earlier run as the journal says" if journal else "already there",
         conflict="in conflict",
         failed="failed",
         unknown="unknown",

@@ -104,9 +104,13 @@ def parse_level(word: str) -> Level | None:
 
 
 def segment(uid: str) -> str:
-    """A UID as one path segment: percent-encoded, and never `.` or `..`, which a server would walk."""
+    """A UID as one path segment, percent-encoded. Raises UsageError for `.` and `..`, which servers walk even so."""
+    if uid in (".", ".."):
+        raise UsageError(
+            f"a UID of {uid} cannot be asked for: servers take it for a folder", "ask for its parts by search"
+        )
     # What is no text at all (half a surrogate pair) becomes a question mark, which names nothing.
-    return quote(uid, safe="", errors="replace") if uid.strip(".") else uid.replace(".", "%2E")
+    return quote(uid, safe="", errors="replace")
 
 
 def word(uid: str) -> str:

@@ -30,7 +30,7 @@ def check(
     """One item for each instance: present, missing in the folder, extra there, or in conflict with the server's.
 
     `deep` fetches each instance and compares its bytes; otherwise a file that has the UIDs counts as the instance.
-    Raises AbsentError where the server lists nothing for a reference, UsageError where there is no such folder.
+    What the server does not list at all is a failure (absent). Raises AuthError.
     """
     here: Found = {}
     twice: list[Item] = []
@@ -49,20 +49,38 @@ def check(
     yield from twice
     pool: Pool[Item] = Pool(jobs, abort=client.transport.stop)
 
-    def series_tasks() -> Iterator[Callable[[], None]]:
-        for ref in asked:
-            for part in _listed(client, client.resolve(ref), here):
-                yield partial(one_series, part)
-
-    def one_series(ref: SeriesRef | InstanceRef) -> None:
+    def guarded(ref: Ref, task: Callable[[], None]) -> None:
+        """One thing that cannot be checked does not stop the others; a login that fails does."""
         try:
-            there = _instances(client, ref)
+            task()
         except AuthError:
             raise
         except DwError as error:
-            pool.emit(failed(error, ref.study, ref.series))
-            return
+            pool.emit(failed(error, ref.study, getattr(ref, "series", ""), getattr(ref, "instance", "")))
+
+    def start(ref: Ref) -> None:
+        found = client.resolve(ref)
+        match found:
+            case StudyRef(study):
+                there = [text(row, refs.SERIES_UID) for row in client.series_of(study)]
+                if not there:
+                    raise AbsentError(f"the server lists no series in study {study}")
+                only_here = [series for owner, series in here if owner == study and series not in there]
+                for series in [*there, *only_here]:
+                    part = SeriesRef(study, series)
+                    pool.add(partial(guarded, part, partial(one_series, part, None)))
+            case SeriesRef():
+                one_series(found, None)
+            case InstanceRef(study, series, instance):
+                one_series(SeriesRef(study, series), instance)
+
+    def one_series(ref: SeriesRef, only: str | None) -> None:
+        """A series against the files that claim to be of it; of these `only` one instance, where one is named."""
+        rows = client.search(Query(Level.INSTANCE, study=ref.study, series=ref.series))
+        there = [uid for row in rows if (uid := text(row, refs.INSTANCE_UID)) and only in (None, uid)]
         files = here.get((ref.study, ref.series), {})
+        if not there and (only is not None or not files):
+            raise AbsentError("the server lists no such thing")
         on_expect(len(there))
         for uid in there:
             file = files.get(uid)
@@ -70,33 +88,11 @@ def check(
                 pool.emit(Item("missing", ref.study, ref.series, uid, reason="not in the folder", code=ExitCode.FAILED))
             else:
                 pool.emit(_compared(client, InstanceRef(ref.study, ref.series, uid), file, deep=deep))
-        if isinstance(ref, SeriesRef):
-            for uid, file in files.items():
-                if uid not in there:
-                    pool.emit(_item("extra", file, "the server does not list it"))
+        for uid, file in files.items():
+            if only is None and uid not in there:
+                pool.emit(_item("extra", file, "the server does not list it"))
 
-    yield from pool.run(series_tasks())
-
-
-def _listed(client: Client, ref: Ref, here: Found) -> Iterator[SeriesRef | InstanceRef]:
-    """The series to compare: the server's, and those that only the folder has."""
-    match ref:
-        case StudyRef(study):
-            there = [text(row, refs.SERIES_UID) for row in client.series_of(study)]
-            if not there:
-                raise AbsentError(f"the server lists no series in study {study}", "dw search series --study UID")
-            only_here = [series for owner, series in here if owner == study and series not in there]
-            for series in [*there, *only_here]:
-                yield SeriesRef(study, series)
-        case SeriesRef() | InstanceRef():
-            yield ref
-
-
-def _instances(client: Client, ref: SeriesRef | InstanceRef) -> list[str]:
-    if isinstance(ref, InstanceRef):
-        return [ref.instance]
-    rows = client.search(Query(Level.INSTANCE, study=ref.study, series=ref.series))
-    return [uid for row in rows if (uid := text(row, refs.INSTANCE_UID))]
+    yield from pool.run(partial(guarded, ref, partial(start, ref)) for ref in asked)
 
 
 def _compared(client: Client, ref: InstanceRef, file: DicomFile, *, deep: bool) -> Item:

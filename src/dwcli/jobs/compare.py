@@ -76,7 +76,9 @@ def _compare(chunks: Iterator[bytes], path: Path) -> Verdict:
     with path.open("rb") as file:
         own = part10.data_set_offset(file.read(_CHUNK))
         if start is None or own is None:
-            start = own = 0
+            for _ in chunks:
+                pass
+            return Verdict.UNKNOWN  # no DICOM file, so nothing to compare with
         file.seek(own)
         equal = file.read(len(head) - start) == head[start:]
         for chunk in chunks:  # read to the end even after a difference: only a whole answer proves one

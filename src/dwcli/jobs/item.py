@@ -83,7 +83,7 @@ class Tally:
     @property
     def code(self) -> ExitCode:
         """The exit code of the run."""
-        return combine(self.codes, succeeded=any(self.outcomes[outcome] for outcome in DONE))
+        return combine(self.codes, succeeded=any(self.outcomes[outcome] for outcome in (*DONE, "offered")))
 
 
 class Strikes:

@@ -87,21 +87,33 @@ class Pool(Generic[Result]):
                         assert isinstance(value, BaseException)
                         raise value
             finished = True
+        except KeyboardInterrupt:
+            # What was done until now is told of even so.
+            finished = True
+            yield from self._end(threads)
+            raise
         finally:
             if not finished:
-                self.halt()
-                self._abort()
-                self._abandon(threads)
+                self._end(threads)
 
-    def _abandon(self, threads: list[threading.Thread]) -> None:
-        """Nobody listens any more: a moment for half files to be removed. A thread that connects won't end in it."""
+    def _end(self, threads: list[threading.Thread]) -> list[Result]:
+        """Stop, with a moment for half files to be removed; the results that nobody took yet.
+
+        A thread that connects won't end in it.
+        """
+        self.halt()
+        self._abort()
         self._abandoned = True
         deadline = time.monotonic() + _WAIT
+        left: list[Result] = []
         with suppress(queue.Empty):
             while True:
-                self._results.get_nowait()  # wakes those that wait for room
+                kind, value = self._results.get_nowait()  # wakes those that wait for room
+                if kind == "result":
+                    left.append(value)  # type: ignore[arg-type]  # tasks emit only Result
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
+        return left
 
     def _work(self) -> None:
         try:

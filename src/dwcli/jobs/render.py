@@ -52,6 +52,11 @@ def picture(
                 raise
             why = error.message
         except AbsentError as error:
+            if not isinstance(ref, InstanceRef):
+                raise AbsentError(
+                    f"no picture of this {ref.level}: {error.message}",
+                    "it is not there, or the server renders instances only: STUDY/SERIES/INSTANCE",
+                ) from error
             why = error.message
     if not isinstance(ref, InstanceRef):
         raise DwError(f"the server does not render a {ref.level}: {why}", "render an instance: STUDY/SERIES/INSTANCE")

@@ -269,6 +269,7 @@ class Transport:
                     return response, timeouts
                 response.close()
             elif last and failure:
+                self._answered = False  # gone: what else there is to ask is given up soon
                 raise failure
             self._log(1, f"{reason}; try {attempt + 1} of {tries} in {pause:.1f} s")
             waited += pause
