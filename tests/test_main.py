@@ -142,7 +142,7 @@ def test_secrets_are_not_in_the_loudest_log(run_dw: Dw, fake_server: FakeServer)
 
 
 @pytest.mark.parametrize(
-    ("status", "code"), [(200, 0), (204, 0), (400, 1), (401, 4), (403, 4), (404, 5), (410, 5), (500, 1)]
+    ("status", "code"), [(200, 0), (204, 0), (400, 1), (401, 4), (403, 4), (404, 1), (410, 1), (500, 1)]
 )
 def test_exit_codes_follow_the_answer(run_dw: Dw, fake_server: FakeServer, status: int, code: int) -> None:
     server = fake_server(lambda _: Answer(status, JSON))

@@ -75,7 +75,7 @@ def test_check_names_what_is_missing_cut_and_extra(fetched: Path, run_dw: Dw) ->
 def test_check_of_what_the_server_does_not_have_is_absent(fetched: Path, run_dw: Dw) -> None:
     run = run_dw("check", "2.25.404", fetched)
     assert run.code == 5
-    assert "lists no series" in run.err
+    assert "lists no series" in run.out
 
 
 def test_check_wants_a_folder(orthanc: Orthanc, run_dw: Dw, tmp_path: Path) -> None:

@@ -177,7 +177,7 @@ def test_a_study_called_4300_is_found_listed_and_retrieved(
 # Names that want to be paths
 
 
-@pytest.mark.parametrize("uid", ["../../x", "4300", "a/b", "%2e%2e", ".."])
+@pytest.mark.parametrize("uid", ["../../x", "4300", "a/b", "%2e%2e"])
 def test_a_study_of_any_name_is_searched_shown_and_retrieved_safely(
     uid: str, fake_server: Callable[..., Fake], run_dw: Dw, tmp_path: Path
 ) -> None:

@@ -102,15 +102,16 @@ class Pool(Generic[Result]):
         A thread that connects won't end in it.
         """
         self.halt()
-        self._abort()
-        self._abandoned = True
-        deadline = time.monotonic() + _WAIT
         left: list[Result] = []
         with suppress(queue.Empty):
             while True:
-                kind, value = self._results.get_nowait()  # wakes those that wait for room
+                kind, value = self._results.get_nowait()
                 if kind == "result":
                     left.append(value)  # type: ignore[arg-type]  # tasks emit only Result
+        # What tasks say from here on is only that they were stopped.
+        self._abandoned = True
+        self._abort()
+        deadline = time.monotonic() + _WAIT
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         return left
