@@ -217,6 +217,10 @@ class DwContext:
                 case "archive":
                     archive = app.open_archive(place.root, read_only=read_only, prefix=prefix, progress=tell)
         self._stack.callback(archive.close)
+        for path, reason in list(archive.folder.unreadable.items())[:5]:
+            self.out.warn(f"{path} is not in this archive: {reason}")
+        if (count := len(archive.folder.unreadable)) > 5:
+            self.out.warn(f"{count - 5} more cannot be read")
         return archive
 
     def serve(self, root: Path | None, port: int, *, read_only: bool, reindex: bool) -> None:

@@ -117,7 +117,10 @@ def _from_file(path: Path) -> str:
         raise AuthError(f"cannot read the secret from {path}: {error.strerror or error}") from error
     if os.name == "posix" and stat.S_ISREG(mode) and mode & stat.S_IRWXO:
         raise AuthError(f"everybody can read {path}, which holds a secret", f"chmod 600 {shlex.quote(str(path))}")
-    return text.rstrip("\r\n")
+    line = text.split("\n", 1)[0].rstrip("\r")
+    if not line:
+        raise AuthError(f"{path}, which should hold the secret, has an empty first line")
+    return line
 
 
 def _from_command(command: str, word: str) -> str:

@@ -125,3 +125,15 @@ def test_a_huge_limit_and_a_full_disk_give_no_traceback(run_dw: Dw) -> None:
     run = run_dw("--url", f"http://127.0.0.1:{free_port()}", "search", "--limit", "99999999999999999999", "--count")
     assert run.code == 2
     assert "Traceback" not in run.err
+
+
+def test_the_variables_login_stays_with_the_source_of_a_copy(
+    run_dw: Dw, folder: Path, fake_server: Callable[..., Fake]
+) -> None:
+    target = fake_server(lambda _request: Answer(500))
+    assert run_dw("profile", "add", "target", target.url).code == 0
+    login = {"DW_USER": "alice", "DW_PASSWORD": "secret"}
+    run = run_dw("--url", folder, "copy", STUDY, "--to", "target", env=login)
+    assert run.code != 0
+    assert target.requests
+    assert not any(request.header("Authorization") for request in target.requests)

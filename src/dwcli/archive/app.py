@@ -236,7 +236,7 @@ def _drain(environ: dict[str, Any]) -> None:
 def open_archive(root: Path, *, read_only: bool = False, prefix: str = "", progress: Progress | None = None) -> Archive:
     """The archive in `root`, made where there is none. Raises DwError."""
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        root.mkdir(parents=True, exist_ok=True, mode=0o700)  # patients' data are not for everybody on this machine
     except OSError as error:
         raise UsageError(f"{root} cannot be an archive: {error.strerror}") from error
     with _alone(root / INDEX):
@@ -266,8 +266,8 @@ def is_archive(root: Path) -> bool:
 def _alone(index: Path) -> Iterator[None]:
     """Only one process at a time makes an index or brings it up to date; the others wait. Raises DwError."""
     try:
-        index.parent.mkdir(parents=True, exist_ok=True)
-        fd = os.open(index.with_name(f"{index.name}.guard"), os.O_RDWR | os.O_CREAT, 0o666)
+        index.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        fd = os.open(index.with_name(f"{index.name}.guard"), os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise DwError(f"cannot open the index {index}: {error.strerror}", "is the folder writable?") from error
     try:

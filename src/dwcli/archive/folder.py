@@ -12,7 +12,7 @@ from dwcli.archive.index import Index, Seen
 from dwcli.archive.reply import Refusal
 from dwcli.dicomweb.refs import InstanceRef, Ref, SeriesRef, StudyRef
 from dwcli.files.layout import OWN_PREFIX
-from dwcli.files.scan import DicomFile, scan
+from dwcli.files.scan import DicomFile, Unreadable, scan
 
 _BATCH = 500
 Progress = Callable[[int, int], None]
@@ -42,6 +42,8 @@ class Folder:
     def __init__(self, root: Path, database: Index) -> None:
         self.root = root.resolve()
         self.index = database
+        self.unreadable: dict[str, str] = {}
+        """Files and folders that may well hold instances and cannot be read, with the reason."""
         self._guard = threading.Lock()
 
     def refresh(self, progress: Progress = lambda _done, _total: None) -> None:
@@ -51,7 +53,8 @@ class Folder:
                 path: (size, mtime)
                 for path, size, mtime in self.index.connection().execute("SELECT path, size, mtime FROM file")
             }
-            found = dict(_walk(self.root))
+            self.unreadable.clear()
+            found = dict(_walk(self.root, self.unreadable))
             gone = [path for path, state in known.items() if found.get(path) != state]
             if gone:
                 with self.index.writing() as db:
@@ -62,7 +65,8 @@ class Folder:
                     del known[path]
             new = sorted(path for path in found if path not in known)
             for start in range(0, len(new), _BATCH):
-                seen = [self.look(path, *found[path]) for path in new[start : start + _BATCH]]
+                looked = [self.look(path, *found[path]) for path in new[start : start + _BATCH]]
+                seen = [one for one in looked if one.path not in self.unreadable]  # those are looked at again
                 with self.index.writing() as db:
                     index.add(db, seen)
                 progress(min(start + _BATCH, len(new)), len(new))
@@ -76,8 +80,12 @@ class Folder:
             match next(iter(scan([whole])), None):
                 case DicomFile():
                     return Seen(path, size, mtime, header.read(whole))
-        except (header.Unfit, OSError):
-            pass
+                case Unreadable(_, reason):
+                    self.unreadable[path] = reason
+        except header.Unfit as error:
+            self.unreadable[path] = error.message
+        except OSError as error:
+            self.unreadable[path] = error.strerror or str(error)
         return Seen(path, size, mtime, None)
 
     def recover(self) -> None:
@@ -138,14 +146,15 @@ class Folder:
         return whole
 
 
-def _walk(root: Path) -> Iterator[tuple[str, tuple[int, int]]]:
+def _walk(root: Path, unreadable: dict[str, str]) -> Iterator[tuple[str, tuple[int, int]]]:
     """Every regular file below `root` with its size and time of change; `dw`'s own are left out."""
     waiting = [(str(root), "")]
     while waiting:
         folder, below = waiting.pop()
         try:
             entries = os.scandir(folder)
-        except OSError:
+        except OSError as error:
+            unreadable[below or "."] = error.strerror or str(error)
             continue
         with entries:
             for entry in entries:
@@ -167,7 +176,7 @@ def _walk(root: Path) -> Iterator[tuple[str, tuple[int, int]]]:
 
 def _below(root: Path, folder: Path) -> Iterator[tuple[str, tuple[int, int]]]:
     prefix = folder.relative_to(root).as_posix()
-    for path, state in _walk(folder):
+    for path, state in _walk(folder, {}):
         yield f"{prefix}/{path}", state
 
 

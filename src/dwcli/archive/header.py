@@ -1,12 +1,13 @@
 """What the index keeps of one file: identity, the rows that searches answer with, and what they match."""
 
 import json
+import os
 import re
 import unicodedata
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from dwcli.archive import jsonmodel
 from dwcli.errors import ProtocolError
@@ -31,6 +32,7 @@ REQUESTED = ("00400009", "00401001")
 # Matched as text. Dates, times, UIDs and numbers have columns of their own.
 STUDY_TEXT = ("00080050", "00080090", "00081030", "00100010", "00100020", "00100040", "00200010")
 SERIES_TEXT = ("0008103E", "00180015", "00400275.00400009", "00400275.00401001")
+_PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 NAMES = frozenset({"00080090", "00100010"})
 
 
@@ -70,12 +72,28 @@ def read(path: Path) -> Header:
         # pydicom warns about odd values in other people's files
         warnings.simplefilter("ignore")
         try:
-            found = pydicom.dcmread(path, force=True, stop_before_pixels=True, specific_tags=tags)
+            with path.open("rb") as stream:
+                found = pydicom.dcmread(stream, force=True, stop_before_pixels=True, specific_tags=tags)
+                _expect_pixels(stream, found)
             return _header(found)
         except (OSError, Unfit):
             raise
         except Exception as error:  # whatever pydicom meets in bytes that break the rules
             raise Unfit(f"cannot be read: {' '.join(str(error).split()) or type(error).__name__}") from error
+
+
+def _expect_pixels(stream: BinaryIO, found: "Dataset") -> None:
+    """Raises Unfit where the file ends inside its pixel data, at which `stream` stands."""
+    implicit, little = found.original_encoding
+    head = stream.read(12)
+    order: Literal["little", "big"] = "little" if little else "big"
+    tag = int.from_bytes(head[:2], order) << 16 | int.from_bytes(head[2:4], order)
+    length = int.from_bytes(head[4:8] if implicit else head[8:12], order)
+    if tag not in _PIXELS or len(head) < 12 or length == 0xFFFFFFFF:
+        return
+    start = stream.tell() - (4 if implicit else 0)
+    if os.fstat(stream.fileno()).st_size < start + length:
+        raise Unfit("the file ends inside its pixel data")
 
 
 def _header(found: "Dataset") -> Header:

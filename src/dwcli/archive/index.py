@@ -70,7 +70,8 @@ class Index:
         self._open: list[sqlite3.Connection] = []
         self._found_new = False
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            path.touch(mode=0o600)  # it holds the names of patients
             self._prepare()
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):

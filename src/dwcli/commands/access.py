@@ -118,6 +118,7 @@ def test(ctx: typer.Context, name: _Name = None) -> None:
             login=described,
             tls=profile.tls() if client.base.startswith("https") else None,
             proxy=proxy.rpartition("@")[2],
+            here=profile.place is not None,
         ):
             if step.error:
                 failure.append(step.error)

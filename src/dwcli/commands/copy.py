@@ -1,6 +1,7 @@
 """`dw copy`: server to server."""
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -53,7 +54,11 @@ def copy(
 
     dw: DwContext = ctx.obj
     level, rest = references.split_level(words)
-    target = config.select(dw.environment, profile=to, timeout=dw.given.timeout, ask=dw.ask)
+    if not to:
+        raise UsageError("--to names no profile", "dw copy REF --to PROFILE")
+    # DW_USER and its kin are for the source; the target gets what its own profile says.
+    own = replace(dw.environment, user="", password=None, token=None)
+    target = config.select(own, profile=to, timeout=dw.given.timeout, ask=dw.ask)
     if target.url == dw.profile.url:
         raise UsageError("both ends of the copy are the same server", "-p FROM … --to TO")
     tally = Tally()

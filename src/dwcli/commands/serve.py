@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from dwcli.context import DwContext
+from dwcli.errors import UsageError
 from dwcli.options import takes
 
 
@@ -44,4 +45,6 @@ def serve(
       dw --url http://127.0.0.1:8080/dicom-web search
     """
     dw: DwContext = ctx.obj
+    if dw.given.profile or dw.given.url:
+        raise UsageError("dw serve serves a folder, not a profile or an address", "dw serve [DIR]")
     dw.serve(folder, port, read_only=read_only, reindex=reindex)

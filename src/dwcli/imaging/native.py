@@ -142,6 +142,8 @@ def native_frame(path: Path, pixels: PixelData, number: int) -> bytes:
         with path.open("rb") as file:
             file.seek(pixels.offset + (number - 1) * size)
             data = file.read(size)
+        if len(data) < size:
+            raise DwError(f"the file ends inside frame {number}")
         return data if pixels.little else _swapped(data, pixels)
     if pixels.encapsulated and pixels.photometric in _CHANGED_BY_DECODING:
         raise DwError(

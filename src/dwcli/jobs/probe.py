@@ -31,13 +31,16 @@ class Step:
     error: DwError | None = None
 
 
-def probe(client: Client, *, login: str, tls: ssl.SSLContext | None, proxy: str) -> Iterator[Step]:
+def probe(client: Client, *, login: str, tls: ssl.SSLContext | None, proxy: str, here: bool = False) -> Iterator[Step]:
     """Name, TCP, TLS, login, QIDO-RS, WADO-RS.
 
-    `login`: the profile's kind in words; `tls`: None for http; `proxy`: what stands between, empty for nothing.
+    `login`: the profile's kind in words; `tls`: None for http; `proxy`: what stands between, empty for nothing;
+    `here`: no server is asked but a folder.
     """
     try:
-        if proxy:
+        if here:
+            yield Step("folder", "answered in this process, without a server")
+        elif proxy:
             yield Step("proxy", f"through {proxy}: name, connection and TLS are seen by the search below only")
         else:
             yield from _reach(client.base, tls)

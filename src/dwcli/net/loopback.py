@@ -72,7 +72,7 @@ class Listener:
                     said = f"{error}: {asked['error_description']}" if asked.get("error_description") else error
                     _answer(client, 400, f"The login failed ({error}). You can close this page.")
                     raise AuthError(f"the login in the browser failed ({said})", "try again")
-                _answer(client, 200, "You are logged in, and can close this page.")
+                _answer(client, 200, "dw goes on in the terminal. You can close this page.")
                 return asked["code"]
         raise AuthError(f"nobody logged in within {seconds:.0f} s", "the same command starts anew")
 
