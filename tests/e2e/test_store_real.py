@@ -84,7 +84,7 @@ def test_a_wrong_password_stops_the_run(orthanc: Orthanc, dw: Inside, tmp_path: 
     _files(tmp_path / "files", 8)
     run = dw("store", tmp_path / "files", env={**orthanc.environment, "DW_PASSWORD": "wrong"})
     assert run.code == 4
-    assert "wants a login (401)" in run.out
+    assert "refuses the login (401)" in run.out
     assert orthanc.count() == 0
 
 

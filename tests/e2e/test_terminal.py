@@ -197,7 +197,7 @@ def test_a_conflict_on_a_terminal_names_both_files(orthanc: Orthanc, run_dw: Dw,
 
 def test_errors_come_with_a_hint(orthanc: Orthanc, run_dw: Dw) -> None:
     cases: tuple[tuple[list[str], dict[str, str], int, str, str], ...] = (
-        (["search"], {"DW_PASSWORD": "wrong"}, 4, "wants a login (401)", "DW_USER"),
+        (["search"], {"DW_PASSWORD": "wrong"}, 4, "refuses the login (401)", "DW_USER"),
         (["search", "PatientNam=x"], {}, 2, "'PatientNam'", "did you mean PatientName"),
         (["search"], {"DW_URL": ""}, 2, "no server chosen", "dw profile add"),
         (["retrieve", "bulkdata", "1/2/3", "7FE00010"], {}, 2, "would spoil the terminal", "-o FILE"),

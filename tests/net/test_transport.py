@@ -26,7 +26,8 @@ from dwcli.errors import (
 )
 from dwcli.net import auth
 from dwcli.net.body import Bytes
-from dwcli.net.transport import Settings, Transport, origin_of_url, retry_after, translate
+from dwcli.net.failures import translate
+from dwcli.net.transport import Settings, Transport, origin_of_url, retry_after
 from servers.certificates import Certificates
 from servers.fake import Answer, Fake
 from servers.process import free_port
