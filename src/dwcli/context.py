@@ -143,8 +143,8 @@ class DwContext:
         )
         provider = Provider(registration, settings, command=f"dw profile login {profile.name}")
         self._stack.callback(provider.close)
-        bound = (origin_of_url(profile.url), oidc.issuer, oidc.client_id, login.username, oidc.scope, oidc.grant or "")
-        return provider, TokenFile(self.environment.state / "tokens", profile.name, bound)
+        bound = (origin_of_url(profile.url), oidc.issuer, oidc.client_id, oidc.scope, oidc.grant or "")
+        return provider, TokenFile(self.environment.state / "tokens", profile.name, bound, login.username)
 
     def forget_login(self, name: str) -> bool:
         """Delete a profile's kept token; whether there was one."""

@@ -50,6 +50,16 @@ def test_a_token_without_an_end_is_used_until_it_is_refused(file: TokenFile) -> 
     assert tokens.current("old") == "new-1"
 
 
+def test_a_login_serves_who_names_no_user_and_no_other_user(tmp_path: Path) -> None:
+    folder, bound = tmp_path / "tokens", ("https://pacs",)
+    TokenFile(folder, "p", bound, "alice").save(living(60))
+    assert TokenFile(folder, "p", bound).load() is not None
+    assert TokenFile(folder, "p", bound, "alice").load() is not None
+    assert TokenFile(folder, "p", bound, "bob").load() is None
+    TokenFile(folder, "p", bound).save(living(60))  # renewed by a run that names nobody
+    assert TokenFile(folder, "p", bound, "bob").load() is None
+
+
 def test_a_token_is_kept_for_its_owner_only_and_says_nothing_when_shown(file: TokenFile) -> None:
     token = living(60, access="secret-access", refresh="secret-refresh")
     file.save(token)

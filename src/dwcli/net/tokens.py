@@ -46,22 +46,23 @@ class Token:
 class TokenFile:
     """One profile's token in `folder` (made 0700, the file 0600), put in place whole.
 
-    `bound` is everything a token must not outlive: the server, the issuer, the client, the user. A token kept for
-    another of them is not seen.
+    `bound` is everything a token must not outlive: the server, the issuer, the client. A token kept for another of
+    them is not seen, nor one of another `user`, where one is named; who names none means whoever logged in.
     """
 
-    def __init__(self, folder: Path, profile: str, bound: tuple[str, ...]) -> None:
+    def __init__(self, folder: Path, profile: str, bound: tuple[str, ...], user: str = "") -> None:
         # A profile's name is a stranger's word to the file system, and to one that ignores case two may be one.
         name = hashlib.sha256(profile.encode()).hexdigest()[:16]
         self.path = folder / f"{name}.json"
         self._lock = folder / f"{name}.lock"
+        self._user = user
         self._bound = hashlib.sha256(json.dumps(bound).encode()).hexdigest()
 
     def load(self) -> Token | None:
         """The token kept, None where there is none for this login; a broken file counts as none."""
         try:
             kept = json.loads(self.path.read_bytes())
-            if kept["bound"] != self._bound:
+            if kept["bound"] != self._bound or (self._user and kept["user"] != self._user):
                 return None
             expires = kept["expires"]
             return Token(
@@ -73,10 +74,18 @@ class TokenFile:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
+    def _kept_user(self) -> str:
+        """Whose the token in the file is, which a renewal keeps."""
+        try:
+            return str(json.loads(self.path.read_bytes())["user"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return ""
+
     def save(self, token: Token) -> None:
         """Keep it in place of the one before. Raises DwError where that fails."""
         kept: dict[str, Any] = {
             "bound": self._bound,
+            "user": self._user or self._kept_user(),
             "access": token.access,
             "refresh": token.refresh,
             "issued": token.issued,
