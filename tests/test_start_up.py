@@ -38,6 +38,17 @@ def test_what_needs_no_server_loads_nothing_for_one(run_dw: Dw, arguments: list[
     assert _loaded(run_dw, *arguments) & (_HEAVY | _NETWORK) == set()
 
 
+def test_the_help_page_says_of_each_command_what_the_command_says() -> None:
+    import typer.main
+
+    from dwcli import main
+
+    root = typer.main.get_command(main.app)
+    for name, (_room, summary) in main._ROOMS.items():
+        command = root.commands[name]  # type: ignore[attr-defined]
+        assert summary == (command.help or "").partition("\n")[0], name
+
+
 def test_search_into_a_pipe_loads_no_heavy_library(run_dw: Dw, fake_server: Callable[..., Fake]) -> None:
     server = fake_server(lambda _request: Answer(204))
     loaded = _loaded(run_dw, "--url", server.url, "search")

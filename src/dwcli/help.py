@@ -1,7 +1,7 @@
 """Help pages: plain text at the terminal's width, options in sections, a command's own before the shared ones."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import typer
@@ -54,16 +54,20 @@ class _Commands(dict[str, Any]):
         return [self[name] for name in self]
 
 
-def lazy_group(names: Iterable[str], load: Callable[[str], Any]) -> type[Group]:
-    """A group whose commands are loaded one by one, as they are needed."""
+def lazy_group(summaries: Mapping[str, str], load: Callable[[str], Any]) -> type[Group]:
+    """A group whose commands, by name, are loaded one by one as they are needed; its help page needs none of them."""
 
     class Lazy(Group):
         def __init__(self, **settings: Any) -> None:
             super().__init__(**settings)
-            self.commands = _Commands(names, load)
+            self.commands = _Commands(summaries, load)
 
         def list_commands(self, _ctx: Any) -> list[str]:
             return list(self.commands)
+
+        def format_commands(self, _ctx: Any, formatter: Any) -> None:
+            with formatter.section("Commands"):
+                formatter.write_dl(list(summaries.items()))
 
     return Lazy
 

@@ -15,39 +15,39 @@ from dwcli.errors import DwError, ExitCode
 from dwcli.help import App, lazy_group
 from dwcli.options import GlobalOptions, as_globals, takes_globals
 
-# Where each command's `register` is, in the order of the help page. A room is entered only when its command is run:
-# to load them all costs as much as a search.
+# Where each command's `register` is, and its line of the help page, in that page's order. A room is entered only when
+# its command is run: to load them all costs as much as a search.
 _ROOMS = {
-    "search": "commands.search",
-    "metadata": "commands.metadata",
-    "retrieve": "commands.retrieve",
-    "store": "commands.store",
-    "render": "commands.render",
-    "check": "commands.check",
-    "copy": "commands.copy",
-    "delete": "commands.delete",
-    "doctor": "commands.doctor",
-    "request": "commands.request",
-    "serve": "commands.serve",
-    "profile": "commands.profile",
-    "share": "vendors.postdicom.share",
-    "folder": "vendors.postdicom.folder",
-    "order": "vendors.postdicom.order",
-    "orthanc": "vendors.orthanc.commands",
+    "search": ("commands.search", "Search for studies, series or instances (QIDO-RS)."),
+    "metadata": ("commands.metadata", "Show the attributes of instances (WADO-RS metadata)."),
+    "retrieve": ("commands.retrieve", "Retrieve instances, frames or bulk data (WADO-RS)."),
+    "store": ("commands.store", "Store DICOM files (STOW-RS)."),
+    "render": ("commands.render", "Render a picture, by the server or here."),
+    "check": ("commands.check", "Check whether a folder holds what the server lists."),
+    "copy": ("commands.copy", "Copy from one server to another."),
+    "delete": ("commands.delete", "Delete studies, series or instances from a server."),
+    "doctor": ("commands.doctor", "Look a server over: what it can and cannot do."),
+    "request": ("commands.request", "Send any request with the profile's login."),
+    "serve": ("commands.serve", "Serve the local archive, or any folder, to this machine."),
+    "profile": ("commands.profile", "The servers that dw knows, and how to get in."),
+    "share": ("vendors.postdicom.share", "Share orders and folders of a PostDICOM account by an address."),
+    "folder": ("vendors.postdicom.folder", "Keep the orders of a PostDICOM account in folders."),
+    "order": ("vendors.postdicom.order", "Create, find and assign the orders of a PostDICOM account."),
+    "orthanc": ("vendors.orthanc.commands", "Let an Orthanc fetch from and send to other DICOMweb servers."),
 }
 
 
 def _load(name: str) -> Any:
     """The command of that name."""
     room = App()
-    import_module(f"dwcli.{_ROOMS[name]}").register(room)
+    import_module(f"dwcli.{_ROOMS[name][0]}").register(room)
     loaded = typer.main.get_command(room)
     return getattr(loaded, "commands", {}).get(name, loaded)
 
 
 app = App(
     name="dw",
-    cls=lazy_group(_ROOMS, _load),
+    cls=lazy_group({name: summary for name, (_room, summary) in _ROOMS.items()}, _load),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 

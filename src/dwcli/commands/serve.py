@@ -31,7 +31,7 @@ def serve(
         bool, typer.Option("--reindex", help="Look at all files first: some were put there or removed by hand.")
     ] = False,
 ) -> None:
-    """Serve the local archive, or any folder, over DICOMweb to this machine.
+    """Serve the local archive, or any folder, to this machine.
 
     It answers programs on this machine only, without a login. It searches, retrieves, renders and stores; it has no
     XML, WADO-URI, fuzzy matching or deletion. One line of log a request goes to stderr.
