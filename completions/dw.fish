@@ -1,7 +1,7 @@
 # Completion of dw for fish. Made by scripts/gen_docs.
 
 function __dw_is --description 'Whether this command is typed, with so many words after it'
-    set -l valued --accession --annotation --auth --batch-size --birth-date --bulkdata --ca --client-cert --client-id --client-key --client-key-password-command --client-key-password-env --client-key-password-file --client-secret-command --client-secret-env --client-secret-file --columns --complaints --data --date --description --dialect --equipment --exclude --expires --format --frame --grant --group --header --institution --issuer --jobs --journal --layout --limit --max-errors --modality --name --offset --other-patient-id --output --param --parent --password-command --password-env --password-file --patient --patient-id --patient-name --port --priority --procedure --procedure-id --profile --proxy --quality --reason --redirect --referring-physician --remote-header --remote-timeout --report --requesting-physician --scheduled --scope --series --set --sex --sort --study --tag --time --timeout --title --to --token-command --token-env --token-file --transfer-syntax --type --url --user --viewer --viewport --window --zip -H -d -f -j -o -p
+    set -l valued --accession --annotation --auth --batch-size --birth-date --bulkdata --ca --client-cert --client-id --client-key --client-key-password-command --client-key-password-env --client-key-password-file --client-secret-command --client-secret-env --client-secret-file --columns --complaints --data --date --description --dialect --equipment --exclude --expires --format --frame --grant --group --header --institution --issuer --jobs --journal --layout --limit --max-errors --modality --name --offset --other-patient-id --output --param --parent --password-command --password-env --password-file --patient --patient-id --patient-name --port --priority --procedure --procedure-id --profile --proxy --quality --reason --redirect --referring-physician --remote-header --remote-timeout --report --requesting-physician --scheduled --scope --series --set --sex --sort --study --tag --time --timeout --title --to --token-command --token-env --token-file --transfer-syntax --type --url --user --viewport --window --zip -H -d -f -j -o -p
     set -l paths 'search' 'metadata' 'retrieve' 'store' 'render' 'check' 'copy' 'delete' 'doctor' 'request' 'serve' 'profile' 'profile add' 'profile edit' 'profile list' 'profile show' 'profile use' 'profile remove' 'profile login' 'profile logout' 'profile test' 'share' 'share link' 'share order' 'share folder' 'folder' 'folder create' 'folder search' 'folder list' 'folder add' 'folder share' 'order' 'order create' 'order search' 'order show' 'order tags' 'order assign' 'order delete' 'orthanc' 'orthanc servers' 'orthanc get' 'orthanc retrieve' 'orthanc stow' 'orthanc delete' 'orthanc job'
     set -l path
     set -l place 0
@@ -252,7 +252,6 @@ complete -c dw -n '__dw_is \'profile\' 0' -a logout -d 'Revoke the profile\'s lo
 complete -c dw -n '__dw_is \'profile\' 0' -a test -d 'Try to reach a server, log in, search and retrieve'
 complete -c dw -n '__dw_is \'profile\'' -s h -l help -d 'Show the help and exit.'
 complete -c dw -n '__dw_is \'profile add\'' -l dialect -x -a 'auto standard auto archive orthanc orthanc-0.4 dcm4chee shanoir google azure aws xnat kheops tiny-pacs postdicom' -d 'One of: standard, auto, archive, orthanc, orthanc-0.4, dcm4chee, shanoir, google, azure, aws, xnat, kheops, tiny-pacs, postdicom.'
-complete -c dw -n '__dw_is \'profile add\'' -l viewer -x -d 'A viewer\'s URL with {StudyInstanceUID}.'
 complete -c dw -n '__dw_is \'profile add\'' -l set -x -d 'Any other key, e.g. dialect.page_size=100. Repeatable.'
 complete -c dw -n '__dw_is \'profile add\'' -l auth -x -d 'none, basic, bearer, netrc or oidc; mostly the others tell.'
 complete -c dw -n '__dw_is \'profile add\'' -l user -x -d 'The user\'s name; the password comes from one of:'
@@ -291,7 +290,6 @@ complete -c dw -n '__dw_is \'profile add\'' -s v -l verbose -d 'More talk: -v re
 complete -c dw -n '__dw_is \'profile add\'' -s q -l quiet -d 'Only data and errors.'
 complete -c dw -n '__dw_is \'profile add\'' -s h -l help -d 'Show the help and exit.'
 complete -c dw -n '__dw_is \'profile edit\'' -l dialect -x -a 'auto standard auto archive orthanc orthanc-0.4 dcm4chee shanoir google azure aws xnat kheops tiny-pacs postdicom' -d 'One of: standard, auto, archive, orthanc, orthanc-0.4, dcm4chee, shanoir, google, azure, aws, xnat, kheops, tiny-pacs, postdicom.'
-complete -c dw -n '__dw_is \'profile edit\'' -l viewer -x -d 'A viewer\'s URL with {StudyInstanceUID}.'
 complete -c dw -n '__dw_is \'profile edit\'' -l set -x -d 'Any other key, e.g. dialect.page_size=100. Repeatable.'
 complete -c dw -n '__dw_is \'profile edit\'' -l auth -x -d 'none, basic, bearer, netrc or oidc; mostly the others tell.'
 complete -c dw -n '__dw_is \'profile edit\'' -l user -x -d 'The user\'s name; the password comes from one of:'

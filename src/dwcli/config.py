@@ -326,7 +326,7 @@ class File:
         """One profile, resolved. DW_USER, DW_PASSWORD and DW_TOKEN beat what the file says."""
         table = dict(self.table(name))
         where = f"{self.path}: profile {name}"
-        _known(table, {"url", "dialect", "headers", "auth", "tls", "proxy", "timeout", "viewer"}, where)
+        _known(table, {"url", "dialect", "headers", "auth", "tls", "proxy", "timeout"}, where)
         tls = _table(table, "tls", where)
         passphrases = {f"client_key_password{suffix}" for suffix in SUFFIXES}
         _known(tls, {*_TLS_FILES, "insecure", *passphrases}, f"{where}: tls")

@@ -18,9 +18,6 @@ app = App()
 
 _Name = Annotated[str, typer.Argument(metavar="NAME", help="The profile's name.")]
 _Dialect = Annotated[str | None, typer.Option("--dialect", metavar="D", help=f"One of: {', '.join(PRESETS)}.")]
-_Viewer = Annotated[
-    str | None, typer.Option("--viewer", metavar="TEMPLATE", help="A viewer's URL with {StudyInstanceUID}.")
-]
 _Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Any other key, e.g. dialect.page_size=100."),
@@ -40,7 +37,6 @@ def add(
     name: _Name,
     address: Annotated[str, typer.Argument(metavar="URL", help="The DICOMweb base URL, up to /studies without it.")],
     dialect: _Dialect = None,
-    viewer: _Viewer = None,
     setting: _Set = None,
     *,
     login: LoginOptions,
@@ -58,7 +54,7 @@ def add(
       dw profile add research https://… --auth oidc --issuer https://id.example.org/realms/main --client-id dw
     """
     dw: DwContext = ctx.obj
-    table = _table(dw, address, dialect, viewer, login, tls, setting)
+    table = _table(dw, address, dialect, login, tls, setting)
     first = not dw.file.default
     dw.file.put(name, table)
     dw.out.info(f"profile {name} added to {dw.file.path}" + (" as the default" if first else ""))
@@ -72,7 +68,6 @@ def edit(
     ctx: typer.Context,
     name: _Name,
     dialect: _Dialect = None,
-    viewer: _Viewer = None,
     setting: _Set = None,
     *,
     login: LoginOptions,
@@ -90,7 +85,7 @@ def edit(
     dw: DwContext = ctx.obj
     old = dw.file.table(name)
     url = dw.given.url or str(old.get("url", ""))
-    dw.file.put(name, _table(dw, url, dialect, viewer, login, tls, setting, old=old), replace=True)
+    dw.file.put(name, _table(dw, url, dialect, login, tls, setting, old=old), replace=True)
     dw.out.info(f"profile {name} changed")
 
 
@@ -186,7 +181,6 @@ def _table(
     dw: DwContext,
     url: str,
     dialect: str | None,
-    viewer: str | None,
     login: LoginOptions,
     tls: TlsOptions,
     settings: list[str] | None,
@@ -200,7 +194,6 @@ def _table(
     if dialect is not None:
         table["dialect"] = {**was, "name": dialect} if isinstance(was, dict) else dialect
     optional = {
-        "viewer": viewer,
         "proxy": proxy_address(tls.proxy),
         "headers": parse_headers(dw.given.headers) or None,
         "auth": auth_table(login, old.get("auth", {})),
@@ -224,7 +217,7 @@ def _apply(table: dict[str, Any], setting: str, was: Any) -> None:
     except tomllib.TOMLDecodeError:
         parsed = value
     first, _, rest = key.partition(".")
-    known = ("dialect", "timeout", "viewer", "proxy")
+    known = ("dialect", "timeout", "proxy")
     if first not in known:
         raise UsageError(f"no key {first!r} can be set so", did_you_mean(first, known))
     if first == "dialect" and rest:
