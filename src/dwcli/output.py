@@ -121,6 +121,13 @@ class Progress:
             self.total_bytes = self.total_bytes if bytes is None else bytes
             self.total_items = self.total_items if items is None else items
 
+    def expect(self, items: int = 0, bytes: int = 0) -> None:
+        """So many more items and bytes will come; any thread may say so."""
+        with self._lock:
+            self.total_items = (self.total_items or 0) + items
+            if bytes:
+                self.total_bytes = (self.total_bytes or 0) + bytes
+
     def fraction(self) -> tuple[int, int | None]:
         """(done, total) in bytes where their total is known, else in items; total None: not known at all."""
         if self.total_bytes:

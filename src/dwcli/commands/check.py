@@ -52,14 +52,8 @@ def check(
         raise UsageError(f"there is no folder {folder}", "dw check REF DIR; to fetch it: dw retrieve REF -o DIR")
     tally = Tally()
     with dw.out.progress("checking") as progress:
-        expected = [0]
-
-        def expect(n: int) -> None:
-            expected[0] += n
-            progress.total(items=expected[0])
-
         asked = references.read(dw, rest, level)
-        items = job.check(dw.patient_client, asked, folder, deep=deep, jobs=jobs, on_expect=expect)
+        items = job.check(dw.patient_client, asked, folder, deep=deep, jobs=jobs, on_expect=progress.expect)
         reporting.show(dw, reporting.ticked(items, progress.item), tally, report)
     how = "equal byte for byte" if deep else "there"
     words_out = [f"{tally.outcomes['present']} instances {how}"]

@@ -63,12 +63,6 @@ def copy(
         raise UsageError("both ends of the copy are the same server", "-p FROM … --to TO")
     tally = Tally()
     with tempfile.TemporaryDirectory(prefix="dw-copy-") as spool, dw.out.progress("copying") as progress:
-        expected = [0]
-
-        def expect(n: int) -> None:
-            expected[0] += n
-            progress.total(items=expected[0])
-
         items = job.copy(
             dw.patient_client,
             dw.connect(target),
@@ -77,7 +71,7 @@ def copy(
             fetching=retrieve.Options(jobs=jobs, max_errors=max_errors),
             storing=store.Options(jobs=jobs, verify=verify, max_errors=max_errors),
             on_bytes=progress.add,
-            on_expect=expect,
+            on_expect=progress.expect,
         )
         seconds = reporting.show(dw, reporting.ticked(items, progress.item), tally, report)
     done = tally.count("stored", "warned")

@@ -134,17 +134,11 @@ def retrieve(
             return
         tally = Tally()
         with dw.out.progress("retrieving") as progress:
-            expected = [0]
-
-            def expect(n: int) -> None:
-                expected[0] += n
-                progress.total(items=expected[0])
-
             if anonymize:
                 one_by_one = (ref for ref in asked if isinstance(ref, InstanceRef))
                 found = anonymous.retrieve(dw.patient_client, one_by_one, sink, syntax, on_bytes=progress.add)
             else:
-                job = Retrieval(dw.patient_client, sink, options, on_bytes=progress.add, on_expect=expect)
+                job = Retrieval(dw.patient_client, sink, options, on_bytes=progress.add, on_expect=progress.expect)
                 found = job.run(asked)
             items = reporting.ticked(found, progress.item)
             seconds = reporting.show(dw, items, tally, report, go_on=_GO_ON)
@@ -158,13 +152,9 @@ def _zip(dw: DwContext, asked: Iterator[Ref], target: Path, options: "Options", 
 
     tally = Tally()
     with dw.out.progress("retrieving") as progress:
-        expected = [0]
-
-        def expect(n: int) -> None:
-            expected[0] += n
-            progress.total(items=expected[0])
-
-        items = zipped.retrieve(dw.patient_client, asked, target, options, on_bytes=progress.add, on_expect=expect)
+        items = zipped.retrieve(
+            dw.patient_client, asked, target, options, on_bytes=progress.add, on_expect=progress.expect
+        )
         seconds = reporting.show(dw, reporting.ticked(items, progress.item), tally, report)
     dw.out.info(_summary(tally, target, seconds))
     dw.finish(tally.code)

@@ -99,14 +99,7 @@ def store(
     book = Journal(journal, dw.profile.url) if journal else None
     try:
         with dw.out.progress("storing") as progress:
-            expected = [0, 0]
-
-            def expect(files: int, count: int) -> None:
-                expected[0] += files
-                expected[1] += count
-                progress.total(items=expected[0], bytes=expected[1])
-
-            job = Storing(dw.patient_client, options, journal=book, on_bytes=progress.add, on_expect=expect)
+            job = Storing(dw.patient_client, options, journal=book, on_bytes=progress.add, on_expect=progress.expect)
             items = reporting.ticked(job.run(found), progress.item)
             seconds = reporting.show(dw, items, tally, report, go_on=_WITH_JOURNAL if book else _WITHOUT)
     finally:

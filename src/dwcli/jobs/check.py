@@ -77,7 +77,8 @@ def check(
     def one_series(ref: SeriesRef, only: str | None) -> None:
         """A series against the files that claim to be of it; of these `only` one instance, where one is named."""
         rows = client.search(Query(Level.INSTANCE, study=ref.study, series=ref.series))
-        there = [uid for row in rows if (uid := text(row, refs.INSTANCE_UID)) and only in (None, uid)]
+        uids = (text(row, refs.INSTANCE_UID) for row in rows)
+        there = {uid: None for uid in uids if uid and only in (None, uid)}  # in the server's order
         files = here.get((ref.study, ref.series), {})
         if not there and (only is not None or not files):
             raise AbsentError("the server lists no such thing")

@@ -1,7 +1,6 @@
 """What became of one instance, for screens, pipes and reports."""
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Literal
@@ -112,8 +111,3 @@ def failed(error: DwError, study: str = "", series: str = "", instance: str = ""
     """A failure as an item. Only how to ask in another way is worth its hint on every line."""
     reason = f"{error.message}: {error.hint}" if isinstance(error, UsageError) and error.hint else error.message
     return Item("failed", study, series, instance, path, reason=reason, code=error.exit_code)
-
-
-def problems(items: Iterable[Item]) -> list[Item]:
-    """Those that a person should see."""
-    return [item for item in items if item.code is not ExitCode.OK]
