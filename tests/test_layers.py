@@ -165,7 +165,7 @@ def test_imports_point_one_way_only() -> None:
         ("commands/a.py", "from dwcli.archive import app", "commands must not see archive"),
         ("commands/a.py", "from dwcli.main import app", "commands must not see main"),
         ("commands/a.py", "try:\n    pass\nexcept DwError:\n    pass", "a command lets errors rise to main"),
-        ("client.py", "import httpx", "client must not import httpx"),
+        ("client/a.py", "import httpx", "client must not import httpx"),
         ("main.py", "from rich.table import Table", "main must not import rich"),
         ("main.py", "import click", "main must not import click"),
         ("commands/a.py", "try:\n    pass\nexcept:\n    pass", "a command lets errors rise to main"),

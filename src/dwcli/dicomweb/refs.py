@@ -234,6 +234,11 @@ def origin(given: str) -> str:
     return f"{split.scheme}://{named}{shown}"
 
 
+def uid_row(tag: str, uid: str) -> dict[str, Any]:
+    """A DICOM JSON object of one UID; an empty one where there is none."""
+    return {tag: {"vr": "UI", "Value": [uid]}} if uid else {}
+
+
 def from_row(row: Mapping[str, Any], level: Level | None = None) -> Ref:
     """The reference in a DICOM JSON object or a `flat` one; `level` cuts it there. Raises UsageError without UIDs."""
     keywords = {

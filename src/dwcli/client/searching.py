@@ -1,0 +1,96 @@
+"""QIDO-RS: the rows that match a query, from a server that may list or walk in its own way only (PS3.18 10.6)."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+
+from dwcli.client.pages import end
+from dwcli.client.resolving import Resolving
+from dwcli.dicomweb import match, refs, request
+from dwcli.dicomweb.dicomjson import Row
+from dwcli.dicomweb.query import Query, cannot_ask
+from dwcli.dicomweb.refs import Level, SeriesRef
+from dwcli.errors import AbsentError, RefusedError
+
+
+class Searching(Resolving):
+    """Searches at every level, also where the server has no resource for it."""
+
+    def search(self, query: Query) -> Iterator[Row]:
+        """The rows that match, in the server's order, each UID once (PS3.18 10.6).
+
+        Where the server cannot search below a study, or a key belongs to a level above, the levels are walked.
+        """
+        for value in cannot_ask(query, self.dialect):
+            self.warn(
+                f"this server never decodes a query, so {value!r} will find nothing there; "
+                "use * or ? in place of spaces and of letters beyond ASCII"
+            )
+        if query.series and not query.study and not self.dialect.own_uids:
+            series = self.resolve(SeriesRef("", query.series))
+            assert isinstance(series, SeriesRef)
+            query = replace(query, study=series.study)
+        rows = self._walk(query) if self._must_walk(query) else self._from_metadata(query)
+        if rows is not None:
+            yield from islice(rows, query.offset, end(query))
+            return
+        found = False
+        for row in self._pages(query):
+            found = True
+            yield row
+        if not found and self.dialect.name == "auto" and self.dialect.instances_from == "search":
+            yield from self._perhaps_from_metadata(query)
+
+    def series_of(self, study: str) -> Iterator[Row]:
+        """The series of a study, with NumberOfSeriesRelatedInstances where the server gives it."""
+        include = ("NumberOfSeriesRelatedInstances",) if self.dialect.include_fields and self.dialect.counts else ()
+        yield from self.search(Query(Level.SERIES, study=study, include=include))
+
+    def _must_walk(self, query: Query) -> bool:
+        match query.level:
+            case Level.STUDY:
+                return False
+            case Level.SERIES:
+                return not query.study and not self.dialect.relational
+            case Level.INSTANCE:
+                above = any(term.level == Level.SERIES for term in query.terms)
+                return not query.series and (above or not self.dialect.relational)
+
+    def _walk(self, query: Query) -> Iterator[Row]:
+        """Search level by level: the keys of a level are matched there, all others at the bottom."""
+        parent = Level.STUDY if query.level is Level.SERIES else Level.SERIES
+        above = {Level.STUDY, parent}
+        upper = tuple(term for term in query.terms if term.level in above)
+        lower = tuple(term for term in query.terms if term.level not in above)
+        for row in self.search(Query(parent, study=query.study, terms=upper, fuzzy=query.fuzzy)):
+            found = refs.from_row({**refs.uid_row(refs.STUDY_UID, query.study), **row}, parent)
+            nested = replace(query, terms=lower, limit=None, offset=0, study=found.study)
+            parents = refs.uid_row(refs.STUDY_UID, found.study)
+            if isinstance(found, SeriesRef):
+                nested = replace(nested, series=found.series)
+                parents |= refs.uid_row(refs.SERIES_UID, found.series)
+            # As a relational search would give them (PS3.18 10.6.3.3): a row alone has to name its parents.
+            for below in self.search(nested):
+                yield {**parents, **below}
+
+    def _from_metadata(self, query: Query) -> Iterator[Row] | None:
+        """The instances of a series out of its metadata, for a server that lists them nowhere else."""
+        if query.level is not Level.INSTANCE or not (query.study and query.series):
+            return None
+        if self.dialect.instances_from == "search":
+            return None
+        self._offers("metadata")
+        rows = self._rows(request.metadata(self.base, SeriesRef(query.study, query.series), self.dialect))
+        return (row for row in rows if all(match.fits(term, row) for term in query.terms))
+
+    def _perhaps_from_metadata(self, query: Query) -> Iterator[Row]:
+        """A series that lists no instance is empty, or its server lists instances nowhere but in metadata."""
+        asked = query.level is Level.INSTANCE and query.study and query.series
+        if not asked or query.terms or query.offset or "metadata" in self.dialect.missing:
+            return
+        try:
+            for row in self._rows(request.metadata(self.base, SeriesRef(query.study, query.series), self.dialect)):
+                self.dialect = replace(self.dialect, instances_from="metadata")
+                yield row
+        except (RefusedError, AbsentError):
+            return
