@@ -17,9 +17,9 @@ from urllib.parse import unquote
 
 import pytest
 
-from dwcli import output
 from dwcli.errors import AuthError, DwError, TruncatedError, UsageError
-from dwcli.output import Out, Progress, visible
+from dwcli.output import FORMATS, Out, Progress, size, visible
+from dwcli.output.columns import cut
 
 pty = pytest.importorskip("pty", reason="needs a pseudo-terminal")
 
@@ -269,9 +269,9 @@ def test_wide_characters_are_cut_whole() -> None:
     from rich.cells import cell_len
 
     for width in range(2, 12):
-        cut = output._cut("山田太郎e\u0301e\u0301e\u0301", width, "…")
-        assert cell_len(cut) <= width
-        assert not cut.endswith("e…")
+        shown = cut("山田太郎e\u0301e\u0301e\u0301", width, "…")
+        assert cell_len(shown) <= width
+        assert not shown.endswith("e…")
 
 
 def test_table_shows_what_came_before_an_error() -> None:
@@ -381,7 +381,7 @@ def test_metadata_tags_choose_elements_in_every_format() -> None:
 
 
 def test_metadata_counts_instances_not_elements() -> None:
-    for form in (*output.FORMATS, None):
+    for form in (*FORMATS, None):
         out = Out(format=form, stdout=io.StringIO(), stderr=io.StringIO())
         assert out.metadata([NESTED, NESTED]) == 2
 
@@ -393,7 +393,7 @@ def test_every_format_keeps_control_characters_of_a_server_off_a_terminal() -> N
     evil = "\x1b]0;owned\x07\x9b31m\x08\r\x7f\u202etxt\u2029\x85"
     row = {tag: {"vr": "LO", "Value": [evil]} for tag in (*COLUMNS, INSTANCE)}
     row |= {evil: {"vr": evil, "Value": [evil]}, "00081190": {"vr": "UR", "BulkDataURI": evil}}
-    for form in output.FORMATS:
+    for form in FORMATS:
         for act in (search([row]), lambda out: out.metadata([row])):
             screen = on_terminal(act, format=form, color=False)
             separators = {"tsv": "\t", "csv": "\r\n"}.get(form, "\n")
@@ -506,7 +506,7 @@ class Flushes(io.StringIO):
 
 def test_first_row_goes_out_at_once_then_what_comes_within_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(i / 10 for i in range(100))
-    monkeypatch.setattr("dwcli.output.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr("dwcli.output.streams.time", SimpleNamespace(monotonic=lambda: next(clock)))
     stdout = Flushes()
     Out(format="jsonl", stdout=stdout, stderr=io.StringIO()).rows([study()] * 25, columns=[], uid_tag=STUDY)
     assert stdout.lines == [1, 11, 21, 25]
@@ -652,7 +652,7 @@ def test_progress_that_exceeds_its_total_stays_full() -> None:
     [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (999_960, "1.0 MB"), (64e6, "64.0 MB"), (5e12, "5.0 TB")],
 )
 def test_size_in_words(count: float, words: str) -> None:
-    assert output.size(count) == words
+    assert size(count) == words
 
 
 def test_terminal_is_told_per_stream() -> None:

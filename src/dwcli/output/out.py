@@ -1,0 +1,315 @@
+"""`out`: what a command prints, in the format chosen."""
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TextIO
+from urllib.parse import quote
+
+from dwcli.dicomweb import dicomjson, dictionary, nativexml
+from dwcli.dicomweb.dicomjson import Row
+from dwcli.errors import UsageError
+from dwcli.output.columns import LRM, Column, cell_of, column_of, cut, fit, numeric, reordered, width_of
+from dwcli.output.elements import branches_of, leaves_of
+from dwcli.output.streams import Streams
+from dwcli.output.text import HIDDEN, plain, spell, visible
+
+FORMATS = ("table", "tsv", "csv", "json", "jsonl", "flat", "xml", "uids")
+
+SOP_INSTANCE_UID = "00080018"
+
+_HIDDEN_BUT_LINES = re.compile("(?![\t\r\n])" + HIDDEN.pattern)
+_QUOTED = re.compile('[",\r\n]')
+
+
+class Out(Streams):
+    """Both streams of one run of `dw`, in the format chosen.
+
+    `format`: one of FORMATS, None for the default (table on a terminal, tsv elsewhere), else UsageError.
+    """
+
+    def __init__(
+        self,
+        *,
+        format: str | None = None,
+        verbosity: int = 0,
+        stdout: TextIO | None = None,
+        stderr: TextIO | None = None,
+        stdin: TextIO | None = None,
+        color: bool | None = None,
+        width: int | None = None,
+    ) -> None:
+        if format is not None and format not in FORMATS:
+            raise UsageError(f"there is no format {visible(format)!r}", "one of: " + ", ".join(FORMATS))
+        super().__init__(verbosity=verbosity, stdout=stdout, stderr=stderr, stdin=stdin, color=color, width=width)
+        self.format = format
+        self._ellipsis = "…" if self._unicode else "~"
+        self._encode = json.JSONEncoder(
+            ensure_ascii=not self._unicode, separators=(",", ":"), allow_nan=False, default=str
+        ).encode
+
+    def rows(
+        self,
+        rows: Iterable[Row],
+        *,
+        columns: Sequence[str],
+        uid_tag: str,
+        more: Callable[[], str | None] | None = None,
+    ) -> int:
+        """Print DICOM JSON objects (PS3.18 F.2) as they come; returns how many.
+
+        `columns`: the tags shown by table, tsv and csv. `uid_tag`: the tag of the UID of the level searched,
+        printed by `uids` percent-encoded as one shell word. `more` is called at the end and may return a line
+        for stderr. Only the table holds its rows (as text), since its widths depend on all of them; it shows
+        what came before an error.
+        """
+        match self._chosen():
+            case "table":
+                shape = [column_of(tag, keep=tag == uid_tag) for tag in columns]
+                count = self._table(([cell_of(row, tag) for tag in columns] for row in rows), shape)
+            case "tsv" | "csv" as form:
+                heads = [dictionary.keyword(tag) or tag for tag in columns]
+                cells = ([dicomjson.text(row, tag) for tag in columns] for row in rows)
+                count = self._delimited(form, heads, cells)
+            case "uids":
+                count = self._uids(rows, uid_tag)
+            case form:
+                count = self._json(form, rows)
+        self._ended(count)
+        if more is not None and (line := more()):
+            self.info(line)
+        return count
+
+    def metadata(self, rows: Iterable[Row], *, tags: Sequence[str] | None = None) -> int:
+        """Print metadata, one DICOM JSON object (PS3.18 F.2) an instance; returns how many.
+
+        `tags`: only these, at the top level. A tree on a terminal (format table); in a pipe (tsv) a line an
+        element: SOP Instance UID, tag, VR, keyword, value, where `00400275[2].00400007` is the tag within the
+        second item. csv is the same with a header, or with `tags` a line an instance with these as columns.
+        """
+        wanted = None if tags is None else {tag.upper() for tag in tags}
+
+        def chosen() -> Iterator[tuple[str, Row]]:
+            for row in rows:
+                uid = dicomjson.text(row, SOP_INSTANCE_UID)
+                if wanted is not None:
+                    row = {tag: element for tag, element in row.items() if tag.upper() in wanted}
+                yield uid, row
+
+        count = 0
+
+        def leaves() -> Iterator[Sequence[str]]:
+            nonlocal count
+            for uid, row in chosen():
+                count += 1
+                for leaf in leaves_of(row):
+                    yield uid, *leaf
+
+        match self._chosen():
+            case "table":
+                count = self._trees(chosen())
+            case "tsv":
+                self._delimited("tsv", (), leaves())
+            case "csv" if tags is None:
+                self._delimited("csv", ("SOPInstanceUID", "Tag", "VR", "Keyword", "Value"), leaves())
+            case "csv":
+                shown = [tag for tag in tags or () if tag.upper() != SOP_INSTANCE_UID]
+                heads = ["SOPInstanceUID", *(dictionary.keyword(tag) or tag for tag in shown)]
+                cells = ([uid, *(dicomjson.text(row, tag) for tag in shown)] for uid, row in chosen())
+                count = self._delimited("csv", heads, cells)
+            case "uids":
+                count = self._uids(rows, SOP_INSTANCE_UID)
+            case form:
+                count = self._json(form, (row for _, row in chosen()))
+        self._ended(count)
+        return count
+
+    def table(
+        self,
+        records: Iterable[Mapping[str, object]],
+        *,
+        columns: Sequence[str],
+        titles: Mapping[str, str] | None = None,
+        empty: str = "no match",
+    ) -> int:
+        """Print plain records (profiles, reports); returns how many. `empty` is said where there are none.
+
+        `columns`: the keys shown, `titles` their headings in a table. json, jsonl and flat print every key;
+        xml and uids are a UsageError.
+        """
+        match self._chosen():
+            case "table":
+                held = list(records)
+                shape = [
+                    Column((titles or {}).get(key, key), "number" if numeric(held, key) else "text") for key in columns
+                ]
+                count = self._table(([visible(plain(r.get(key))) for key in columns] for r in held), shape)
+            case "tsv" | "csv" as form:
+                cells = ([plain(record.get(key)) for key in columns] for record in records)
+                count = self._delimited(form, columns, cells)
+            case "uids" | "xml" as form:
+                raise UsageError(
+                    f"the format {form} is for searches and metadata", "one of: " + ", ".join(FORMATS[:-2])
+                )
+            case form:
+                count = self._json("jsonl" if form == "flat" else form, records)
+        self._ended(count, empty)
+        return count
+
+    # Formats
+
+    def _chosen(self) -> str:
+        self._begin()
+        return self.format or ("table" if self.terminal else "tsv")
+
+    def _ended(self, count: int, empty: str = "no match") -> None:
+        if not count and empty and (self.terminal or self.format == "table"):
+            self.info(empty)
+
+    def _table(self, lines: Iterable[Sequence[str]], columns: Sequence[Column]) -> int:
+        held: list[Sequence[str]] = []
+        try:
+            held.extend(lines)
+        finally:
+            # Also when the answer breaks off: what came is shown, then the error
+            if held:
+                self._put_table(held, columns)
+        return len(held)
+
+    def _put_table(self, lines: Sequence[Sequence[str]], columns: Sequence[Column]) -> None:
+        widths = [max(width_of(line[i]) for line in lines) for i in range(len(columns))]
+        fitted = fit(columns, widths, self.width if self.terminal else None)
+        last = max(fitted, default=0)
+
+        def laid(cells: Sequence[str]) -> str:
+            parts = []
+            for i, width in fitted.items():
+                text = cut(cells[i], width, self._ellipsis, middle=columns[i].kind == "uid")
+                gap = " " * (width - width_of(text))
+                if self.terminal and reordered(text):
+                    text = LRM + text + LRM
+                parts.append(gap + text if columns[i].kind == "number" else text if i == last else text + gap)
+            return "  ".join(parts).rstrip()
+
+        head = laid([column.title for column in columns])
+        self._put((f"\x1b[1m{head}\x1b[0m" if self._color else head) + "\n")
+        for line in lines:
+            self._put(laid(line) + "\n")
+        self.flush()
+        if any(columns[i].kind == "uid" and width < widths[i] for i, width in fitted.items()):
+            self.info("UIDs are cut to fit; -f uids, or a pipe, has them whole")
+        dropped = [column.title for i, column in enumerate(columns) if i not in fitted]
+        if dropped:
+            self.info(f"too narrow for: {', '.join(dropped)}")
+
+    def _delimited(self, form: str, heads: Sequence[str], lines: Iterable[Sequence[str]]) -> int:
+        def laid(cells: Sequence[str]) -> str:
+            if form == "tsv":
+                return "\t".join(map(visible, cells)) + "\n"
+            return _csv(cells, raw_lines=not self.terminal)
+
+        count = 0
+        head = laid(heads) if heads else ""
+        for cells in lines:
+            count += 1
+            self._put(head + laid(cells))
+            head = ""
+        self._put(head)
+        self.flush()
+        return count
+
+    def _json(self, form: str, rows: Iterable[Mapping[str, Any]]) -> int:
+        if form == "xml":
+            return self._xml(rows)
+        count = 0
+        array = form == "json"
+        lead = "[\n" if array else ""
+        for row in rows:
+            count += 1
+            text = self._dumps(dicomjson.flat(dict(row)) if form == "flat" else row)
+            self._put(lead + text + ("" if array else "\n"))
+            lead = ",\n" if array else ""
+        # Where the answer breaks off, the array stays open: half an answer must not parse as a whole one
+        if array:
+            self._put("\n]\n" if count else "[]\n")
+        self.flush()
+        return count
+
+    def _xml(self, rows: Iterable[Mapping[str, Any]]) -> int:
+        """One Native DICOM Model document a line, as the standard has one for each match, never a list of them."""
+        count = 0
+        for row in rows:
+            count += 1
+            self._put(HIDDEN.sub(lambda match: f"&#{ord(match[0])};", nativexml.write(dict(row))) + "\n")
+        self.flush()
+        return count
+
+    def _dumps(self, value: object) -> str:
+        try:
+            text = self._encode(value)
+        except ValueError:
+            text = self._encode(_finite(value))
+        if not text.isascii() or "\x7f" in text:
+            text = HIDDEN.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+        return text
+
+    def _uids(self, rows: Iterable[Row], tag: str) -> int:
+        count = 0
+        missing = 0
+        for row in rows:
+            count += 1
+            if uid := dicomjson.text(row, tag):
+                self._put(_word(uid) + "\n")
+            else:
+                missing += 1
+        self.flush()
+        if missing:
+            self.warn(f"left out, without {dictionary.keyword(tag) or tag}: {missing}")
+        return count
+
+    def _trees(self, rows: Iterable[tuple[str, Row]]) -> int:
+        count = 0
+        width = self.width if self.terminal else None
+        for count, (uid, row) in enumerate(rows, 1):
+            lead = "\n" if count > 1 else ""
+            head = f"# {visible(uid)}\n" if uid else ""
+            lines = []
+            for depth, tag, about, value in branches_of(row, 0):
+                start = "  " * depth + f"{tag} {about}".rstrip()
+                line = f"{start}  {value}" if value else start
+                if width is not None:
+                    line = cut(line, width, self._ellipsis)
+                if self._color and line.startswith(start):
+                    indent = 2 * depth
+                    tagged = indent + len(tag)
+                    line = f"{line[:indent]}\x1b[2m{line[indent:tagged]}\x1b[0m{line[tagged:]}"
+                lines.append(line + "\n")
+            self._put(lead + head + "".join(lines))
+        self.flush()
+        return count
+
+
+def _csv(cells: Sequence[str], *, raw_lines: bool) -> str:
+    """One record of RFC 4180. Tabs and line ends within a value stay as they are where `raw_lines`."""
+    clean = [_HIDDEN_BUT_LINES.sub(spell, cell) if raw_lines else visible(cell) for cell in cells]
+    quoted = ['"' + cell.replace('"', '""') + '"' if _QUOTED.search(cell) else cell for cell in clean]
+    return (",".join(quoted) or '""') + "\r\n"
+
+
+def _word(uid: str) -> str:
+    # A word "-" would be stdin, and one that starts with it an option
+    word = quote(uid, safe="", errors="surrogatepass")
+    return "%2D" + word[1:] if word.startswith("-") else word
+
+
+def _finite(value: Any) -> Any:
+    """`value` with NaN and infinities as the strings that other DICOM JSON writers use for them."""
+    match value:
+        case float() if not math.isfinite(value):
+            return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+        case Mapping():
+            return {key: _finite(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_finite(item) for item in value]
+    return value
