@@ -1,6 +1,6 @@
 """Names of files: whatever a stranger sends, it stays one harmless name inside the folder."""
 
-from pathlib import PurePath
+from pathlib import PurePosixPath
 
 import pytest
 from hypothesis import example, given
@@ -18,7 +18,7 @@ def name(uid: str) -> str:
 
 def test_default_layout_is_study_series_instance() -> None:
     values = {"StudyInstanceUID": "1.2", "SeriesInstanceUID": "1.3", "SOPInstanceUID": "1.4"}
-    assert Layout().relative(values) == PurePath("1.2/1.3/1.4.dcm")
+    assert Layout().relative(values) == "1.2/1.3/1.4.dcm"
 
 
 def test_layout_tells_the_tags_that_it_needs() -> None:
@@ -28,7 +28,7 @@ def test_layout_tells_the_tags_that_it_needs() -> None:
 
 def test_layout_takes_a_tag_or_another_case_for_a_keyword() -> None:
     layout = Layout("{00100020}_{sopinstanceuid}")
-    assert layout.relative({"PatientID": "p", "SOPInstanceUID": "1"}) == PurePath("p_1")
+    assert layout.relative({"PatientID": "p", "SOPInstanceUID": "1"}) == "p_1"
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_value_becomes_one_safe_name(value: str, expected: str) -> None:
 
 
 def test_reserved_name_counts_with_the_ending_of_the_template() -> None:
-    assert Layout("{SOPInstanceUID}.dcm").relative({"SOPInstanceUID": "aux"}) == PurePath("%61ux.dcm")
+    assert Layout("{SOPInstanceUID}.dcm").relative({"SOPInstanceUID": "aux"}) == "%61ux.dcm"
 
 
 def test_long_value_is_cut_within_200_bytes_and_keeps_its_ending() -> None:
@@ -130,7 +130,7 @@ def test_cut_never_splits_a_letter() -> None:
 @example("\ud800")
 def test_any_value_stays_one_segment_in_the_folder(value: str) -> None:
     made = name(value)
-    path = PurePath(made)
+    path = PurePosixPath(made)
     assert len(path.parts) == 1
     assert not path.is_absolute()
     assert made not in (".", "..")

@@ -185,8 +185,9 @@ class Store:
         return Path(self._sink.layout.relative(values))
 
     def _seen(self, kept: Kept, head: header.Header) -> Seen:
-        status = kept.path.stat()
-        return Seen(kept.path.relative_to(self._sink.root).as_posix(), status.st_size, status.st_mtime_ns, head)
+        path = Path(kept.path)
+        status = path.stat()
+        return Seen(path.relative_to(self._sink.root).as_posix(), status.st_size, status.st_mtime_ns, head)
 
 
 def _chunks(body: Input, length: int | None) -> Iterator[bytes]:

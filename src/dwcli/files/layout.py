@@ -5,7 +5,6 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePath
 from urllib.parse import unquote_to_bytes
 
 from dwcli.dicomweb import dictionary
@@ -15,6 +14,8 @@ DEFAULT = "{StudyInstanceUID}/{SeriesInstanceUID}/{SOPInstanceUID}.dcm"
 OWN_PREFIX = ".dw-"
 """How the names of `dw`'s own files in a folder begin (drafts, locks, index); no layout makes such a name."""
 
+_UID = re.compile(r"[0-9][0-9.]{0,62}[0-9]")
+_ENDINGS: dict[tuple[object, ...], str] = {(): "", (".dcm",): ".dcm"}
 _EXAMPLE = '--layout "{PatientID}/{StudyDate}/{SOPInstanceUID}.dcm"'
 _UIDS = {"StudyInstanceUID": "0020000D", "SeriesInstanceUID": "0020000E", "SOPInstanceUID": "00080018"}
 _EMPTY = "_empty_"
@@ -60,13 +61,13 @@ class Layout:
         object.__setattr__(self, "keywords", keywords)
         object.__setattr__(self, "_segments", segments)
 
-    def relative(self, values: Mapping[str, str]) -> PurePath:
-        """The path below the output folder for instance values by keyword; an absent one counts as empty.
+    def relative(self, values: Mapping[str, str]) -> str:
+        """The path below the output folder, with `/`, for instance values by keyword; an absent one counts as empty.
 
         Every value becomes (part of) one path segment of at most 200 bytes of UTF-8: it never holds a
         separator, is never `.` or `..`, and works on Windows too. Different UIDs give different names.
         """
-        return PurePath(*(_segment(tokens, values) for tokens in self._segments))
+        return "/".join([_segment(tokens, values) for tokens in self._segments])
 
 
 def unescape(name: str) -> str | None:
@@ -117,6 +118,11 @@ def _tokens(text: str, keywords: dict[str, str]) -> Iterator[str | _Field]:
 
 
 def _segment(tokens: _Segment, values: Mapping[str, str]) -> str:
+    first = tokens[0]
+    if isinstance(first, _Field) and tokens[1:] in _ENDINGS:
+        value = values.get(first.keyword, "")
+        if _UID.fullmatch(value):  # nearly always, and nothing of it needs an escape
+            return value + _ENDINGS[tokens[1:]]
     text = "".join(
         token if isinstance(token, str) else _escape(values.get(token.keyword, "")) or _EMPTY for token in tokens
     )

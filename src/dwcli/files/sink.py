@@ -6,7 +6,7 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -48,14 +48,15 @@ class CollisionError(DwError):
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What became of one instance: `path` holds it whole, `size` is in bytes.
+    """What became of one instance: `path` holds it whole, `size` is in bytes. A text, for pathlib costs as
+    much time as the rest of the work.
 
     `written`: new. `replaced`: took the place of an older file. `same`: these bytes were there already.
     `conflict`: other bytes of this SOP Instance UID were there, from this run or an earlier one, and they
     stay.
     """
 
-    path: Path
+    path: str
     study: str
     series: str
     instance: str
@@ -98,6 +99,7 @@ class Sink:
         self._index = None if self.layout.template == DEFAULT else Index(root)
         self._guard = threading.RLock()
         self._numbers = itertools.count(1)
+        self._base = "" if root == Path() else os.path.join(root, "")  # noqa: PTH118
         self._drafts: Path | None = None
         self._closed = False
         self._lock: tuple[int, Path] | None = None
@@ -136,7 +138,7 @@ class Sink:
 
     def open(self) -> "Draft":
         """A draft to write one instance's bytes to; use it in a `with`, which discards what was not kept."""
-        return Draft(self, (self._drafts or self.prepare()) / str(next(self._numbers)))
+        return Draft(self, f"{self._drafts or self.prepare()}{os.sep}{next(self._numbers)}")
 
     def find(self, study: str, series: str, instance: str) -> Path | None:
         """Where an instance lies complete, None if it doesn't. A file under its final name is complete."""
@@ -153,7 +155,7 @@ class Sink:
                 if entry.study == study and series in (None, entry.series):
                     yield Present(entry.path, entry.study, entry.series, entry.instance)
             return
-        study_name, series_name, _ = self.layout.relative(_uids(study, series or "", "")).parts
+        study_name, series_name, _ = self.layout.relative(_uids(study, series or "", "")).split("/")
         if series is not None:
             yield from _list_series(self.root / study_name / series_name, study, series)
             return
@@ -185,29 +187,32 @@ class Sink:
     ) -> None:
         self.close()
 
-    def _place(self, draft: Path, size: int, uids: tuple[str, str, str], values: Mapping[str, str]) -> Kept:
+    def _place(self, draft: str, size: int, uids: tuple[str, str, str], values: Mapping[str, str]) -> Kept:
         """Give a finished draft its name, unless that is taken. Raises OSError, CollisionError."""
-        final = self.root / self.layout.relative(values)
-        key = hash(final) if self.overwrite else 0
-        outcome: Outcome = "written"
-        # Only an overwriting run has to know what it wrote itself; the others read it off the folder.
-        with self._guard if self.overwrite else nullcontext():
-            try:
-                self._publish(draft, final)
-            except FileExistsError:
-                outcome = self._settle(draft, size, uids[2], final, mine=key in self._ours)
-            if self.overwrite:
+        relative = self.layout.relative(values)
+        final = self._base + (relative if os.sep == "/" else relative.replace("/", os.sep))
+        if self.overwrite:
+            # Only an overwriting run has to know what it wrote itself; the others read it off the folder.
+            key = hash(final)
+            with self._guard:
+                outcome = self._publish(draft, size, uids[2], final, mine=key in self._ours)
                 self._ours.add(key)
+        else:
+            outcome = self._publish(draft, size, uids[2], final, mine=False)
         if self._index and outcome != "conflict":
-            self._index.add(Entry(final, *uids, size))
+            self._index.add(Entry(Path(final), *uids, size))
         return Kept(final, *uids, size, outcome)
 
-    def _publish(self, draft: Path, final: Path) -> None:
+    def _publish(self, draft: str, size: int, instance: str, final: str, *, mine: bool) -> Outcome:
         try:
-            _name(draft, final)
-        except (FileNotFoundError, NotADirectoryError):  # the first of its folder
-            _make_folder(final.parent)
-            _name(draft, final)
+            try:
+                _name(draft, final)
+            except (FileNotFoundError, NotADirectoryError):  # the first of its folder
+                _make_folder(Path(final).parent)
+                _name(draft, final)
+        except FileExistsError:
+            return self._settle(Path(draft), size, instance, Path(final), mine=mine)
+        return "written"
 
     def _settle(self, draft: Path, size: int, instance: str, final: Path, *, mine: bool) -> Outcome:
         """What to do about a file that has the name already; replaces it where that is asked for."""
@@ -237,7 +242,7 @@ class Draft:
     Its memory doesn't grow with the instance.
     """
 
-    def __init__(self, sink: Sink, path: Path) -> None:
+    def __init__(self, sink: Sink, path: str) -> None:
         self.size = 0
         self.head: part10.Head | None = None
         self._sink = sink
@@ -275,12 +280,13 @@ class Draft:
         """
         try:
             head = self.finish()
-            study, series, instance = (
-                found or hint for found, hint in zip((head.study, head.series, head.instance), name_hint, strict=True)
-            )
+            study, series = head.study or name_hint[0], head.series or name_hint[1]
+            instance = head.instance or name_hint[2]
             if not instance:
                 raise part10.NotDicom("the file names no SOP Instance UID")
-            values = _texts(self._sink.layout.keywords, head.elements) | _uids(study, series, instance)
+            values = _uids(study, series, instance)
+            if head.elements:
+                values = _texts(self._sink.layout.keywords, head.elements) | values
             self._finish()
             return self._sink._place(self._path, self.size, (study, series, instance), values)
         except OSError as error:
@@ -299,7 +305,7 @@ class Draft:
         except OSError as error:
             self.discard()
             raise self._sink._failed(error) from error
-        return self._path
+        return Path(self._path)
 
     def discard(self) -> None:
         """Remove what was written; does nothing after `keep`, or the second time."""
@@ -309,9 +315,10 @@ class Draft:
         self._chunks.clear()
         self._prefix.clear()
         with suppress(OSError):
-            self._close()
+            if self._fd >= 0:
+                self._close()
         with suppress(OSError):
-            self._path.unlink()
+            os.unlink(self._path)  # noqa: PTH108
 
     def __enter__(self) -> Self:
         return self
@@ -465,7 +472,7 @@ def _make_folder(path: Path) -> None:
         raise CollisionError(f"{path} can't be a folder: it or one above it is a file", hint=_HINT) from None
 
 
-def _name(draft: Path, final: Path) -> None:
+def _name(draft: str, final: str) -> None:
     """Give a draft its final name if that is free, else raise FileExistsError: another run may have taken it.
 
     The draft's own name goes with `Draft.discard`.
@@ -477,8 +484,8 @@ def _name(draft: Path, final: Path) -> None:
             raise
         # No links here (FAT, some network shares): the moment between look and rename is left to chance.
         if os.path.lexists(final):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(final)) from None
-        draft.rename(final)
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), final) from None
+        os.rename(draft, final)  # noqa: PTH104
 
 
 def _new_lock(root: Path) -> tuple[int, Path]:

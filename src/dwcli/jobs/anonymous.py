@@ -65,7 +65,7 @@ def _one(client: Client, ref: InstanceRef, sink: Sink, transfer_syntax: str, on_
     if kept.outcome == "conflict":
         raise DwError(f"{kept.path} is there already, with other bytes")
     outcome = {"written": "received", "same": "present"}.get(kept.outcome, kept.outcome)
-    return Item(outcome, kept.study, kept.series, kept.instance, str(kept.path), kept.size)  # type: ignore[arg-type]
+    return Item(outcome, kept.study, kept.series, kept.instance, kept.path, kept.size)  # type: ignore[arg-type]
 
 
 def _look(prefix: bytes, ref: InstanceRef, *, complete: bool) -> None:

@@ -115,7 +115,7 @@ class Intake:
         asked_for = note(kept.study, kept.series, kept.instance)
         again = kept.instance in got.uids
         got.uids.add(kept.instance)
-        item = Item("received", kept.study, kept.series, kept.instance, str(kept.path), kept.size)
+        item = Item("received", kept.study, kept.series, kept.instance, kept.path, kept.size)
         match kept.outcome:
             case "conflict":
                 words = "other bytes of this SOP Instance UID are there and stay"
