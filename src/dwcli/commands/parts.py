@@ -110,7 +110,7 @@ class _Part:
         for event in self._events:
             match event:
                 case PartData(data):
-                    yield data
+                    yield bytes(data)
                 case PartEnd():
                     return
                 case _:

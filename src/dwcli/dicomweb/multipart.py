@@ -28,9 +28,9 @@ class PartStart:
 
 @dataclass(frozen=True, slots=True)
 class PartData:
-    """The next bytes of the open part; never empty."""
+    """The next bytes of the open part; never empty. A view of what was fed: a copy costs as much as to receive it."""
 
-    data: bytes
+    data: bytes | memoryview
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +223,7 @@ class Reader:
             end = _line_start(buffer, data, at)
             if in_part:
                 if end > data:
-                    events.append(PartData(buffer[data:end]))
+                    events.append(PartData(memoryview(buffer)[data:end]))
                 events.append(PartEnd())
             self._state = _State.CLOSED if line["close"] else _State.HEAD
             self._lead = 0
@@ -232,7 +232,7 @@ class Reader:
         held = self._possible_delimiter(buffer, start)
         if held > start:
             if in_part and held > data:
-                events.append(PartData(buffer[data:held]))
+                events.append(PartData(memoryview(buffer)[data:held]))
             self._lead = 0
         self._at = held
         return False

@@ -46,7 +46,7 @@ class XmlRowReader:
                     raise TruncatedError(f"the answer {reason}")
         return rows
 
-    def _take(self, data: bytes) -> None:
+    def _take(self, data: bytes | memoryview) -> None:
         self._document += data
         if len(self._document) > LARGEST:
             raise ProtocolError(f"one XML document has more than {LARGEST} bytes")

@@ -24,7 +24,7 @@ _CHARSET, _STUDY, _SERIES, _INSTANCE = "00080005", "0020000D", "0020000E", "0008
 _HELD = 256 << 10  # bytes of small chunks that are collected before they are written
 _MOST_CHUNKS = 1024  # what one writev takes on every system that has it
 _GATHERS = hasattr(os, "writev")
-_HEAD_LIMIT = 8 << 20  # bytes
+_HEAD_FIRST, _HEAD_LIMIT = 2 << 10, 8 << 20  # bytes
 _NO_LINKS = {
     errno.EPERM,
     errno.EACCES,
@@ -250,14 +250,14 @@ class Draft:
         self._open = True
         self._sealed = False
         self._fd = -1
-        self._chunks: list[bytes] = []
+        self._chunks: list[bytes | memoryview] = []
         self._held = 0
         self._prefix = bytearray()
         self._look_at = 1
         self._odd: part10.NotDicom | None = None
 
-    def write(self, data: bytes) -> None:
-        """Add bytes. Raises FolderError; bytes that aren't DICOM are not written, and raise in `keep`."""
+    def write(self, data: bytes | memoryview) -> None:
+        """Add bytes, which must not change until `keep`. Raises FolderError; bytes that aren't DICOM are not written, and raise in `keep`."""
         self.size += len(data)
         if not self.head and not self._odd:
             self._look(data)
@@ -328,21 +328,21 @@ class Draft:
     ) -> None:
         self.discard()
 
-    def _look(self, data: bytes) -> None:
-        """Try to read the head, from the first chunk alone where that is enough."""
-        if self._prefix or len(data) < self._look_at:
-            self._prefix += data
-            if len(self._prefix) < self._look_at:
+    def _look(self, chunk: bytes | memoryview) -> None:
+        """Try to read the head, from the beginning of the first chunk alone where that is enough."""
+        if not self._prefix and len(chunk) > _HEAD_FIRST:
+            self._read(bytes(chunk[:_HEAD_FIRST]), final=False)
+            if self.head or self._odd:
                 return
-            data = bytes(self._prefix)
+        self._prefix += chunk
+        if len(self._prefix) < self._look_at:
+            return
+        data = bytes(self._prefix)
         self._read(data, final=False)
         if not self.head and not self._odd and len(data) >= _HEAD_LIMIT:
             self._read_less(data)
         if self.head or self._odd:
             self._prefix.clear()
-            return
-        if not self._prefix:
-            self._prefix += data
         # To look again only after doubling keeps the cost linear, however small the chunks.
         self._look_at = 2 * len(data)
 

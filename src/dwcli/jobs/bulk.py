@@ -84,7 +84,7 @@ class Fetching:
                 match event:
                     case PartData(chunk):
                         self._on_bytes(len(chunk))
-                        yield chunk
+                        yield bytes(chunk)
                     case PartEnd():
                         return
                     case _:

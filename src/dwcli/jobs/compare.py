@@ -53,7 +53,7 @@ def _bytes(client: Client, ref: InstanceRef) -> Iterator[bytes]:
             case PartStart():
                 parts += 1
             case PartData(data) if parts == 1:
-                yield data
+                yield bytes(data)
             case PartEnd():
                 whole = True
             case _:
