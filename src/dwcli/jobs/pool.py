@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 
 Result = TypeVar("Result")
 _WAIT = 0.3  # seconds that a run which ends early gives its threads, all together, to tidy up
+_MOMENT = 0.002  # seconds that results may gather: to wake up for each one keeps the threads from their work
 
 
 class Pool(Generic[Result]):
@@ -35,8 +36,8 @@ class Pool(Generic[Result]):
         self._throttled = 0
         self._exhausted = False
         self._pulling = False
-        # Bounded, so that a slow reader of results slows the work down instead of filling the memory.
-        self._results: queue.Queue[tuple[str, object]] = queue.Queue(maxsize=backlog)
+        self._backlog = backlog
+        self._results: queue.SimpleQueue[tuple[str, object]] = queue.SimpleQueue()
 
     @property
     def halted(self) -> bool:
@@ -77,6 +78,8 @@ class Pool(Generic[Result]):
         finished = False
         try:
             while done < len(threads):
+                if self._results.empty():
+                    time.sleep(_MOMENT)
                 kind, value = self._results.get()
                 match kind:
                     case "result":
@@ -167,7 +170,8 @@ class Pool(Generic[Result]):
         return task if task is not None else self._next()
 
     def _put(self, kind: str, value: object) -> None:
-        while not self._abandoned:
-            with suppress(queue.Full):
-                self._results.put((kind, value), timeout=_WAIT / 6)
-                return
+        # Bounded, so that a slow reader of results slows the work down instead of filling the memory.
+        while self._results.qsize() >= self._backlog and not self._abandoned:
+            time.sleep(_MOMENT)
+        if not self._abandoned:
+            self._results.put((kind, value))

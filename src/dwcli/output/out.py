@@ -206,7 +206,9 @@ class Out(Streams):
     def _delimited(self, form: str, heads: Sequence[str], lines: Iterable[Sequence[str]]) -> int:
         def laid(cells: Sequence[str]) -> str:
             if form == "tsv":
-                return "\t".join(map(visible, cells)) + "\n"
+                line = "\t".join(cells)
+                # Nearly always nothing is to be hidden: one look at all cells at once.
+                return f"{line}\n" if "".join(cells).isprintable() else "\t".join(map(visible, cells)) + "\n"
             return _csv(cells, raw_lines=not self.terminal)
 
         count = 0
