@@ -9,7 +9,6 @@ from dwcli.client.connection import NOT_THIS_WAY, Connection
 from dwcli.dicomweb import media
 from dwcli.dicomweb.dicomjson import Row, RowReader
 from dwcli.dicomweb.request import Request
-from dwcli.dicomweb.xmlrows import XmlRowReader
 from dwcli.errors import RefusedError
 from dwcli.net.transport import Response
 
@@ -67,6 +66,8 @@ class Rows(Connection):
                 return
             if asked.headers["Accept"] == media.DICOM_JSON:
                 raise _OtherTypeError
+            from dwcli.dicomweb.xmlrows import XmlRowReader
+
             documents = XmlRowReader(response.content_type, head)
             for chunk in chain([head], chunks):
                 yield from documents.feed(chunk)

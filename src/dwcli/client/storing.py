@@ -1,12 +1,16 @@
 """STOW-RS: one store request, and what its reply says of each instance (PS3.18 10.5)."""
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from dwcli.client.connection import Connection
-from dwcli.dicomweb import media, request, stow
+from dwcli.dicomweb import media, request
 from dwcli.errors import DwError, TemporaryError, TruncatedError
-from dwcli.net.body import Multipart, Part
 from dwcli.net.transport import Response
+
+if TYPE_CHECKING:
+    from dwcli.dicomweb import stow
+    from dwcli.net.body import Part
 
 
 class UnansweredError(TemporaryError):
@@ -18,18 +22,20 @@ class Storing(Connection):
 
     def store(
         self,
-        parts: Sequence[Part],
+        parts: Sequence["Part"],
         instances: Sequence[str],
         study: str = "",
         *,
         on_bytes: Callable[[int], None],
-    ) -> stow.Reply:
+    ) -> "stow.Reply":
         """Store Part 10 bytes in one request (PS3.18 10.5); the reply's body decides, whatever the status.
 
         `instances`: the SOP Instance UIDs in the parts' order; where the reply is cut, each is Unknown. Raises only
         where the server took nothing in (a refusal without an account of instances, a login, no connection), and
         UnansweredError where bytes went out and no reply came.
         """
+        from dwcli.net.body import Multipart
+
         went = False
 
         def count(n: int) -> None:
@@ -39,7 +45,7 @@ class Storing(Connection):
 
         body = Multipart(parts, on_bytes=count)
 
-        def ask(at_root: bool) -> Iterator[stow.Reply]:
+        def ask(at_root: bool) -> Iterator["stow.Reply"]:
             asked = request.store(self.base, study, body.boundary, body, self.dialect, at_root=at_root)
             try:
                 with self.transport.exchange(asked) as response:
@@ -54,8 +60,10 @@ class Storing(Connection):
 
         return next(self._either("store", ask, own=self.dialect.store_at_root))
 
-    def _reply(self, response: Response, instances: Sequence[str]) -> stow.Reply | DwError:
+    def _reply(self, response: Response, instances: Sequence[str]) -> "stow.Reply | DwError":
         """What a store reply says, or the refusal that it is."""
+        from dwcli.dicomweb import stow
+
         try:
             data = response.read(64 * 1024 * 1024)
         except TruncatedError as error:
@@ -71,6 +79,8 @@ class Storing(Connection):
         return reply
 
 
-def _accounts(reply: stow.Reply) -> bool:
+def _accounts(reply: "stow.Reply") -> bool:
     """Whether a store reply says anything about an instance."""
+    from dwcli.dicomweb import stow
+
     return bool(reply.strays) or any(not isinstance(o, stow.Unknown) for o in reply.outcomes.values())

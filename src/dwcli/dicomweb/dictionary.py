@@ -66,7 +66,7 @@ def parse_tag(name: str) -> str:
     word = name.strip()
     if found := _TAG.fullmatch(word):
         return (found[1] + found[2]).upper()
-    if tag := _keywords().get(word) or _folded().get(word.casefold()):
+    if tag := _tag_of(word) or _folded().get(word.casefold()):
         return tag
     similar = near(word)
     hint = f"did you mean {' or '.join(similar)}?" if similar else "use a keyword of the standard or a tag: 0010,0020"
@@ -122,40 +122,50 @@ _UNKNOWN: _Entry = ["", "UN", "", ""]
 
 
 @cache
-def _table() -> dict[str, str]:
-    """The lines of the table by tag; few of them are ever wanted, so they are split then."""
+def _table() -> str:
+    """A line an attribute, each behind a line break; searched as it is, for few of its 5,000 lines are ever wanted."""
     # Not importlib.resources, which takes longer to import than this takes to read.
-    text = Path(__file__).with_name("dictionary.tsv").read_text(encoding="utf-8")
-    return {line[:8]: line for line in text.split("\n")[:-1]}
+    return "\n" + Path(__file__).with_name("dictionary.tsv").read_text(encoding="utf-8")
 
 
-@cache
-def _keywords() -> dict[str, str]:
-    # The first of the groups that repeat stands for all: OverlayRows is 60000010.
-    return {line.split("\t", 3)[2]: tag.replace("x", "0") for tag, line in _table().items()}
+def _line(tag: str) -> str:
+    table = _table()
+    start = table.find(f"\n{tag}\t") + 1
+    return table[start : table.index("\n", start)] if start else ""
+
+
+def _tag_of(keyword: str) -> str:
+    table = _table()
+    at = -1
+    while (at := table.find(f"\t{keyword}\t", at + 1)) >= 0:
+        if table[at - 12] == "\n":  # not a VR, nor a name
+            # The first of the groups that repeat stands for all: OverlayRows is 60000010.
+            return table[at - 11 : at - 3].replace("x", "0")
+    return ""
 
 
 @cache
 def _folded() -> dict[str, str]:
-    return {keyword.casefold(): tag for keyword, tag in _keywords().items()}
+    lines = (line.split("\t", 3) for line in _table().splitlines()[1:])
+    return {keyword.casefold(): tag.replace("x", "0") for tag, _vr, keyword, _name in lines}
 
 
 @cache
 def _masks() -> frozenset[tuple[int, ...]]:
     """Where the x stand in the tags of repeating groups, as digit positions."""
-    return frozenset(tuple(at for at in range(8) if tag[at] == "x") for tag in _table() if "x" in tag)
+    tags = re.findall(r"\n([0-9A-F]*x[0-9A-Fx]*)\t", _table())
+    return frozenset(tuple(at for at in range(8) if tag[at] == "x") for tag in tags)
 
 
 @lru_cache(maxsize=4096)
 def _entry(tag: str) -> _Entry:
-    table = _table()
-    if line := table.get(tag) or table.get(tag.upper()):
+    if line := _line(tag) or _line(tag.upper()):
         return line.split("\t")
     digits = tag.upper()
     if len(digits) != 8 or digits[3] in "13579BDF":
         return _UNKNOWN
     for mask in _masks():
         pattern = "".join("x" if at in mask else digit for at, digit in enumerate(digits))
-        if line := table.get(pattern):
+        if line := _line(pattern):
             return line.split("\t")
     return _UNKNOWN

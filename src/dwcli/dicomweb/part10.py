@@ -95,22 +95,23 @@ def _read(data: bytes, final: bool, wanted: frozenset[str]) -> Head:
     keys, last = _plan(wanted)
     found: dict[int, bytes] = {}
     start = _read_meta(data, _find_meta(data, final), final, keys, found)
-    syntax, sop_class = _uid(found, _META_SYNTAX), _uid(found, _META_CLASS)
+    uid = found.get
+    syntax, sop_class = _shared_uid(uid(_META_SYNTAX, b"")), _shared_uid(uid(_META_CLASS, b""))
     if sop_class != DICOMDIR:
         if syntax in _DEFLATED:
             _inflate_and_walk(data[start:], keys, last, found)
         else:
             _walk(data, start, final, syntax, keys, last, found)
-    instance = _uid(found, _INSTANCE) or _uid(found, _META_INSTANCE)
+    instance = _uid(uid(_INSTANCE, b"")) or _uid(uid(_META_INSTANCE, b""))
     if not instance and sop_class != DICOMDIR:
         raise NotDicom("the file names no SOP Instance UID")
     return Head(
         transfer_syntax=syntax,
-        sop_class=_uid(found, _SOP_CLASS) or sop_class,
-        study=_uid(found, _STUDY),
-        series=_uid(found, _SERIES),
+        sop_class=_shared_uid(uid(_SOP_CLASS, b"")) or sop_class,
+        study=_shared_uid(uid(_STUDY, b"")),
+        series=_shared_uid(uid(_SERIES, b"")),
         instance=instance,
-        elements={keys[tag]: value for tag, value in found.items() if keys[tag] in wanted},
+        elements={keys[tag]: value for tag, value in found.items() if keys[tag] in wanted} if wanted else {},
     )
 
 
@@ -125,9 +126,13 @@ def _plan(wanted: frozenset[str]) -> tuple[Mapping[int, str], int]:
     return keys, max(keys)
 
 
-def _uid(found: Mapping[int, bytes], tag: int) -> str:
+def _uid(value: bytes) -> str:
     # Not "replace": two UIDs that differ only in odd bytes must not become one.
-    return found.get(tag, b"").strip(b"\0 ").decode("ascii", "backslashreplace")
+    return value.strip(b"\0 ").decode("ascii", "backslashreplace")
+
+
+# Those that whole series share.
+_shared_uid = lru_cache(maxsize=256)(_uid)
 
 
 def _find_meta(data: bytes, final: bool) -> int:
@@ -145,19 +150,24 @@ def _find_meta(data: bytes, final: bool) -> int:
 def _read_meta(data: bytes, at: int, final: bool, keys: Mapping[int, str], found: dict[int, bytes]) -> int:
     """Read group 2 (PS3.10 7.1) into `found`; where the data set begins."""
     stated_end = -1
+    end = len(data)
+    unpack = _EXPLICIT[True].unpack_from
     while True:
-        if len(data) - at < 8:
-            if final and at == len(data):
+        if end - at < 8:
+            if final and at == end:
                 raise NotDicom("the file has no data set")
             raise _Short
-        if data[at : at + 2] != b"\2\0":
+        group, element, vr, length = unpack(data, at)
+        if group != 2:
             return at
         # The group length is often wrong: believed only where deflated bytes could be taken for group 2.
-        if at == stated_end and data[at + 4 : at + 6] not in _VRS:
+        if at == stated_end and vr not in _VRS:
             return at
-        tag, _, length, value = _element(data, at, explicit=True, little=True)
+        tag, value = 0x00020000 | element, at + 8
+        if vr not in _SHORT_VRS:
+            tag, _, length, value = _element(data, at, explicit=True, little=True)
         at = value + length
-        if at > len(data):
+        if at > end:
             raise _Short
         if tag in keys:
             found[tag] = data[value:at]

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Literal, Protocol
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -149,6 +148,8 @@ def rebase(url: str, base: str, request_url: str) -> str:
 
 def _decimal(number: float) -> str:
     """All its digits and no exponent, whose `+` a server would read as a space."""
+    from decimal import Decimal
+
     digits = f"{Decimal(repr(number)):f}"
     return digits.rstrip("0").rstrip(".") if "." in digits else digits
 

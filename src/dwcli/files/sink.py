@@ -257,7 +257,9 @@ class Draft:
         self._odd: part10.NotDicom | None = None
 
     def write(self, data: bytes | memoryview) -> None:
-        """Add bytes, which must not change until `keep`. Raises FolderError; bytes that aren't DICOM are not written, and raise in `keep`."""
+        """Add bytes, which must not change until `keep`.
+
+        Raises FolderError; bytes that aren't DICOM are not written, and raise in `keep`."""
         self.size += len(data)
         if not self.head and not self._odd:
             self._look(data)

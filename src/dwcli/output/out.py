@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
 from urllib.parse import quote
 
-from dwcli.dicomweb import dicomjson, dictionary, nativexml
+from dwcli.dicomweb import dicomjson, dictionary
 from dwcli.dicomweb.dicomjson import Row
 from dwcli.errors import UsageError
 from dwcli.output.columns import LRM, Column, cell_of, column_of, cut, fit, numeric, reordered, width_of
@@ -240,6 +240,8 @@ class Out(Streams):
 
     def _xml(self, rows: Iterable[Mapping[str, Any]]) -> int:
         """One Native DICOM Model document a line, as the standard has one for each match, never a list of them."""
+        from dwcli.dicomweb import nativexml
+
         count = 0
         for row in rows:
             count += 1

@@ -32,6 +32,8 @@ def spell(match: re.Match[str]) -> str:
 
 def plain(value: object) -> str:
     match value:
+        case str():
+            return value
         case None:
             return ""
         case bool():
