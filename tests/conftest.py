@@ -14,6 +14,7 @@ from servers.dw import Dw
 from servers.fake import Fake, Handler
 from servers.faults import Chooser, Faults, Pass, Rule
 from servers.images import cranium as write_cranium
+from servers.inside import Inside
 from servers.orthanc import Orthanc
 from servers.postdicom import PostDicom
 from servers.tiny_pacs import TinyPacs
@@ -94,7 +95,16 @@ def postdicom() -> Iterator[Callable[..., PostDicom]]:
 
 @pytest.fixture
 def run_dw(tmp_path: Path) -> Dw:
-    """`run_dw("search", "--limit", "1")` runs the command in an isolated home and returns a `Run`."""
+    """`run_dw("search", "--limit", "1")` runs the command in an isolated home and returns a `Run`.
+
+    In the tests' own process, but on a terminal and by `start`; where a process matters, take `dw_process`.
+    """
+    return Inside(tmp_path / "home")
+
+
+@pytest.fixture
+def dw_process(tmp_path: Path) -> Dw:
+    """`run_dw` with a process for each command, as a user has it: start-up, streams and the end are true."""
     return Dw(tmp_path / "home")
 
 

@@ -75,14 +75,14 @@ def test_paths_lead_nowhere_else(serving: Serving) -> None:
     assert request("GET", f"{root}/dicom-webx/studies").status == 404
 
 
-def test_ctrl_c_ends_it_cleanly_and_the_log_says_what_happened(run_dw: Dw, tmp_path: Path) -> None:
+def test_ctrl_c_ends_it_cleanly_and_the_log_says_what_happened(dw_process: Dw, tmp_path: Path) -> None:
     port = free_port()
-    process = run_dw.start("serve", tmp_path / "a", "--port", str(port))
+    process = dw_process.start("serve", tmp_path / "a", "--port", str(port))
     assert process.stderr is not None
     ready = process.stderr.readline().decode()
     assert f"http://127.0.0.1:{port}/dicom-web" in ready
     assert stow(f"http://127.0.0.1:{port}/dicom-web", [ONE]).status == 200
-    assert run_dw("serve", tmp_path / "b", "--port", str(port)).code == 2
+    assert dw_process("serve", tmp_path / "b", "--port", str(port)).code == 2
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)
     assert (process.returncode, out) == (0, b"")
@@ -131,10 +131,10 @@ print(code, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
 """
 
 
-def _measured(run_dw: Dw, *arguments: str | Path) -> int:
+def _measured(dw: Dw, *arguments: str | Path) -> int:
     done = subprocess.run(
         [sys.executable, "-c", _MEASURE, *map(str, arguments)],
-        env=run_dw.environment,
+        env=dw.environment,
         capture_output=True,
         text=True,
         check=True,
@@ -147,19 +147,19 @@ def _measured(run_dw: Dw, *arguments: str | Path) -> int:
 @pytest.mark.parametrize(
     "size", [200_000_000, pytest.param(2_000_000_000, marks=pytest.mark.interop)], ids=["200 MB", "2 GB"]
 )
-def test_an_instance_of_any_size_takes_little_memory(run_dw: Dw, tmp_path: Path, size: int) -> None:
+def test_an_instance_of_any_size_takes_little_memory(dw_process: Dw, tmp_path: Path, size: int) -> None:
     (file,) = images.big_study(tmp_path / "big", size)
     study = images.uid("big", size, 1, 1)
     limit = 100 << 20
-    assert _measured(run_dw, "-p", "local", "store", file) < limit
-    assert _measured(run_dw, "-p", "local", "retrieve", "study", study, "-o", tmp_path / "local") < limit
+    assert _measured(dw_process, "-p", "local", "store", file) < limit
+    assert _measured(dw_process, "-p", "local", "retrieve", "study", study, "-o", tmp_path / "local") < limit
     (got,) = (tmp_path / "local").rglob("*.dcm")
     assert got.stat().st_size == file.stat().st_size
     got.unlink()
-    (run_dw.home / "data/dw/archive" / study).rename(tmp_path / "moved")  # room on the disk
+    (dw_process.home / "data/dw/archive" / study).rename(tmp_path / "moved")  # room on the disk
     with Serving(tmp_path / "serving", "-q") as server:
-        assert _measured(run_dw, "--url", server.url, "store", file) < limit
-        assert _measured(run_dw, "--url", server.url, "retrieve", "study", study, "-o", tmp_path / "served") < limit
+        assert _measured(dw_process, "--url", server.url, "store", file) < limit
+        assert _measured(dw_process, "--url", server.url, "retrieve", "study", study, "-o", tmp_path / "served") < limit
         assert _peak(server.pid) < limit
     (got,) = (tmp_path / "served").rglob("*.dcm")
     assert got.stat().st_size == file.stat().st_size

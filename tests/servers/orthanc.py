@@ -25,6 +25,7 @@ class Orthanc(Server):
 
     name = "orthanc"
     dialect = "orthanc"
+    patience = 0.0  # it takes two seconds to end in order, and what it holds is thrown away
 
     def __init__(
         self,

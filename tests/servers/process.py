@@ -54,11 +54,18 @@ def tethered(argv: Sequence[str | Path], *, terminal: bool = False) -> list[str]
 
 
 def free_port() -> int:
-    """A TCP port on 127.0.0.1 that was free just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port on 127.0.0.1 on which nothing listens, and which this process keeps for itself to its end.
+
+    Whoever sets SO_REUSEADDR, as servers do, can listen there; the kernel gives it to no other, such as a test run
+    beside this one.
+    """
+    reservation = socket.socket()
+    reservation.bind(("127.0.0.1", 0))
+    # Not before: two sockets that have it may bind the same port.
+    reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    port: int = reservation.getsockname()[1]
+    reservation.detach()  # left open
+    return port
 
 
 def answers(port: int, path: str = "/") -> bool:
@@ -148,6 +155,7 @@ class Server:
     """A port, start, stop and `with`, for servers that say how to `spawn`."""
 
     port: int
+    patience: float = 5.0  # seconds to end by itself, after which it is killed
     _process: Process
 
     def open(self) -> None:
@@ -188,4 +196,4 @@ class Server:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop()
+        self._process.stop(patience=self.patience)

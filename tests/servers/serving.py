@@ -12,6 +12,7 @@ class Serving(Server):
     """A running `dw serve` of the archive in `folder`, empty at first."""
 
     name = "serve"
+    dialect = "archive"
 
     def __init__(self, folder: Path, *options: str) -> None:
         self.folder = folder
