@@ -24,18 +24,11 @@ from servers.dw import Dw
 from servers.fake import Answer, Fake, Request
 from servers.faults import Answer as ProxyAnswer
 from servers.faults import Chooser, Cut, Faults, Hang, Pass, Rule, Seen, first
-from servers.inside import Inside
 from servers.orthanc import Orthanc
 from servers.scripted import BOUNDARY, Instance, Scripted, is_retrieve, is_search, multipart, related, study
 from servers.tiny_pacs import TinyPacs
 
 STUDY = "2.25.7"
-
-
-@pytest.fixture
-def run_dw(tmp_path: Path) -> Dw:
-    """The command inside the test's own process, which is faster; `start` still makes another."""
-    return Inside(tmp_path / "home")
 
 
 def files(folder: Path) -> dict[str, str]:
@@ -460,6 +453,9 @@ def test_a_server_that_lists_nothing_is_said_to_be_unverified(
     run = run_dw("retrieve", "study", STUDY, "-o", tmp_path / "out2", "--verify", env=environment)
     assert (run.code, files(tmp_path / "out2")) == (3, names(sent))
     assert "unverified" in run.out
+    run = run_dw("retrieve", "study", STUDY, "-o", tmp_path / "out3", "--dry-run", env=environment)
+    assert run.code == 0
+    assert "would retrieve what 1 references hold that the server does not list; nothing was fetched" in run.err
 
 
 def test_tiny_pacs_which_counts_nothing_is_verified_by_its_lists(

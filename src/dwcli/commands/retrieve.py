@@ -191,13 +191,17 @@ def _asked(dw: DwContext, words: list[str], match: MatchOptions, *, wado_uri: bo
 
 def _plan(dw: DwContext, job: "Retrieval", asked: Iterable[Ref]) -> None:
     """`--dry-run`: the series, how many instances they have, and how many are here."""
-    counts = {"series": 0, "instances": 0, "present": 0}
+    series = instances = to_come = unknown = 0
 
     def records() -> Iterator[dict[str, object]]:
+        nonlocal series, instances, to_come, unknown
         for plan in job.plan(asked):
-            counts["series"] += 1
-            counts["instances"] += plan.count or 0
-            counts["present"] += len(plan.present)
+            if plan.count is None:
+                unknown += 1
+            else:
+                series += 1
+                instances += plan.count
+                to_come += max(0, plan.count - len(plan.present))
             yield {
                 "study": plan.study,
                 "series": plan.series,
@@ -206,10 +210,10 @@ def _plan(dw: DwContext, job: "Retrieval", asked: Iterable[Ref]) -> None:
             }
 
     dw.out.table(records(), columns=("study", "series", "instances", "present"))
-    dw.out.info(
-        f"would retrieve {counts['instances'] - counts['present']} of {counts['instances']} instances "
-        f"in {counts['series']} series; nothing was fetched"
-    )
+    words = [f"{to_come} of {instances} instances in {series} series"] if series or not unknown else []
+    if unknown:
+        words.append(f"what {unknown} references hold that the server does not list")
+    dw.out.info(f"would retrieve {' and '.join(words)}; nothing was fetched")
 
 
 def _summary(tally: "Tally", output: Path, seconds: float) -> str:

@@ -6,7 +6,7 @@ and the answer did not bring is fetched again by itself, then reported.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -99,14 +99,15 @@ class Retrieval:
             raise self._broken
 
     def plan(self, asked: Iterable[Ref]) -> Iterator[Planned]:
-        """What `run` would look at, without fetching anything."""
+        """What `run` would look at, without fetching anything. A series without a count is listed."""
         for ref in asked:
             found = self._client.locate(ref)
             match found:
                 case InstanceRef(study, series, instance):
                     yield Planned(study, series, 1, self._present(study, series) & {instance})
                 case _:
-                    yield from self._announced(found) or [Planned(found.study, "", None, frozenset())]
+                    for plan in self._announced(found) or [Planned(found.study, "", None, frozenset())]:
+                        yield plan if plan.count is not None else self._counted(plan)
 
     # Planning
 
@@ -149,6 +150,11 @@ class Retrieval:
                 plans.append(Planned(ref.study, uid, int(count) if count.isdecimal() else None, present))
         # An empty list proves nothing: Orthanc answers one for a study that it does not know, others for every study.
         return plans or None
+
+    def _counted(self, plan: Planned) -> Planned:
+        """The same with a count, where the server lists instances."""
+        listed = self._listed(SeriesRef(plan.study, plan.series)) if plan.series else {}
+        return replace(plan, count=len(listed) or None)
 
     def _present(self, study: str, series: str) -> frozenset[str]:
         if self._sink.overwrite:
