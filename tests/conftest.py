@@ -19,6 +19,8 @@ from servers.orthanc import Orthanc
 from servers.postdicom import PostDicom
 from servers.tiny_pacs import TinyPacs
 
+pytest.register_assert_rewrite("matrix.checks")
+
 
 @pytest.fixture(scope="session")
 def orthanc_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:

@@ -12,17 +12,10 @@ import pytest
 from servers import wire
 from servers.dw import Dw
 from servers.fake import Fake
-from servers.inside import Inside
 from servers.orthanc import Orthanc
 from servers.scripted import Instance, Scripted, study
 
 STUDY = "2.25.7"
-
-
-@pytest.fixture
-def run_dw(tmp_path: Path) -> Dw:
-    """The command inside the test's own process, which is faster; `start` still makes another."""
-    return Inside(tmp_path / "home")
 
 
 def digests(folder: Path) -> dict[str, str]:

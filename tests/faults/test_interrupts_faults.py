@@ -23,17 +23,10 @@ from servers.dw import Dw
 from servers.fake import Answer, Fake, Request
 from servers.faults import Answer as ProxyAnswer
 from servers.faults import Faults, Hang, Pass, Rate, Rule, Seen
-from servers.inside import Inside
 from servers.orthanc import Orthanc
 from servers.scripted import Instance, Scripted, is_retrieve, study
 
 STUDY = "2.25.7"
-
-
-@pytest.fixture
-def run_dw(tmp_path: Path) -> Dw:
-    """The command inside the test's own process, which is faster; `start` still makes another."""
-    return Inside(tmp_path / "home")
 
 
 @pytest.fixture(autouse=True)

@@ -21,7 +21,6 @@ from servers.dw import Dw, Run
 from servers.fake import Answer, Fake, Request
 from servers.faults import Answer as ProxyAnswer
 from servers.faults import Cut, CutRequest, Faults, Hang, Pass, Rule, Seen, first
-from servers.inside import Inside
 from servers.nginx import Nginx
 from servers.orthanc import Orthanc
 from servers.process import free_port
@@ -29,12 +28,6 @@ from servers.scripted import Instance, Scripted, is_retrieve, item, reply, study
 from servers.tiny_pacs import TinyPacs
 
 STUDY = "2.25.7"
-
-
-@pytest.fixture
-def run_dw(tmp_path: Path) -> Dw:
-    """The command inside the test's own process, which is faster; `start` still makes another."""
-    return Inside(tmp_path / "home")
 
 
 @pytest.fixture

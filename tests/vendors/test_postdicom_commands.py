@@ -11,19 +11,12 @@ import pytest
 from servers import images
 from servers.dw import Dw, Run
 from servers.fake import Answer, Fake, Request
-from servers.inside import Inside
 from servers.postdicom import PostDicom
 
 INSTITUTION = "11111111-2222-4333-8444-555555555555"
 USER = "aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee"
 SECRET = "korrektes-Pferd ß"
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}")
-
-
-@pytest.fixture
-def run_dw(tmp_path: Path) -> Dw:
-    """The command inside the test's own process, which is faster; on a terminal it has one of its own."""
-    return Inside(tmp_path / "home")
 
 
 @pytest.fixture

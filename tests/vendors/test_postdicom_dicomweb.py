@@ -19,7 +19,6 @@ from dwcli.net.transport import Settings, Transport, origin_of_url
 from servers import images
 from servers.dw import Dw
 from servers.fake import Answer, Fake
-from servers.inside import Inside
 from servers.postdicom import PostDicom
 
 STUDY = "2.25.71"
@@ -32,12 +31,6 @@ FILES = {
 }
 
 Connect = Callable[..., Client]
-
-
-@pytest.fixture
-def run_dw(tmp_path: Path) -> Dw:
-    """The command inside the test's own process, which is faster; on a terminal it has one of its own."""
-    return Inside(tmp_path / "home")
 
 
 @pytest.fixture
