@@ -14,7 +14,6 @@ from servers.memory import peak
 from servers.orthanc import Orthanc
 from servers.tiny_pacs import TinyPacs
 
-GIGABYTE = 1_000_000_000
 MOST = 80_000_000  # bytes a transfer of any size may take
 
 
@@ -24,24 +23,29 @@ def dw(tmp_path: Path) -> Inside:
 
 
 @pytest.fixture
-def gigabyte(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
-    """A folder with a study of 1 GB in so many instances, gone after the test."""
+def large(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A folder with a study of so many bytes in so many instances, gone after the test."""
     folder = tmp_path / "study"
-    images.big_study(folder, GIGABYTE, count=request.param, series=4)
+    size, count = request.param
+    images.big_study(folder, size, count=count, series=4)
     yield folder
     shutil.rmtree(folder)
     shutil.rmtree(tmp_path / "out", ignore_errors=True)
 
 
-@pytest.mark.parametrize("gigabyte", [250, pytest.param(1, marks=pytest.mark.interop)], indirect=True)
-def test_a_gigabyte_goes_both_ways_in_little_memory(gigabyte: Path, orthanc: Orthanc, run_dw: Dw) -> None:
+@pytest.mark.parametrize(
+    "large",
+    [pytest.param((400_000_000, 100), id="400 MB"), pytest.param((10**9, 1), id="1 GB", marks=pytest.mark.interop)],
+    indirect=True,
+)
+def test_a_large_study_goes_both_ways_in_little_memory(large: Path, orthanc: Orthanc, run_dw: Dw) -> None:
     run_dw.environment |= orthanc.environment
-    files = sorted(gigabyte.iterdir())
-    up = peak(run_dw, "store", gigabyte)
+    files = sorted(large.iterdir())
+    up = peak(run_dw, "store", large)
     assert orthanc.count() == len(files)
-    down = peak(run_dw, "retrieve", "--patient-id", "SYN1", "-o", gigabyte.parent / "out")
+    down = peak(run_dw, "retrieve", "--patient-id", "SYN1", "-o", large.parent / "out")
     assert max(up, down) < MOST, (up, down)
-    came = sorted(path.stat().st_size for path in (gigabyte.parent / "out").rglob("*.dcm"))
+    came = sorted(path.stat().st_size for path in (large.parent / "out").rglob("*.dcm"))
     assert came == sorted(path.stat().st_size for path in files)
     orthanc.wipe()
 

@@ -95,7 +95,7 @@ class Dw:
     ) -> subprocess.Popen[bytes]:
         """Start `dw ARGUMENTS` with three pipes and leave it running, for tests that interrupt it."""
         return subprocess.Popen(
-            self._command(arguments),
+            tethered(self._command(arguments)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

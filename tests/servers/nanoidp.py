@@ -40,11 +40,11 @@ class Nanoidp(Server):
         settings: dict[str, Any] = {
             "config_version": 1,
             "server": {"host": "127.0.0.1", "port": self.port},
+            "device_flow": {"polling_interval": 1},
             "oauth": {
                 "issuer": self.issuer,
                 "audience": "dw",
                 "token_expiry_minutes": 1,
-                "device_flow": {"polling_interval": 1},
                 "clients": [
                     {
                         "client_id": self.public,
