@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from dwcli.archive.app import open_archive, open_folder
 from servers import images
@@ -20,6 +21,10 @@ from servers.postdicom import PostDicom
 from servers.tiny_pacs import TinyPacs
 
 pytest.register_assert_rewrite("matrix.checks")
+
+# Two processes test at once: how long an example takes says nothing about the code.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 
 @pytest.fixture(scope="session")

@@ -42,7 +42,7 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
     indent=st.sampled_from([None, 0, 40]),
     ascii_only=st.booleans(),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_chunking_gives_the_same_rows(places: list[int], indent: int | None, ascii_only: bool) -> None:
     data = json.dumps(ROWS, indent=indent, ensure_ascii=ascii_only).encode()
     assert read(*cut(data, places)) == ROWS

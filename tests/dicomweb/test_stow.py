@@ -182,7 +182,7 @@ def test_a_cut_list_keeps_what_was_whole() -> None:
 
 
 @given(body=st.binary(max_size=60), status=st.integers(100, 599))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_no_body_makes_the_reader_fail_or_forget_an_instance(body: bytes, status: int) -> None:
     assert list(stow.read(status, "", body, ["1", "2", "1"]).outcomes) == ["1", "2"]
 

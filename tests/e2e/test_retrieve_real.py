@@ -11,6 +11,7 @@ from servers import images, wire
 from servers.dw import Dw
 from servers.faults import Cut, Faults, Hang, Pass, Rate, Rule, Seen
 from servers.inside import Inside
+from servers.machine import within
 from servers.orthanc import Orthanc
 
 STUDY, SERIES = "2.25.51", "2.25.52"
@@ -131,7 +132,7 @@ def test_a_server_that_falls_silent_is_given_up_on(behind: Callable[..., Faults]
     run = dw("retrieve", "study", STUDY, "-o", tmp_path / "out", "--timeout", "0.3", "-j", "1")
     assert run.code in (3, 75), (run.out, run.err)
     assert len(_whole(tmp_path / "out")) == 1
-    assert run.seconds < 5
+    assert run.seconds < within(5)
 
 
 @pytest.mark.parametrize(
@@ -174,6 +175,6 @@ def test_an_interrupt_ends_a_slow_transfer_at_once(
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=10)
     assert process.returncode == 130, err
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < within(2)
     assert b"Traceback" not in err
     assert _whole(out) == set()

@@ -23,6 +23,7 @@ from servers.dw import Dw
 from servers.fake import Answer, Fake, Request
 from servers.faults import Answer as ProxyAnswer
 from servers.faults import Faults, Hang, Pass, Rate, Rule, Seen
+from servers.machine import within
 from servers.orthanc import Orthanc
 from servers.scripted import Instance, Scripted, is_retrieve, study
 
@@ -59,11 +60,6 @@ def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
         time.sleep(0.01)
 
 
-def within() -> float:
-    """The second that an end may take; more where more runs on this machine than it has cores."""
-    return max(1.0, 2 * os.getloadavg()[0] / (os.cpu_count() or 1))
-
-
 def end(process: subprocess.Popen[bytes], number: int) -> str:
     """Send a signal; what the process said on stderr, once it has ended as it should."""
     began = time.monotonic()
@@ -72,7 +68,7 @@ def end(process: subprocess.Popen[bytes], number: int) -> str:
     seconds = time.monotonic() - began
     said = err.decode()
     assert process.returncode == 130, said
-    assert seconds < within(), seconds
+    assert seconds < within(1.0), seconds
     assert "Traceback" not in said, said
     assert "Fatal" not in said
     assert "interrupted" in said
@@ -226,7 +222,7 @@ def test_a_retrieve_stops_while_it_waits_for_references(
     process.send_signal(number)
     began = time.monotonic()
     assert process.wait(5) == 130
-    assert time.monotonic() - began < within()
+    assert time.monotonic() - began < within(1.0)
     assert process.stderr is not None
     said = process.stderr.read().decode()
     for pipe in (process.stdin, process.stdout, process.stderr):
