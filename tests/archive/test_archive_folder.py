@@ -127,8 +127,8 @@ def test_a_profile_of_that_name_in_the_file_goes_before(run_dw: Dw) -> None:
 def test_a_search_of_an_indexed_archive_loads_nothing_heavy(run_dw: Dw, root: Path) -> None:
     assert run_dw("-p", "local", "store", root).code == 0
     code = (
-        "import sys, runpy\nsys.argv = ['dw', '-p', 'local', 'search']\n"
-        "try: runpy.run_module('dwcli', run_name='__main__')\nexcept SystemExit: pass\n"
+        "import sys\nfrom dwcli.main import main\nsys.argv = ['dw', '-p', 'local', 'search']\n"
+        "try: main()\nexcept SystemExit: pass\n"
         "print([name for name in ('pydicom', 'numpy', 'PIL') if name in sys.modules])"
     )
     import subprocess

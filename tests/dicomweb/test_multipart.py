@@ -308,7 +308,9 @@ def test_a_large_chunk_passes_through_as_one_piece_and_uncopied() -> None:
     reader = Reader("b")
     reader.feed(b"--b\r\n\r\nbegin")
     chunk = bytes(range(256)) * 256
-    assert [memoryview(event.data).obj is chunk for event in reader.feed(chunk) if isinstance(event, PartData)] == [True]
+    assert [memoryview(event.data).obj is chunk for event in reader.feed(chunk) if isinstance(event, PartData)] == [
+        True
+    ]
 
 
 @pytest.mark.parametrize("filler", [b"\r\n--b!", b"\n", b"\r", b"\r\n--b" + b" " * 250, b"\r\n--"])
