@@ -101,8 +101,11 @@ class DwContext:
         with self.out.paused():
             return ask(question)
 
-    def connect(self, profile: config.Profile, *, tries: int | None = None) -> "Client":
-        """A client of any profile; its connections end with this context."""
+    def connect(self, profile: config.Profile, *, tries: int | None = None, seconds: float | None = None) -> "Client":
+        """A client of any profile; its connections end with this context.
+
+        `seconds`: how long an answer may take where nobody said it; one that never comes is not asked for again.
+        """
         from dwcli.client import Client
         from dwcli.net.transport import Transport
 
@@ -110,6 +113,10 @@ class DwContext:
         settings = replace(settings, auth=self._flow(profile, settings), login_hint=_login_hint(profile))
         if tries is not None:
             settings = replace(settings, tries=tries)
+        if seconds is not None:
+            settings = replace(settings, patience=0.9 * min(seconds, settings.first_byte))
+            if profile.timeout is None:
+                settings = replace(settings, silence=seconds, first_byte=seconds)
         transport = Transport(settings, log=self._log, http=self._in_process(profile.place) if profile.place else None)
         self._stack.callback(transport.close)
         return Client(profile.url, profile.dialect, transport, warn=self.out.warn)

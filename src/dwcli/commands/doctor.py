@@ -1,17 +1,22 @@
 """`dw doctor`: what a server can and cannot do."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from contextlib import closing
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dwcli import config
+from dwcli.commands.findings import LEGEND, tell
 from dwcli.context import DwContext, ask
-from dwcli.errors import UsageError
+from dwcli.errors import UsageError, combine
 from dwcli.options import takes
 
-_COLUMNS = ("check", "result", "found", "consequence")
-_ALL = ("check", "result", "standard", "found", "consequence", "setting")
+if TYPE_CHECKING:
+    from dwcli.jobs.doctor import Finding, Suggestion
+
+_COLUMNS = ("group", "check", "result", "section", "standard", "found", "consequence", "setting")
+_SECONDS = 20.0
 
 
 def register(app: typer.Typer) -> None:
@@ -27,13 +32,17 @@ def doctor(
     ] = None,
     save: Annotated[bool, typer.Option("--save", help="Write what was found into the profile.")] = False,
     write: Annotated[
-        bool, typer.Option("--write", help="Store a made instance too, and delete it where the server can.")
+        bool, typer.Option("--write", help="Store made instances too, and delete them where the server can.")
+    ] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="On a terminal: show what is as the standard says, too.")
     ] = False,
 ) -> None:
     """Look a server over: what it can and cannot do.
 
     Harmless requests, what the standard says to each, what came, and what dw does about it.
     The report has no patient data and no secrets in it; -f json is fit for a support ticket.
+    It takes seconds, and three minutes at most from a server that is slow.
 
     Examples:
 
@@ -50,25 +59,41 @@ def doctor(
     )
     if save and not profile.name:
         raise UsageError("--save writes into a profile, and there is none", "dw profile add NAME URL")
-    client = dw.connect(profile, tries=2)
+    client = dw.connect(profile, tries=2, seconds=_SECONDS)
     findings: list[job.Finding] = []
+    with closing(job.examine(client, write=write)) as examined:
 
-    def records() -> Iterator[dict[str, Any]]:
-        for finding in job.examine(client, write=write):
-            findings.append(finding)
-            yield finding.record()
+        def found() -> Iterator[job.Finding]:
+            for finding in examined:
+                findings.append(finding)
+                yield finding
 
-    dw.out.table(records(), columns=_COLUMNS if dw.out.terminal else _ALL)
-    preset, differences = job.suggest(findings, client)
-    words = [preset, *(f"{key}={value}" for key, value in differences.items())]
-    count = sum(finding.differs for finding in findings)
-    dw.out.info(f"{count} of {len(findings)} differ from the standard; dialect: {', '.join(words)}")
+        def records() -> Iterator[dict[str, Any]]:
+            yield from (finding.record() for finding in found())
+            yield job.suggest(findings, client).record()
+
+        if dw.out.terminal and dw.out.format in (None, "table"):
+            for words in LEGEND:
+                dw.out.line(words)
+            tell(found(), dw.out.width, dw.out.line, everything=everything)
+        else:
+            dw.out.table(records(), columns=_COLUMNS)
+    suggestion = job.suggest(findings, client)
+    _end(dw, profile, findings, suggestion, save=save)
+
+
+def _end(
+    dw: DwContext, profile: config.Profile, findings: "list[Finding]", suggestion: "Suggestion", *, save: bool
+) -> None:
+    """What all of it comes to, and what to type next."""
+    differing = sum(finding.result == "differs" for finding in findings)
+    failed = [finding.failure for finding in findings if finding.failure is not None]
+    unknown = f", {len(failed)} not found out" if failed else ""
+    dw.out.info(f"{differing} of {len(findings)} differ from the standard{unknown}")
+    dw.out.info(f"dialect: {suggestion.words} ({suggestion.reasons})")
     if save:
-        dw.file.put(
-            profile.name,
-            {"url": profile.url, "dialect": {"name": preset, **differences} if differences else preset},
-            replace=True,
-        )
+        dw.file.put(profile.name, {"url": profile.url, "dialect": suggestion.value}, replace=True)
         dw.out.info(f"profile {profile.name} has it now")
-    elif profile.name and preset != profile.dialect.name:
-        dw.out.info(f"try: dw doctor {profile.name} --save")
+    elif profile.name and not suggestion.is_that_of(profile.dialect):
+        dw.out.info(f"to use it from now on: dw doctor {profile.name} --save")
+    dw.finish(combine(failed, succeeded=True))

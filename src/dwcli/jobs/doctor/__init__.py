@@ -1,72 +1,212 @@
 """Looking a server over: a fixed series of harmless requests, what PS3.18 says to each, what came, what `dw` does.
 
-A finding holds no patient data and no secret: it may be sent to whoever looks after the server.
+A finding holds no patient data and no secret: it may be sent to whoever looks after the server. The whole is bounded:
+so many requests, so many seconds, and a server that falls silent is left alone.
 """
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from dwcli.client import Client
 from dwcli.dicomweb import dialects
+from dwcli.dicomweb.dialects import Dialect
 from dwcli.errors import AuthError, DwError, UsageError
-from dwcli.jobs.doctor import retrieving, searching, writing
-from dwcli.jobs.doctor.examination import Examination, Finding
+from dwcli.jobs.doctor import answering, deleting, paging, picturing, reading, retrieving, searching, wado
+from dwcli.jobs.doctor.examination import Examination, SpentError
+from dwcli.jobs.doctor.finding import Finding, written
+from dwcli.jobs.doctor.storing import Storing
 
-__all__ = ["Examination", "Finding", "examine", "suggest"]
+__all__ = ["Examination", "Finding", "Suggestion", "examine", "suggest"]
+
+Check = Callable[[Examination], Iterator[Finding]]
+
+_READS: tuple[tuple[str, tuple[Check, ...]], ...] = (
+    ("search", searching.CHECKS),
+    ("paging", paging.CHECKS),
+    ("rows", reading.CHECKS),
+    ("answers", answering.CHECKS),
+    ("retrieve", retrieving.CHECKS),
+    ("pixels", picturing.CHECKS),
+    ("WADO-URI", wado.CHECKS),
+)
 
 
-def examine(client: Client, *, write: bool = False) -> Iterator[Finding]:
-    """One finding after another. Raises AuthError, and DwError where the server cannot be searched at all."""
+def examine(client: Client, *, write: bool = False) -> Generator[Finding, None, None]:
+    """One finding after another. `write`: store made instances too, and delete them.
+
+    Raises AuthError, and DwError where the server cannot be searched at all.
+    """
     patient = Examination(client)
     findings: list[Finding] = []
-    for check in (Examination.begin, *searching.CHECKS, *retrieving.CHECKS):
-        for finding in _guarded(patient, check):
-            findings.append(finding)
-            yield finding
+    for group, found in _in_turn(patient, write=write, findings=findings):
+        finding = replace(found, group=group)
+        findings.append(finding)
+        yield finding
+
+
+def _in_turn(patient: Examination, *, write: bool, findings: list[Finding]) -> Iterator[tuple[str, Finding]]:
+    """Group and finding; ends with the first check that may begin no request any more."""
+    for finding in patient.begin():
+        yield "search", finding
+    for group, checks in _READS:
+        for check in checks:
+            try:
+                for finding in _guarded(check.__name__, check(patient)):
+                    yield group, finding
+            except SpentError as error:
+                yield group, _rest(error)
+                return
     if write:
+        client = patient.client
         if client.dialect.name == "auto":
-            preset = dialects.PRESETS[suggest(findings, client)[0]]
+            preset = dialects.PRESETS[suggest(findings, client).preset]
             how = {name: getattr(preset, name) for name in ("delete", "delete_otherwise", "core")}
             client.dialect = replace(client.dialect, **how)
-        yield from _guarded(patient, writing.examine)
+        for finding in _writing(patient):
+            yield "store", finding
 
 
-def _guarded(patient: Examination, check: Any) -> Iterator[Finding]:
+def _writing(patient: Examination) -> Iterator[Finding]:
+    """Store what was made, and take it away again, also where somebody interrupts."""
+    storing = Storing(patient)
     try:
-        yield from check(patient)
-    except AuthError:
+        yield from _stored(storing)
+    except BaseException:
+        list(deleting.made(patient, storing.studies))
+        raise
+    yield from _guarded("delete", deleting.made(patient, storing.studies))
+
+
+def _stored(storing: Storing) -> Iterator[Finding]:
+    checks: list[Callable[[], Iterator[Finding]]] = [
+        storing.store_again,
+        storing.odd_parts,
+        storing.store_no_dicom,
+        storing.store_elsewhere,
+        storing.odd_requests,
+        storing.other_scripts,
+    ]
+    try:
+        first = list(_guarded("store", storing.store()))
+        yield from first
+        if any(finding.result == "ok" for finding in first):
+            for check in checks:
+                yield from _guarded(check.__name__, check())
+        yield from _guarded("DELETE", deleting.method(storing.patient))
+    except SpentError as error:
+        yield _rest(error)
+
+
+def _guarded(name: str, findings: Iterator[Finding]) -> Iterator[Finding]:
+    """The findings of one check; where no answer came that is the finding. Raises AuthError and SpentError."""
+    try:
+        yield from findings
+    except (AuthError, SpentError):
         raise
     except DwError as error:
-        if check is Examination.begin:
-            raise
-        name = str(check.__name__).replace("_", " ")
-        yield Finding(name, "an answer", f"none: {error.message}", "not looked into further", failed=True)
+        found = f"none: {error.message}"
+        yield Finding(
+            name.replace("_", " "), "", "an answer", found, "not looked into further", failure=error.exit_code
+        )
 
 
-def suggest(findings: list[Finding], client: Client) -> tuple[str, dict[str, Any]]:
-    """The preset that fits best, and the differences from it that were seen."""
-    seen: dict[str, Any] = {}
-    missing: set[str] = set()
+def _rest(error: SpentError) -> Finding:
+    found = f"not looked into: {error.message}"
+    return Finding("everything else", "", "", found, "dw doctor --timeout S waits longer", failure=error.exit_code)
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """The preset that fits best, why, and the differences from it that were seen, each with the check that saw it."""
+
+    preset: str
+    why: str
+    differences: dict[str, Any]
+    seen: dict[str, str]
+
+    @property
+    def words(self) -> str:
+        """As one would write it."""
+        return ", ".join([self.preset, *(f"{key}={written(value)}" for key, value in self.differences.items())])
+
+    @property
+    def reasons(self) -> str:
+        """Why this preset, and where each difference was seen."""
+        return "; ".join([self.why, *(f"{key}: see {self.seen[key]}" for key in self.differences)])
+
+    @property
+    def value(self) -> str | dict[str, Any]:
+        """As the configuration file has it."""
+        return {"name": self.preset, **self.differences} if self.differences else self.preset
+
+    def is_that_of(self, dialect: Dialect) -> bool:
+        """Whether a profile has it already."""
+        return dialects.choose(self.preset, self.differences) == dialect
+
+    def record(self) -> dict[str, object]:
+        """As the last row of a table or of JSON."""
+        setting = ", ".join(f"{key}={written(value)}" for key, value in self.differences.items())
+        return {
+            **dict.fromkeys(("section", "standard"), ""),
+            "group": "dialect",
+            "check": "dialect",
+            "result": "suggested",
+            "found": self.preset,
+            "consequence": self.reasons,
+            "setting": setting,
+        }
+
+
+def suggest(findings: Sequence[Finding], client: Client) -> Suggestion:
+    """The dialect that follows from what was found; what the profile says of its own and nobody looked at stays."""
+    settings: dict[str, Any] = {}
+    seen: dict[str, str] = {}
+    clues: list[tuple[str, str]] = [("the address", client.base)]
     for finding in findings:
         for key, value in finding.setting.items():
-            if key == "missing":
-                missing.update(value)
-            else:
-                seen[key] = value
-    clues = "\n".join(finding.clue for finding in findings)
-    chosen = client.dialect.name if client.dialect.name != "auto" else "standard"
-    name = dialects.recognise(client.base, clues) or chosen
+            seen[key] = f"{seen[key]}, {finding.check}" if key in seen else finding.check
+            settings[key] = sorted({*settings.get(key, []), *value}) if key == "missing" else value
+        if finding.clue:
+            clues.append((f"the answer to “{finding.check}”", finding.clue))
+    name, why = _recognised(clues, client.dialect.name)
     preset = dialects.PRESETS[name]
-    if missing - set(preset.missing):
-        seen["missing"] = sorted(missing | set(preset.missing))
-    differences = {}
-    for key, value in seen.items():
-        had = getattr(preset, key)
-        if (sorted(had) if isinstance(had, tuple) else had) != value:
-            differences[key] = value
+    for key, value in _own(client.dialect).items():
+        if key not in settings:
+            settings[key], seen[key] = value, "the profile"
+    there = {
+        finding.check.replace(" ", "") for finding in findings if finding.result == "ok" and finding.found[:3] == "200"
+    }
+    settings["missing"] = sorted({*preset.missing, *settings.get("missing", ())} - there)
+    seen.setdefault("missing", ", ".join(sorted(set(preset.missing) & there)))
+    differences = {key: value for key, value in settings.items() if _plain(getattr(preset, key), key) != value}
     try:
         dialects.choose(name, differences)
     except UsageError as error:
         raise DwError(f"what was found makes no dialect: {error.message}") from error
-    return name, differences
+    return Suggestion(name, why, differences, seen)
+
+
+def _own(dialect: Dialect) -> dict[str, Any]:
+    """What a dialect has otherwise than its preset."""
+    preset = dialects.PRESETS[dialect.name]
+    names = [field.name for field in fields(Dialect) if getattr(dialect, field.name) != getattr(preset, field.name)]
+    return {name: _plain(getattr(dialect, name), name) for name in names}
+
+
+def _plain(value: Any, key: str) -> Any:
+    """A field as a configuration file would have it."""
+    if not isinstance(value, tuple):
+        return value
+    return sorted(value) if key == "missing" else list(value)
+
+
+def _recognised(clues: list[tuple[str, str]], chosen: str) -> tuple[str, str]:
+    """The preset that a server's own words point to, and which words; else the profile's, else the standard."""
+    name = dialects.recognise(*(clue for _, clue in clues))
+    for where, clue in clues:
+        if name and dialects.recognise(clue) == name:
+            return name, f"{where} has its name"
+    if chosen != "auto":
+        return chosen, "the profile has it, and nothing speaks against it"
+    return "standard", "nothing names the server"

@@ -1,94 +1,39 @@
 """What every check of the doctor uses: plain requests that never fail for their status, and a sample to ask about."""
 
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 from dwcli.client import Client
 from dwcli.dicomweb import media, refs
-from dwcli.dicomweb.dicomjson import Row, RowReader, text
+from dwcli.dicomweb.dicomjson import Row, text
 from dwcli.dicomweb.query import Query
 from dwcli.dicomweb.refs import InstanceRef, Level
 from dwcli.dicomweb.request import Body, Request
-from dwcli.dicomweb.xmlrows import XmlRowReader
-from dwcli.errors import AbsentError, AuthError, DwError, RefusedError
+from dwcli.errors import AbsentError, AuthError, DwError, RefusedError, TemporaryError
+from dwcli.jobs.doctor.finding import Answer, Finding
 
+NOBODY = "2.25.17071979"
+"""A UID that nothing has."""
+COUNT = "00201209"  # NumberOfSeriesRelatedInstances
+
+REQUESTS = 150
+SECONDS = 180.0
+"""A whole examination: no request is begun beyond these."""
+_SILENCES = 3  # answers in a row that never came: what is left would fare no better
+_BODY_SECONDS = 10.0
 _ENOUGH = 1 << 16
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was tried. `setting`: the dialect's fields that follow; `clue`: what may give the server away."""
-
-    check: str
-    standard: str
-    found: str
-    consequence: str = ""
-    differs: bool = False
-    failed: bool = False
-    setting: dict[str, Any] = field(default_factory=dict)
-    clue: str = ""
-
-    @property
-    def result(self) -> str:
-        """In a word."""
-        return "failed" if self.failed else "differs" if self.differs else "ok"
-
-    def record(self) -> dict[str, object]:
-        """As a row of a table or of JSON."""
-        return {
-            "check": self.check,
-            "result": self.result,
-            "standard": self.standard,
-            "found": self.found,
-            "consequence": self.consequence,
-            "setting": ", ".join(f"{key}={value}" for key, value in self.setting.items()),
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came: at most the first 64 KiB of the body; `framed`: HTTP itself tells where it ends."""
-
-    status: int
-    content_type: str
-    headers: dict[str, str]
-    body: bytes
-    framed: bool
-
-    @property
-    def kind(self) -> media.Body:
-        """What the body really is."""
-        return media.classify(self.content_type, self.body)
-
-    @property
-    def ok(self) -> bool:
-        """Whether the server said yes."""
-        return self.status < 400
-
-    @property
-    def words(self) -> str:
-        """Status and media type, without parameters."""
-        kind = media.parse(self.content_type).type
-        return f"{self.status} {kind or ('no Content-Type' if self.body else 'empty')}"
-
-    def rows(self) -> list[Row]:
-        """The whole rows in it; [] where it holds none that can be read."""
-        try:
-            if self.kind in (media.Body.XML, media.Body.MULTIPART):
-                documents = XmlRowReader(self.content_type, self.body)
-                return [*documents.feed(self.body), *documents.finish(framed=True)]
-            return RowReader().feed(self.body) if self.ok else []
-        except DwError:
-            return []
-
-    def uids(self, tag: str) -> list[str]:
-        """The UIDs in its rows."""
-        return [text(row, tag) for row in self.rows()]
+class SpentError(TemporaryError):
+    """The examination has taken as long as it may, or the server answers no more."""
 
 
 class Examination:
-    """One server being looked over; `sample` is an instance to ask about, None where the server is empty."""
+    """One server being looked over; `sample` is an instance to ask about, None where the server is empty.
+
+    `study_row` is the row of its study, `count` the number of instances in that where it is known, else 0.
+    """
 
     def __init__(self, client: Client) -> None:
         self.client = client
@@ -96,7 +41,12 @@ class Examination:
         self.study_row: Row = {}
         self.sample: InstanceRef | None = None
         self.series_rows: list[Row] = []
+        self.count = 0
+        self.decodes = True
         self.accept = client.dialect.json_type
+        self.requests = 0
+        self._silent = 0
+        self._end = time.monotonic() + SECONDS
 
     def begin(self) -> Iterator[Finding]:
         """The first search, by which everything else is asked about. Raises DwError where there is none."""
@@ -116,9 +66,13 @@ class Examination:
             again = self.get("studies?limit=2")
             if again.kind in (media.Body.JSON, media.Body.EMPTY) and again.ok:
                 answer, setting, how = again, {"json_type": media.JSON}, "JSON only as application/json; dw asks so"
-        good = answer.ok and answer.kind in (media.Body.JSON, media.Body.EMPTY)
+        kind = media.parse(answer.content_type).type
+        if answer.full and kind != media.DICOM_JSON and not how:
+            how = "dw goes by the bytes"
+        good = answer.ok and (kind == media.DICOM_JSON or not answer.body)
         yield Finding(
             "search",
+            "10.6.3",
             "200 or 204, application/dicom+json",
             answer.words,
             how,
@@ -130,25 +84,49 @@ class Examination:
         if not self.studies:
             self.studies = [text(row, refs.STUDY_UID) for row in self.client.search(Query(Level.STUDY, limit=2))]
         if not self.studies:
-            yield Finding("sample", "", "no study is there", "much cannot be tried: store one first, or --write")
+            yield Finding("sample", "", "", "no study is there", "much cannot be tried: store one first, or --write")
             return
-        rows = answer.rows()
-        self.study_row = rows[0] if rows else {}
-        self.sample = self._instance(self.studies)
+        self._choose(answer.rows())
 
-    def _instance(self, studies: list[str]) -> InstanceRef | None:
-        for study in studies:
-            try:
-                self.series_rows = list(self.client.series_of(study))
-                for row in self.series_rows:
-                    series = text(row, refs.SERIES_UID)
-                    for found in self.client.search(Query(Level.INSTANCE, study, series, limit=2)):
-                        return InstanceRef(study, series, text(found, refs.INSTANCE_UID))
-            except AuthError:
-                raise
-            except (RefusedError, AbsentError):
-                continue
-        return None
+    def _choose(self, rows: list[Row]) -> None:
+        """An instance to ask about: of a study with more than one where there is one, as that shows more."""
+        for study in self.studies:
+            series_rows = self._rows(
+                f"studies/{refs.segment(study)}/series?includefield=NumberOfSeriesRelatedInstances"
+            )
+            for series in [text(row, refs.SERIES_UID) for row in series_rows]:
+                below = f"studies/{refs.segment(study)}/series/{refs.segment(series)}/instances?limit=2"
+                found = [uid for row in self._rows(below) if (uid := text(row, refs.INSTANCE_UID))]
+                if not found:
+                    found = self._otherwise(study, series)
+                if not found:
+                    continue
+                said = sum(int(n) for row in series_rows if (n := text(row, COUNT)).isdecimal())
+                count = max(said, len(found), len(series_rows))
+                if count > self.count:
+                    self.sample, self.series_rows, self.count = InstanceRef(study, series, found[0]), series_rows, count
+                    self.study_row = next((row for row in rows if text(row, refs.STUDY_UID) == study), {})
+                break
+            if self.count > 1:
+                return
+
+    def _rows(self, path: str) -> list[Row]:
+        try:
+            return self.get(path).rows()
+        except SpentError:
+            raise
+        except TemporaryError:
+            return []
+
+    def _otherwise(self, study: str, series: str) -> list[str]:
+        """The instances of a series that a search does not list: its metadata may."""
+        try:
+            rows = self.client.search(Query(Level.INSTANCE, study, series, limit=2))
+            return [uid for row in rows if (uid := text(row, refs.INSTANCE_UID))]
+        except AuthError:
+            raise
+        except (RefusedError, AbsentError):
+            return []
 
     def request(
         self, path: str, method: str = "GET", accept: str = "", body: Body | None = None, **headers: str
@@ -161,11 +139,34 @@ class Examination:
     def get(
         self, path: str, accept: str = "", *, method: str = "GET", body: Body | None = None, **headers: str
     ) -> Answer:
-        """Send it and read the beginning of the answer. Raises DwError where none came."""
-        with self.client.transport.exchange(self.request(path, method, accept, body, **headers)) as response:
-            try:
-                data = b"" if method == "HEAD" else response.read(_ENOUGH)
-            except DwError:
-                data = b""
-            lower = {name.lower(): value for name, value in response.headers.items()}
-            return Answer(response.status, response.content_type, lower, data, response.framed)
+        """Send it and read the beginning of the answer, for ten seconds at most. Raises DwError where none came."""
+        if self.requests >= REQUESTS or time.monotonic() > self._end:
+            raise SpentError(f"stopped after {self.requests} requests")
+        if self._silent >= _SILENCES:
+            raise SpentError("the server answers no more")
+        self.requests += 1
+        try:
+            with self.client.transport.exchange(self.request(path, method, accept, body, **headers)) as response:
+                lower = {name.lower(): value for name, value in response.headers.items()}
+                data = b"" if method == "HEAD" else _beginning(response.chunks())
+                answer = Answer(response.status, response.content_type, lower, data, response.framed)
+        except TemporaryError:
+            self._silent += 1
+            raise
+        self._silent = 0
+        return answer
+
+
+def _beginning(chunks: Iterator[bytes]) -> bytes:
+    """The first 64 KiB of a body, or what of it comes in time. Raises DwError where it breaks off before that."""
+    until = time.monotonic() + _BODY_SECONDS
+    data = b""
+    try:
+        for chunk in chunks:
+            data += chunk
+            if len(data) >= _ENOUGH or time.monotonic() > until:
+                break
+    except DwError:
+        if not data:
+            raise
+    return data[:_ENOUGH]

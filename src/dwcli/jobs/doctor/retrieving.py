@@ -1,208 +1,207 @@
-"""The doctor's look at retrieval (PS3.18 10.4 and chapter 9). Answers are begun, not read to the end."""
+"""The doctor's look at retrieval (PS3.18 10.4). Answers are begun, not read to the end."""
 
+import re
 from collections.abc import Iterator
-from urllib.parse import urljoin, urlsplit
 
 from dwcli.dicomweb import media, multipart, part10, refs
 from dwcli.dicomweb.multipart import PartData
-from dwcli.dicomweb.refs import InstanceRef
 from dwcli.errors import DwError
-from dwcli.jobs.doctor.examination import Answer, Examination, Finding
+from dwcli.jobs.doctor.answering import ANY
+from dwcli.jobs.doctor.examination import NOBODY, Examination
+from dwcli.jobs.doctor.finding import Answer, Finding, judged
 
-_ANY = media.multipart(media.DICOM, "*")
-_NOBODY = "2.25.17071979"
+# A video: no server makes one of an image, and none is known to fall over it, as one does over JPEG-LS and JPEG 2000.
+_IMPOSSIBLE = "1.2.840.10008.1.2.4.100"
+_NO = "dw takes this for a no, as it would 406"
 
 
 def metadata(patient: Examination) -> Iterator[Finding]:
-    """Metadata, and where it says that bulk data is."""
+    """Metadata of an instance."""
     if not patient.sample:
         return
-    path = f"{refs.path(patient.sample)}/metadata"
-    answer = patient.get(path)
-    good = answer.ok and answer.kind is media.Body.JSON
-    yield Finding(
+    answer = patient.get(f"{refs.path(patient.sample)}/metadata")
+    good = answer.full and answer.kind is media.Body.JSON
+    yield judged(
         "metadata",
+        "10.4.1.1.2",
         "200 application/dicom+json",
         answer.words,
-        "" if good else "dw metadata cannot be used",
-        not good,
-        setting={} if good else {"missing": ["metadata"]},
+        good,
+        "dw metadata cannot be used",
+        setting={"missing": ["metadata"]} if answer.absent else {},
     )
-    uris = [
-        str(element["BulkDataURI"]) for row in answer.rows() for element in row.values() if "BulkDataURI" in element
-    ]
-    if uris:
-        away = urlsplit(uris[0]).netloc not in ("", urlsplit(patient.client.base).netloc)
-        where = "on another host" if away else "absolute" if urlsplit(uris[0]).netloc else "relative"
-        yield Finding("bulk data", "an address", where, "dw goes by the profile's address" if away else "", away)
 
 
-def instances(patient: Examination) -> Iterator[Finding]:
-    """One instance, in each of the ways that the standard has."""
+def instance(patient: Examination) -> Iterator[Finding]:
+    """One instance as it is stored, and as the standard sends it when nothing is said."""
     if not patient.sample:
         return
     path = refs.path(patient.sample)
-    stored = patient.get(path, _ANY)
-    yield Finding(
+    stored, plain = patient.get(path, ANY), patient.get(path, media.multipart(media.DICOM))
+    yield judged(
         "instance as stored",
-        f"200 to {_ANY}",
-        _came(stored),
-        "" if stored.ok else "dw tries the other ways",
-        not stored.ok,
-        setting={} if stored.ok else {"transfer_syntax_any": False},
+        "8.7.3.5.2",
+        f"200 to {ANY}",
+        stored.words,
+        stored.full,
+        "dw tries the other ways",
+        setting={"transfer_syntax_any": False} if plain.full else {},
+        fine={"transfer_syntax_any": True},
     )
-    if stored.ok and stored.kind is media.Body.DICOM:
-        yield Finding("parts", "multipart where multipart was asked", "one single body", "dw reads both", True)
-    plain = patient.get(path, media.multipart(media.DICOM))
-    before, after = _syntax(stored), _syntax(plain)
-    if before and after and before != after:
-        yield Finding(
-            "transfer syntax",
-            "Explicit VR Little Endian unless asked",
-            f"{before} becomes {after}",
-            "dw asks for what is stored",
+    if stored.full:
+        yield judged(
+            "instance in parts",
+            "8.7.3.1",
+            "multipart where multipart was asked",
+            "one single body" if stored.kind is media.Body.DICOM else "multipart",
+            stored.kind is not media.Body.DICOM,
+            "dw reads both",
         )
-    elif not plain.ok:
-        yield Finding("transfer syntax", "200 without one named", plain.words, "dw asks for what is stored", True)
-    for name, accept in (("single part", media.single(media.DICOM, "*")), ("zip", "application/zip")):
-        answer = patient.get(path, accept)
-        right = answer.ok or answer.status == 406
-        yield Finding(name, "200 or 406", _came(answer), "" if right else "dw takes this for a no", not right)
+    before, after = syntax(stored), syntax(plain)
+    changed = f"{before} becomes {after}" if before and after and before != after else "as stored"
+    yield judged(
+        "default transfer syntax",
+        "8.7.3.5.2",
+        "Explicit VR Little Endian",
+        changed if plain.full else plain.words,
+        plain.full,
+        "dw asks for what is stored, unless --transfer-syntax says otherwise",
+    )
+    free, single = patient.get(path, "*/*"), patient.get(path, media.single(media.DICOM, "*"))
+    yield judged("instance of any type", "8.7.5", "200", free.words, free.full, "dw asks for DICOM by name")
+    alone = single.full and not stored.full and not plain.full
+    yield Finding(
+        "single part",
+        "8.7.3.1",
+        "200 or 406",
+        single.words,
+        "dw asks for it first, as parts are not to be had" if alone else "" if _no_or_yes(single) else _NO,
+        not _no_or_yes(single),
+        {"single_part": True} if alone else {},
+    )
 
 
-def studies(patient: Examination) -> Iterator[Finding]:
-    """Does HTTP itself say where a study ends?"""
+def _no_or_yes(answer: Answer) -> bool:
+    return answer.full or answer.status == 406
+
+
+def other_syntaxes(patient: Examination) -> Iterator[Finding]:
+    """Transfer syntaxes that cannot be had."""
     if not patient.sample:
         return
-    answer = patient.get(f"studies/{refs.segment(patient.sample.study)}", _ANY)
-    if not answer.ok:
-        yield Finding(
-            "study in one answer",
-            "200",
-            answer.words,
-            "dw fetches instance by instance",
-            True,
-            setting={"retrieves": ["instance"]},
+    for check, uid in (("impossible transfer syntax", _IMPOSSIBLE), ("unknown transfer syntax", NOBODY)):
+        answer = patient.get(refs.path(patient.sample), media.multipart(media.DICOM, uid))
+        changed = answer.full and syntax(answer) != uid
+        yield judged(
+            check,
+            "8.7.5",
+            "406",
+            f"{answer.words}, another one" if changed else answer.words,
+            answer.status == 406 or (answer.full and not changed),
+            "dw keeps what comes"
+            if changed
+            else _NO
+            if answer.status in (400, 415)
+            else "dw retrieve --transfer-syntax fails with it",
         )
+
+
+def other_types(patient: Examination) -> Iterator[Finding]:
+    """An instance as its bulk data alone, and a study as one zip file."""
+    if not patient.sample:
         return
+    octets = patient.get(refs.path(patient.sample), media.multipart(media.OCTETS))
+    yield judged("instance as octets", "8.7.3.3", "200 or 406", octets.words, _no_or_yes(octets), _NO)
+    answer = patient.get(f"studies/{refs.segment(patient.sample.study)}", "application/zip")
+    there = answer.ok and answer.body.startswith(b"PK")
     yield Finding(
+        "zip",
+        "8.7.3.3",
+        "200 or 406",
+        answer.words,
+        "" if _no_or_yes(answer) else f"{_NO}; it makes the zip itself",
+        not _no_or_yes(answer),
+        {"zip": there},
+    )
+
+
+def study(patient: Examination) -> Iterator[Finding]:
+    """A whole study: does HTTP itself say where it ends, and what does its head look like?"""
+    if not patient.sample:
+        return
+    path = f"studies/{refs.segment(patient.sample.study)}"
+    answer = patient.get(path, ANY)
+    if not answer.full:
+        series = patient.get(f"{path}/series/{refs.segment(patient.sample.series)}", ANY).full
+        found = f"{answer.words}{', a series 200' if series else ''}"
+        setting = {"retrieves": ["series", "instance"] if series else ["instance"]}
+        how = "dw fetches instance by instance"
+        yield Finding("study in one answer", "10.4.1.1.1", "200", found, how, True, setting)
+        return
+    whole = {"retrieves": ["study", "series", "instance"]}
+    yield Finding("study in one answer", "10.4.1.1.1", "200", answer.words, setting=whole)
+    given = "given" if patient.count > 1 else "given, for its one instance"
+    yield judged(
         "length of a study",
+        "RFC 9112 6",
         "Content-Length or chunks",
-        "given" if answer.framed else "neither: a cut answer looks whole",
-        "" if answer.framed else "dw wants the closing boundary",
-        not answer.framed,
+        given if answer.framed else "neither: a cut answer looks whole",
+        answer.framed,
+        "dw wants the closing boundary",
     )
-    boundary = 'boundary="' in answer.content_type
-    if boundary:
-        yield Finding("boundary", "a token or quoted", "quoted", "dw reads both")
+    yield from multipart_head("head of a multipart answer", answer)
 
 
-def pictures(patient: Examination) -> Iterator[Finding]:
-    """Frames, rendered and thumbnail."""
-    if not patient.sample:
+def multipart_head(check: str, answer: Answer) -> Iterator[Finding]:
+    """The Content-Type of a multipart answer, and whether the body begins with its boundary."""
+    if answer.kind is not media.Body.MULTIPART:
         return
-    path = refs.path(patient.sample)
-    wanted = {
-        "frames": (f"{path}/frames/1", media.multipart(media.OCTETS)),
-        "rendered": (f"{path}/rendered", "image/jpeg"),
-        "thumbnail": (f"{path}/thumbnail", "image/jpeg"),
-    }
-    for name, (where, accept) in wanted.items():
-        answer = patient.get(where, accept)
-        gone = answer.status in (404, 405, 501)
-        yield Finding(
-            name,
-            f"200 {media.parse(accept).type}",
-            _came(answer),
-            ""
-            if answer.ok
-            else "dw render --local works without"
-            if name != "frames"
-            else "dw retrieves the whole instance",
-            not answer.ok,
-            setting={"missing": [name]} if gone else {},
-        )
-        if name == "frames" and answer.ok:
-            for number in ("0", "999999"):
-                none = patient.get(f"{path}/frames/{number}", accept)
-                yield Finding(f"frame {number}", "400 or 404", none.words, differs=none.status not in (400, 404))
-        if name == "rendered" and answer.ok:
-            gif = patient.get(where, "image/gif")
-            right = gif.ok or gif.status == 406
-            yield Finding(
-                "rendered as GIF", "200 or 406", _came(gif), "" if right else "dw takes this for a no", not right
-            )
-
-
-def wado_uri(patient: Examination) -> Iterator[Finding]:
-    """WADO-URI, at the address of the dialect or where most servers have it."""
-    if not patient.sample:
-        return
-    address = patient.client.dialect.wado_uri or "../wado"
-    pairs = f"studyUID={patient.sample.study}&seriesUID={patient.sample.series}&objectUID={patient.sample.instance}"
-    answers: dict[str, Answer] = {}
-    for escaped in ("application/dicom", "application%2Fdicom", ""):
-        url = (
-            urljoin(f"{patient.client.base}/", address)
-            + f"?requestType=WADO&{pairs}"
-            + (f"&contentType={escaped}" if escaped else "")
-        )
-        answers[escaped] = patient.get(url, "*/*")
-    plain = answers["application/dicom"]
-    there = plain.ok and plain.kind is media.Body.DICOM
-    yield Finding(
-        "WADO-URI",
-        "optional",
-        f"at {address}" if there else f"none at {address} ({plain.words})",
-        "" if there else "--wado-uri cannot be used",
-        setting={"wado_uri": address} if there else {},
+    head = answer.content_type
+    kind = media.parse(head).params.get("type", "")
+    odd = [
+        *(["no Content-Type"] if not head else []),
+        *(["no type in it"] if head and not kind else []),
+        *(["type without quotes"] if kind and not re.search(r'type\s*=\s*"', head) else []),
+        *([f"{kind.partition(';')[2].strip()[:60]} inside the quotes"] if ";" in kind else []),
+        *(["a line before the first boundary"] if not answer.body.startswith(b"--") else []),
+    ]
+    plain = "boundary in quotes" if 'boundary="' in head else "as it says"
+    yield judged(
+        check,
+        "8.6.1.2, RFC 2387",
+        'type="…"; boundary=…',
+        ", ".join(odd) or plain,
+        not odd,
+        "dw reads it all the same",
     )
-    if there and not answers["application%2Fdicom"].ok:
-        yield Finding(
-            "WADO-URI encoding",
-            "decoded",
-            f"application%2Fdicom: {answers['application%2Fdicom'].words}",
-            "dw leaves the slash as it is",
-            True,
-        )
-    picture = answers[""]
-    if picture.ok and picture.body.startswith(b"\xff\xd8") and "jpeg" not in picture.content_type:
-        yield Finding(
-            "WADO-URI picture",
-            "image/jpeg",
-            f"JPEG that says {media.parse(picture.content_type).type}",
-            "dw goes by the bytes",
-            True,
-        )
 
 
-def _came(answer: Answer) -> str:
-    return answer.words
-
-
-def _syntax(answer: Answer) -> str:
-    """The transfer syntax of the first instance in an answer, empty where that cannot be read."""
-    data = answer.body
+def first_part(answer: Answer) -> bytes:
+    """The beginning of the first part, or of the body where there are no parts; b"" where it cannot be read."""
+    if answer.kind is not media.Body.MULTIPART:
+        return answer.body
+    data = b""
     try:
-        if answer.kind is media.Body.MULTIPART:
-            events = multipart.Reader(media.parse(answer.content_type).boundary).feed(data)
-            data = b"".join(event.data for event in events if isinstance(event, PartData))
-        head = part10.read_head(data)
-        return head.transfer_syntax if head else ""
+        for event in multipart.Reader(media.parse(answer.content_type).boundary).feed(answer.body):
+            match event:
+                case PartData(chunk):
+                    data += chunk
+                case multipart.PartEnd():
+                    break
+                case _:
+                    pass
+    except DwError:
+        pass
+    return data
+
+
+def syntax(answer: Answer) -> str:
+    """The transfer syntax of the first instance in an answer, empty where that cannot be read."""
+    try:
+        head = part10.read_head(first_part(answer)) if answer.full else None
     except DwError:
         return ""
+    return head.transfer_syntax if head else ""
 
 
-def absent(patient: Examination) -> Iterator[Finding]:
-    """An instance that nobody has."""
-    answer = patient.get(refs.path(InstanceRef(_NOBODY, _NOBODY, _NOBODY)), _ANY)
-    yield Finding(
-        "unknown instance",
-        "404",
-        answer.words,
-        "" if answer.status == 404 else "dw cannot tell absent from refused",
-        answer.status not in (404, 410),
-    )
-
-
-CHECKS = (metadata, instances, studies, pictures, wado_uri, absent)
+CHECKS = (metadata, instance, other_syntaxes, other_types, study)

@@ -1,31 +1,44 @@
-"""The doctor's look at searches (QIDO-RS, PS3.18 10.6)."""
+"""The doctor's look at searches (QIDO-RS, PS3.18 10.6): what matches, and which resources there are."""
 
+import re
 from collections.abc import Iterator
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
-from dwcli.dicomweb import dictionary, media, refs
-from dwcli.dicomweb.dicomjson import text, values
-from dwcli.jobs.doctor.examination import Examination, Finding
+from dwcli.dicomweb import refs
+from dwcli.dicomweb.dicomjson import text
+from dwcli.jobs.doctor.examination import COUNT, NOBODY, Examination
+from dwcli.jobs.doctor.finding import Finding, judged
 
-_NOBODY = "2.25.17071979"
-_CHARSET, _NAME, _RETRIEVE_URL = "00080005", "00100010", "00081190"
-_COUNT = "00201209"
+_NAME, _MODALITY, _DESCRIPTION = "00100010", "00080060", "00081030"
+_A_LOT = 60_000  # bytes of rows, of which not all were read: the one looked for may be among the rest
 
 
-def nothing_found(patient: Examination) -> Iterator[Finding]:
+def no_match(patient: Examination) -> Iterator[Finding]:
     """A search that matches nothing."""
-    answer = patient.get(f"studies?StudyInstanceUID={_NOBODY}")
+    answer = patient.get(f"studies?StudyInstanceUID={NOBODY}")
     rows = len(answer.rows())
-    if rows:
-        yield Finding("no match", "204, or no rows", f"{rows} rows", "dw filters the rows itself, and says so", True)
-    else:
-        yield Finding("no match", "204, or no rows", answer.words + (" []" if answer.body else ""))
-    series = patient.get(f"studies/{_NOBODY}/series")
-    yield Finding(
+    found = f"{rows} rows" if rows else answer.words + (" []" if answer.body.strip() == b"[]" else "")
+    yield judged(
+        "no match",
+        "10.6.3.1",
+        "204, or 200 without rows",
+        found,
+        answer.ok and not rows,
+        "dw filters the rows itself, and says so" if rows else "dw search fails where nothing matches",
+    )
+
+
+def series_of_nobody(patient: Examination) -> Iterator[Finding]:
+    """The series of a study that is not there."""
+    answer = patient.get(f"studies/{NOBODY}/series")
+    rows = answer.rows()
+    yield judged(
         "series of an unknown study",
-        "404, 204 or no rows",
-        series.words,
-        "an empty list proves nothing: dw asks for the study itself" if series.ok else "",
+        "10.6.3.1",
+        "404, or no rows",
+        f"{len(rows)} rows" if rows else answer.words + (" []" if answer.body.strip() == b"[]" else ""),
+        not rows and (answer.ok or answer.status in (404, 410)),
+        "dw may list series of other studies" if rows else "dw cannot tell absent from refused",
     )
 
 
@@ -36,222 +49,225 @@ def escaping(patient: Examination) -> Iterator[Finding]:
     uid = patient.studies[0]
     encoded = f"%{ord(uid[0]):02X}{quote(uid[1:], safe='')}"
     answer = patient.get(f"studies?StudyInstanceUID={encoded}")
-    decoded = uid in answer.uids(refs.STUDY_UID)
-    yield Finding(
+    patient.decodes = uid in answer.uids(refs.STUDY_UID)
+    yield judged(
         "percent-encoding",
+        "8.3.1",
         "decoded",
-        "decoded" if decoded else f"not decoded ({answer.words})",
-        "" if decoded else "dw writes keys raw; values with spaces or other scripts cannot be asked for",
-        not decoded,
-        setting={} if decoded else {"escaping": "raw"},
+        "decoded" if patient.decodes else f"not decoded ({answer.words})",
+        patient.decodes,
+        "dw writes keys raw; a value with a space, %, & or # finds nothing, and dw warns of it",
+        setting={"escaping": "raw"},
+        fine={"escaping": "standard"},
     )
 
 
-def wildcards(patient: Examination) -> Iterator[Finding]:
-    """A name by its beginning and `*`."""
-    name = text(patient.study_row, _NAME).split("=")[0]
-    if len(name) < 3 or not name.isascii() or not name[:2].isalnum():
+def letters(patient: Examination) -> Iterator[Finding]:
+    """Letters beyond ASCII in a value: HTTP has them percent-encoded only, as UTF-8."""
+    if not patient.decodes:
+        yield Finding(
+            "letters beyond ASCII",
+            "8.3.1",
+            "percent-encoded UTF-8",
+            "cannot be asked for: never decoded, and HTTP knows no raw ones",
+            "dw warns; * and ? stand for such letters",
+            True,
+        )
         return
+    answer = patient.get("studies?PatientName=%FF%FE")
+    rows = bool(answer.rows())
+    yield judged(
+        "a value that is no UTF-8",
+        "8.3.1",
+        "400, or no rows",
+        "rows come" if rows else answer.words,
+        not rows and (answer.ok or answer.status == 400),
+        "dw never sends one",
+    )
+
+
+def circumflex(patient: Examination) -> Iterator[Finding]:
+    """A raw `^`, which RFC 3986 does not allow: web servers refuse it, or look the other way."""
+    answer = patient.get("studies?PatientName=DW^NOBODY")
+    yield Finding("raw ^ in a query", "RFC 3986", "left open", "taken" if answer.ok else f"refused ({answer.status})")
+
+
+def wildcards(patient: Examination) -> Iterator[Finding]:
+    """A name by its beginning and `*`, and by a part without one."""
+    name = text(patient.study_row, _NAME).split("=")[0]
+    family = re.match("[A-Za-z]{3,}", name)
+    if not family:
+        return
+    uid = text(patient.study_row, refs.STUDY_UID)
     answer = patient.get(f"studies?PatientName={name[:2]}*")
-    found = text(patient.study_row, refs.STUDY_UID) in answer.uids(refs.STUDY_UID) or len(answer.body) > 60_000
-    yield Finding(
+    found = uid in answer.uids(refs.STUDY_UID) or len(answer.body) > _A_LOT
+    yield judged(
         "wildcards",
+        "8.3.4.1.1",
         "* and ? match",
         "they do" if found else f"they do not ({answer.words})",
-        "" if found else "dw fetches all rows and matches here",
-        not found,
-        setting={} if found else {"wildcards": False},
+        found,
+        "dw fetches all rows and matches here",
+        setting={"wildcards": False},
+        fine={"wildcards": True},
+    )
+    part = patient.get(f"studies?PatientName={family[0][1:]}")
+    yield judged(
+        "part of a name",
+        "8.3.4.1.1",
+        "matches nothing without *",
+        "matches" if (inside := uid in part.uids(refs.STUDY_UID)) else "matches nothing",
+        not inside,
+        "a search by name may find more than was asked for; dw shows it",
     )
 
 
 def keys(patient: Examination) -> Iterator[Finding]:
-    """Keys written as tags, and keys that no server knows."""
-    if len(patient.studies) > 1:
-        uid = patient.studies[0]
-        answer = patient.get(f"studies?0020000D={uid}")
-        strange = set(answer.uids(refs.STUDY_UID)) - {uid}
-        yield Finding(
-            "keys by tag",
-            "as good as keywords",
-            "ignored: everything comes" if strange else "understood",
-            "dw sends keywords, and filters what comes" if strange else "",
-            bool(strange),
-        )
-    if not patient.studies:
-        return
-    answer = patient.get("studies?DwDoctorNoSuchKey=1")
-    silent = answer.ok and bool(answer.rows()) and "warning" not in answer.headers
-    yield Finding(
-        "unknown key",
-        "ignored with a Warning, or 400",
-        "ignored silently" if silent else answer.words,
-        "dw holds the rows against the question" if silent else "",
-        silent,
-    )
-
-
-def paging(patient: Examination) -> Iterator[Finding]:
-    """limit and offset, proper and improper."""
+    """Keys written as tags, and lists of UIDs."""
     if len(patient.studies) < 2:
         return
-    one = patient.get("studies?limit=1&offset=0").uids(refs.STUDY_UID)
-    yield Finding(
-        "limit",
-        "at most that many rows",
-        f"{len(one)} of 1",
-        "" if len(one) <= 1 else "dw cuts the rows itself",
-        len(one) > 1,
+    one, other = patient.studies[:2]
+    strange = set(patient.get(f"studies?0020000D={one}").uids(refs.STUDY_UID)) - {one}
+    yield judged(
+        "keys by tag",
+        "8.3.4.1",
+        "as good as keywords",
+        "ignored: everything comes" if strange else "understood",
+        not strange,
+        "dw sends keywords, and filters what comes",
     )
-    two = patient.get("studies?limit=1&offset=1").uids(refs.STUDY_UID)
-    ignored = bool(two) and two == one
-    yield Finding(
-        "offset",
-        "skips that many rows",
-        "ignored" if ignored else "skips",
-        "dw stops at the first page without a new row" if ignored else "",
-        ignored,
+    both = patient.get(f"studies?StudyInstanceUID={one},{other}")
+    found = set(both.uids(refs.STUDY_UID))
+    yield judged(
+        "list of UIDs",
+        "8.3.4.1.1",
+        "A,B finds both",
+        "both found" if {one, other} <= found else f"{len(found)} of 2 found ({both.words})",
+        {one, other} <= found,
+        "dw search StudyInstanceUID=A,B finds less than is there: ask for one at a time",
     )
-    if not ignored:
-        yield from _offset_of_pages(patient)
-    none = patient.get("studies?limit=0")
-    count = len(none.rows())
-    yield Finding(
-        "limit=0",
-        "no rows, or 400",
-        f"{count} rows" if none.ok else none.words,
-        "dw never sends it" if count else "",
-        count > 0,
+
+
+def unknown_key(patient: Examination) -> Iterator[Finding]:
+    """A key that no server knows, by name."""
+    yield from _ignored(patient, "unknown key", "DwDoctorNoSuchKey")
+
+
+def unknown_tag(patient: Examination) -> Iterator[Finding]:
+    """The same by tag."""
+    yield from _ignored(patient, "unknown tag", "00110011")
+
+
+def _ignored(patient: Examination, check: str, key: str) -> Iterator[Finding]:
+    if not patient.studies:
+        return
+    answer = patient.get(f"studies?{key}=1")
+    silent = answer.ok and bool(answer.rows()) and "warning" not in answer.headers
+    yield judged(
+        check,
+        "8.3.4.1",
+        "ignored with a Warning, or 400",
+        "ignored silently: everything comes" if silent else answer.words,
+        not silent,
+        "dw says so, and filters the rows itself where they show the attribute",
     )
-    for value in ("-1", "abc"):
-        answer = patient.get(f"studies?limit={value}")
-        yield Finding(
-            f"limit={value}",
-            "400",
-            answer.words,
-            "" if answer.status == 400 else "dw never sends it",
-            answer.status != 400,
+
+
+def including(patient: Examination) -> Iterator[Finding]:
+    """`includefield`, and a list in it with the comma encoded."""
+    if not patient.study_row:
+        return
+    if text(patient.study_row, _DESCRIPTION) or _DESCRIPTION in patient.study_row:
+        yield Finding("includefield", "8.3.4.3", "brings an attribute", "not tried: StudyDescription comes unasked")
+        return
+    study = f"studies?StudyInstanceUID={text(patient.study_row, refs.STUDY_UID)}"
+    given = _has(patient, f"{study}&includefield=StudyDescription")
+    yield judged(
+        "includefield",
+        "8.3.4.3",
+        "brings an attribute",
+        "does" if given else "ignored",
+        given,
+        "dw cannot show what this server leaves out; dw metadata has it",
+    )
+    if given:
+        listed = _has(patient, f"{study}&includefield=StudyDescription%2CNumberOfStudyRelatedSeries")
+        yield judged(
+            "encoded comma in includefield",
+            "8.3.1",
+            "a comma",
+            "understood" if listed else "ignored silently: nothing more comes",
+            listed,
+            "dw writes includefield once for each attribute",
         )
 
 
-def _offset_of_pages(patient: Examination) -> Iterator[Finding]:
-    """Rows 2 and 3, or the second page of two?"""
-    first = patient.get("studies?limit=2&offset=0").uids(refs.STUDY_UID)
-    second = patient.get("studies?limit=2&offset=1").uids(refs.STUDY_UID)
-    pages = len(first) == 2 and bool(second) and second[0] not in first
+def _has(patient: Examination, path: str) -> bool:
+    return any(_DESCRIPTION in row for row in patient.get(path).rows())
+
+
+def modality(patient: Examination) -> Iterator[Finding]:
+    """Modality, which is an attribute of series, as a key for studies."""
+    said = text(patient.series_rows[0], _MODALITY) if patient.series_rows else ""
+    if not re.fullmatch("[A-Z]{2,16}", said):
+        return
+    rows = patient.get(f"studies?Modality={said}").rows()
     yield Finding(
-        "what offset counts",
-        "rows",
-        "pages" if pages else "rows",
-        "dw counts pages too" if pages else "",
-        pages,
-        setting={"offset_counts": "pages"} if pages else {},
+        "Modality as a key for studies",
+        "10.6.1.2",
+        "no attribute of studies",
+        "studies come" if rows else "finds none",
+        "" if rows else "dw --modality asks for ModalitiesInStudy; search studies Modality=… finds nothing",
     )
 
 
-def types(patient: Examination) -> Iterator[Finding]:
-    """Media types of answers, and of refusals."""
-    answer = patient.get("studies?limit=1", "application/x-unknown")
-    yield Finding(
-        "unknown Accept",
-        "406",
-        answer.words,
-        "" if answer.status == 406 else "dw looks at what came, not at what it asked for",
-        answer.status != 406,
-    )
-    xml = patient.get("studies?limit=1", media.DICOM_XML)
-    bare = patient.get("studies?limit=1", "application/dicom+xml")
-    is_xml = [one.ok and one.kind in (media.Body.XML, media.Body.MULTIPART) for one in (xml, bare)]
-    found = {
-        (True, True): "by either name",
-        (True, False): "as the standard has it",
-        (False, True): "only as bare application/dicom+xml",
-    }.get((is_xml[0], is_xml[1]), f"none ({xml.words})")
-    yield Finding(
-        "XML", f"for {media.DICOM_XML}", found, "" if is_xml[0] else "dw writes XML itself (-f xml)", not is_xml[0]
-    )
-    for method in ("HEAD", "OPTIONS"):
-        refused = patient.get("studies", method=method)
-        yield Finding(
-            f"{method} /studies",
-            "200 or 204, or 405",
-            refused.words,
-            "" if refused.ok else "dw does not need it",
-            not refused.ok and refused.status != 405,
-        )
-    error = patient.get(f"studies/{_NOBODY}/metadata")
-    bad = bool(error.body) and not error.content_type
-    yield Finding(
-        "unknown study",
-        "404",
-        error.words,
-        "dw reads the body whatever its type" if bad else "",
-        error.status != 404 or bad,
-        clue=error.body.decode("utf-8", "replace"),
-    )
-
-
-def relational(patient: Examination) -> Iterator[Finding]:
-    """Searches across studies (PS3.18 table 10.6.1-2), and counts."""
+def levels(patient: Examination) -> Iterator[Finding]:
+    """Searches across studies."""
     answers = {path: patient.get(f"{path}?limit=1") for path in ("series", "instances")}
     if patient.sample:
         answers["studies/…/instances"] = patient.get(f"studies/{refs.segment(patient.sample.study)}/instances?limit=1")
     without = [path for path, answer in answers.items() if not answer.ok or (patient.sample and not answer.rows())]
-    yield Finding(
+    yield judged(
         "searches across studies",
-        "optional",
+        "10.6.1.1",
+        "all of them; optional for proxies",
         f"not for {', '.join(without)}" if without else "all of them",
-        "dw walks from study to study" if without else "",
-        bool(without),
-        setting={"relational": False} if without else {},
+        not without,
+        "dw walks from study to study",
+        setting={"relational": False},
+        fine={"relational": True} if patient.sample else {},
     )
-    if patient.series_rows:
-        study = refs.segment(text(patient.study_row, refs.STUDY_UID) or patient.studies[0])
-        rows = patient.get(f"studies/{study}/series?includefield=NumberOfSeriesRelatedInstances").rows()
-        has = bool(rows) and all(text(row, _COUNT).isdecimal() for row in rows)
-        yield Finding(
-            "counts of series",
-            "NumberOfSeriesRelatedInstances",
-            "given" if has else "not given",
-            "" if has else "dw lists the instances to know what is missing",
-            not has,
-            setting={} if has else {"counts": False},
-        )
 
 
-def rows(patient: Examination) -> Iterator[Finding]:
-    """What rows look like."""
-    row = patient.study_row
-    if not row:
+def counts(patient: Examination) -> Iterator[Finding]:
+    """Does a search say how much there is?"""
+    if not patient.series_rows:
         return
-    said = text(row, _CHARSET)
-    odd = said not in ("", "ISO_IR 192")
-    yield Finding(
-        "character set",
-        "UTF-8, and 00080005 says so",
-        said or "not said",
-        "dw reads UTF-8 whatever it says" if odd else "",
-        odd,
-    )
-    names = [value for tag in row if dictionary.vr(tag) == "PN" for value in values(row, tag)]
-    as_text = any(isinstance(value, str) for value in names)
-    yield Finding(
-        "names",
-        "objects of groups",
-        "plain strings" if as_text else "objects",
-        "dw reads both" if as_text else "",
-        as_text,
-    )
-    url = text(row, _RETRIEVE_URL)
-    here = urlsplit(patient.client.base).netloc
-    away = bool(url) and urlsplit(url).netloc not in ("", here)
-    found = "another host than the profile's" if away else "on this address" if url else "absent"
-    yield Finding(
-        "RetrieveURL",
-        "an address that can be reached",
-        found,
-        "dw builds its own addresses" if away or not url else "",
-        away or not url,
+    has = all(text(row, COUNT).isdecimal() for row in patient.series_rows)
+    yield judged(
+        "counts of series",
+        "10.6.3.3.2",
+        "NumberOfSeriesRelatedInstances",
+        "given" if has else "not given",
+        has,
+        "dw lists the instances to know what is missing",
+        setting={"counts": False},
+        fine={"counts": True},
     )
 
 
-CHECKS = (nothing_found, escaping, wildcards, keys, paging, types, relational, rows)
+CHECKS = (
+    no_match,
+    series_of_nobody,
+    escaping,
+    letters,
+    circumflex,
+    wildcards,
+    keys,
+    unknown_key,
+    unknown_tag,
+    including,
+    modality,
+    levels,
+    counts,
+)

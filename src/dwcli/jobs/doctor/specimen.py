@@ -1,0 +1,81 @@
+"""Made instances of nobody, as DICOM files (PS3.10 7.1), and store requests around them in every odd form."""
+
+import struct
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+from dwcli.dicomweb import refs
+
+BOUNDARY = "dw-doctor-6b1f"
+EXPLICIT = "1.2.840.10008.1.2.1"
+PATIENT = "DW-DOCTOR"
+"""How the PatientID begins. Each study has one of its own, as some servers keep a patient's first name for ever."""
+_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+_PART = "Content-Type: application/dicom\r\n"
+
+
+def made_uid() -> str:
+    """A UID that nothing has had before (PS3.5 B.2)."""
+    return f"2.25.{uuid4().int}"
+
+
+@dataclass(frozen=True, slots=True)
+class Specimen:
+    """A picture of 4 × 4 grey pixels. `name`: the patient's, as bytes in `charset` (PS3.3 C.12.1.1.2)."""
+
+    study: str
+    series: str = field(default_factory=made_uid)
+    instance: str = field(default_factory=made_uid)
+    name: bytes = b"DW^DOCTOR"
+    charset: str = "ISO_IR 192"
+    grey: int = 0
+
+    def file(self) -> bytes:
+        """The whole file."""
+        meta = b"".join(
+            [
+                _element("00020001", "OB", b"\0\1"),
+                _element("00020002", "UI", _SECONDARY_CAPTURE),
+                _element("00020003", "UI", self.instance),
+                _element("00020010", "UI", EXPLICIT),
+                _element("00020012", "UI", "2.25.172911390829"),
+            ]
+        )
+        words: dict[str, tuple[str, str | int | bytes]] = {
+            "00080005": ("CS", self.charset),
+            "00080016": ("UI", _SECONDARY_CAPTURE),
+            "00080018": ("UI", self.instance),
+            "00080020": ("DA", "20260101"),
+            "00080060": ("CS", "OT"),
+            "00080064": ("CS", "SYN"),
+            "00100010": ("PN", self.name),
+            "00100020": ("LO", f"{PATIENT}-{self.study[-8:]}"),
+            refs.STUDY_UID: ("UI", self.study),
+            refs.SERIES_UID: ("UI", self.series),
+            "00200013": ("IS", "1"),
+            "00280002": ("US", 1),
+            "00280004": ("CS", "MONOCHROME2"),
+            "00280010": ("US", 4),
+            "00280011": ("US", 4),
+            "00280100": ("US", 8),
+            "00280101": ("US", 8),
+            "00280102": ("US", 7),
+            "00280103": ("US", 0),
+            "7FE00010": ("OB", bytes((self.grey + value) % 256 for value in range(0, 256, 16))),
+        }
+        data = b"".join(_element(tag, vr, value) for tag, (vr, value) in sorted(words.items()))
+        return bytes(128) + b"DICM" + _element("00020000", "UL", struct.pack("<I", len(meta))) + meta + data
+
+
+def _element(tag: str, vr: str, value: str | int | bytes) -> bytes:
+    data = struct.pack("<H", value) if isinstance(value, int) else value.encode() if isinstance(value, str) else value
+    if len(data) % 2:
+        data += b"\0" if vr in ("UI", "OB") else b" "
+    head = struct.pack("<HH", int(tag[:4], 16), int(tag[4:], 16)) + vr.encode()
+    return head + (struct.pack("<HI", 0, len(data)) if vr == "OB" else struct.pack("<H", len(data))) + data
+
+
+def parts(*files: bytes, head: str = _PART, closed: bool = True) -> bytes:
+    """The body of a store request; `head`: the header lines of each part, `closed`: with the last boundary."""
+    body = b"".join(f"--{BOUNDARY}\r\n{head}\r\n".encode() + file + b"\r\n" for file in files)
+    return body + f"--{BOUNDARY}--\r\n".encode() if closed else body.removesuffix(b"\r\n")
