@@ -63,6 +63,12 @@ class Dialect:
     """The keywords that may be asked for, where the server refuses or ignores all others (Google, Azure, Shanoir);
     other keys are matched here. Empty: any."""
 
+    refused_keys: tuple[str, ...] = ()
+    """The same the other way round: the keywords that the server refuses, all others being known. `auto` fills it."""
+
+    refused_fields: tuple[str, ...] = ()
+    """Attributes that the server refuses in `includefield` (Google, at times). `auto` fills it."""
+
     keys_by_tag: tuple[str, ...] = ()
     """Keywords that the server knows by their tag only (Shanoir: `00100020`)."""
 
@@ -126,6 +132,10 @@ class Dialect:
 
     vendor: str = ""
     """Whose verbs beyond DICOMweb this server has (`postdicom`: share, folder, order)."""
+
+    def knows(self, key: str) -> bool:
+        """Whether the server can search by this keyword."""
+        return key not in self.refused_keys and (not self.known_keys or key in self.known_keys)
 
 
 _GIB = 1024**3
@@ -274,6 +284,7 @@ SIGNS: tuple[tuple[str, str], ...] = (
     ("shanoir", "shanoir"),
     ("kheops", "kheops"),
     ("postdicom", "postdicom"),
+    ("x-error-reason", "postdicom"),
     ("tiny_pacs", "tiny-pacs"),
 )
 """Words in an address, a header or an error by which a server gives itself away, and its preset."""
