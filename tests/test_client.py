@@ -466,6 +466,17 @@ def test_the_ladder_is_climbed_to_the_first_rung_that_holds_and_remembered(
     assert accepts == [*ladder[: rung + 1], ladder[rung]]
 
 
+@pytest.mark.parametrize("preset", [{"dialect": "auto"}, {"accept_type_quoted": False}])
+def test_a_server_that_wants_a_bare_type_gets_it(connect: Connect, preset: dict[str, Any]) -> None:
+    body = b"--b\r\nContent-Type: application/dicom\r\n\r\n" + DICM + b"\r\n--b--"
+    good = Answer(200, {"Content-Type": "multipart/related; type=application/dicom; boundary=b"}, body)
+
+    def handler(request: Request) -> Answer:
+        return good if str(request.header("Accept")).startswith("multipart/related; type=application") else Answer(406)
+
+    assert received(connect(handler, **preset).retrieve(StudyRef("1"))) == ([DICM], False)
+
+
 def test_a_ladder_that_ends_shows_the_first_refusal(connect: Connect) -> None:
     words = iter(["first", "second", "third", "fourth"])
     client = connect(lambda _: Answer(406, {"Content-Type": "text/plain"}, next(words).encode()))

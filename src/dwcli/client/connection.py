@@ -161,6 +161,10 @@ class Connection:
         """
         known = self._rungs.get(key)
         rungs = [known, *(rung for rung in ladder if rung != known)] if known else list(ladder)
+        if not self.dialect.accept_type_quoted:
+            rungs = [media.unquoted(rung) for rung in rungs]
+        elif self.dialect.name == "auto" and media.unquoted(ladder[0]) not in rungs:
+            rungs.append(media.unquoted(ladder[0]))
         refusals: list[DwError] = []
         for accept in rungs:
             try:

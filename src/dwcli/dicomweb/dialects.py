@@ -93,6 +93,10 @@ class Dialect:
     single_part: bool = False
     """Whether an instance is asked for as one `application/dicom` body first, not as multipart."""
 
+    accept_type_quoted: bool = True
+    """Whether `type="application/dicom"` is quoted in Accept (PS3.18 8.7.3.5.2). Some servers want it bare, as the
+    viewer OHIF has a switch for them."""
+
     transfer_syntax_any: bool = True
     """Whether `transfer-syntax=*` may stand in Accept (PS3.18 8.7.3.5.2); where not, the server's default comes."""
 

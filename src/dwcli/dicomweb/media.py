@@ -91,6 +91,11 @@ def multipart(kind: str, transfer_syntax: str = "") -> str:
     return f'multipart/related; type="{kind}"{suffix}'
 
 
+def unquoted(accept: str) -> str:
+    """The same media range with its `type` bare."""
+    return re.sub(r'type="([^"]*)"', r"type=\1", accept)
+
+
 def single(kind: str, transfer_syntax: str = "") -> str:
     """One media range for a single-part answer."""
     return f"{kind}; transfer-syntax={transfer_syntax}" if transfer_syntax else kind
