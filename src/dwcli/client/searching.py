@@ -30,6 +30,12 @@ class Searching(Resolving):
             series = self.resolve(SeriesRef("", query.series))
             assert isinstance(series, SeriesRef)
             query = replace(query, study=series.study)
+        if self.dialect.relational and not (refs.is_segment(query.study) and refs.is_segment(query.series)):
+            try:
+                yield from self._across(query.by_key)
+                return
+            except NotRelationalError:
+                pass
         rows = self._walk(query) if self._must_walk(query) else self._from_metadata(query)
         if rows is not None:
             yield from islice(rows, query.offset, end(query))
