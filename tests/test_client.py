@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -30,6 +31,8 @@ JSON = {"Content-Type": "application/dicom+json"}
 DICM = b"\0" * 128 + b"DICM" + bytes(range(200))
 STUDIES, SERIES, INSTANCES = Query(Level.STUDY), Query(Level.SERIES), Query(Level.INSTANCE)
 REF = InstanceRef("1", "1.1", "1.1.1")
+
+REFUSED = Answer(400, {"Content-Type": "text/plain"}, b"no such date or key")
 
 Connect = Callable[..., Client]
 
@@ -330,6 +333,26 @@ def test_wildcards_are_matched_here_and_limit_and_offset_count_matches(
     query = Query(Level.STUDY, terms=(Term("00100010", "a*"),), limit=limit, offset=offset)
     assert uids(client.search(query)) == found
     assert "wildcards" in said(client)
+
+
+def test_a_key_that_is_refused_and_not_shown_is_an_error_and_no_empty_list(connect: Connect) -> None:
+    def handler(request: Request) -> Answer:
+        known = {"limit", "offset"}
+        return rows([study(1)] if "offset" not in request.target else []) if asked(request).keys() <= known else REFUSED
+
+    client = connect(handler, "auto")
+    station = Term("00081010", "X")
+    with pytest.raises(RefusedError, match="its rows do not show it"):
+        list(client.search(Query(Level.STUDY, terms=(station,))))
+    assert (client.dialect.refused_keys, client.dialect.refused_fields) == (("StationName",), ("StationName",))
+    assert uids(client.search(Query(Level.STUDY, terms=(replace(station, value="*"),)))) == ["1"]
+
+
+def test_a_value_that_is_refused_is_the_users_to_mend(connect: Connect) -> None:
+    client = connect(lambda request: REFUSED if "abc" in request.target else rows([]), "auto")
+    with pytest.raises(RefusedError, match="no such date"):
+        list(client.search(Query(Level.STUDY, terms=(Term("00080020", "abc"),))))
+    assert client.dialect.refused_keys == ()
 
 
 def _hierarchical(request: Request) -> Answer:

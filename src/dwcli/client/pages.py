@@ -40,7 +40,7 @@ class Pages(Learning):
             yield from self._received(sent)
             return
         questions = Questions((), here)
-        unseen = set(here)
+        unseen = {term for term in here if term.value.strip("*")}
         came = False
 
         def fitting() -> Iterator[Row]:
@@ -120,13 +120,12 @@ class Pages(Learning):
                 place, skip = Place(0, self.dialect), query.offset
                 continue
             place.advance(page.rows, size)
-            if self._counts_pages(query, place, seen):
-                place = place.by_pages(self.dialect)
-                continue
             if not new or given == query.limit or (page.total is not None and place.received >= page.total):
                 for term in questions.unseen() if seen else ():
                     self._check_ignored(query, term)
                 return
+            if self._counts_pages(query, place, seen):
+                place = place.by_pages(self.dialect)
 
     def _fits(self, questions: Questions, row: Row) -> bool:
         """Whether the row answers the questions; what the server ignores is told of."""
