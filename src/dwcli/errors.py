@@ -20,10 +20,12 @@ class ExitCode(IntEnum):
 class DwError(Exception):
     """Something the user is told: what went wrong, and the next command to type.
 
-    `message` says what happened in one sentence, `hint` what to do next (may be empty).
+    `message` says what happened in one sentence, `hint` what to do next (may be empty). `clue`: what of a server's
+    answer may tell whose server it is; it is never shown.
     """
 
     exit_code: ExitCode = ExitCode.FAILED
+    clue: str = ""
 
     def __init__(self, message: str, hint: str = "", exit_code: ExitCode | None = None) -> None:
         super().__init__(message)

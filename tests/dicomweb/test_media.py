@@ -119,7 +119,14 @@ def test_a_dialect_decides_what_is_asked_first() -> None:
     ],
 )
 def test_compressed_frames_are_asked_for_by_their_media_type(syntax: str, kind: str) -> None:
-    assert media.frames_ladder(syntax)[-1] == f'multipart/related; type="{kind}"; transfer-syntax={syntax}'
+    rungs = media.frames_ladder(syntax)
+    assert rungs[0] == f'multipart/related; type="application/octet-stream"; transfer-syntax={syntax}'
+    assert rungs[:2][-1] == f'multipart/related; type="{kind}"; transfer-syntax={syntax}'
+
+
+def test_an_older_name_of_a_media_type_is_asked_for_last() -> None:
+    assert 'type="image/dicom+jpeg"' in media.frames_ladder("1.2.840.10008.1.2.4.70")[-1]
+    assert 'type="image/x-jls"' in media.frames_ladder("1.2.840.10008.1.2.4.80")[-1]
 
 
 @pytest.mark.parametrize(

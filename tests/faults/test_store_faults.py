@@ -222,6 +222,34 @@ def test_one_file_alone_over_the_limit_is_named(
     assert orthanc.count() == 4
 
 
+def test_no_request_is_larger_than_the_dialect_allows(
+    run_dw: Dw, folder: Callable[..., Path], fake_server: Callable[..., Fake]
+) -> None:
+    server = fake_server(Scripted())
+    run_dw("profile", "add", "small", server.url, "--set", "dialect.store_bytes=300000")
+    sent = [*study(1, 4, side=256), *study(1, 1, name="2.25.9", side=400)]  # 132 kB each, and one of 320 kB
+    run = run_dw("store", folder(sent), "-p", "small", "-j", "1")
+    assert (run.code, outcomes(run)) == (3, {"stored": [f"00{n}.dcm" for n in range(4)], "failed": ["004.dcm"]})
+    assert "too large: this server takes 300000 bytes" in reasons(run)
+    lengths = [len(request.body) for request in server.requests if request.method == "POST"]
+    assert len(lengths) == 2
+    assert all(200_000 < length <= 300_000 for length in lengths)
+    planned = run_dw("store", folder(sent), "-p", "small", "--dry-run")
+    assert (planned.code, len(outcomes(planned)["offered"]), outcomes(planned)["failed"]) == (3, 4, ["004.dcm"])
+
+
+def test_a_file_over_the_presets_limit_is_refused_before_it_is_sent(
+    run_dw: Dw, tmp_path: Path, fake_server: Callable[..., Fake]
+) -> None:
+    server = fake_server(lambda _: Answer(413))
+    run_dw("profile", "add", "tiny", server.url, "--dialect", "tiny-pacs")
+    (tmp_path / "large.dcm").write_bytes(images.instance())
+    os.truncate(tmp_path / "large.dcm", 64 * 1024**2)
+    run = run_dw("store", tmp_path / "large.dcm", "-p", "tiny")
+    assert (run.code, server.requests) == (1, [])
+    assert "67108864 bytes" in reasons(run)
+
+
 # Cut connections
 
 

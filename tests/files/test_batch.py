@@ -23,6 +23,11 @@ def test_batch_is_filled_up_to_the_very_limit() -> None:
     assert sizes([40, 60, 1], 100) == [[40, 60], [1]]
 
 
+def test_bytes_around_each_file_count() -> None:
+    made = batches((file(40), file(40), file(1)), max_bytes=100, max_count=None, around=10)
+    assert [[each.size for each in batch] for batch in made] == [[40, 40], [1]]
+
+
 def test_file_over_the_limit_goes_alone() -> None:
     assert sizes([10, 500, 10], 100) == [[10], [500], [10]]
 

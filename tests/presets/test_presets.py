@@ -11,9 +11,10 @@ from dwcli.client import Client
 from dwcli.commands import matching
 from dwcli.dicomweb import dialects
 from dwcli.dicomweb.dicomjson import text
-from dwcli.dicomweb.refs import Level, StudyRef
-from dwcli.errors import RefusedError
+from dwcli.dicomweb.refs import InstanceRef, Level, Ref, SeriesRef, StudyRef
+from dwcli.errors import DwError
 from dwcli.files.sink import Sink
+from dwcli.jobs import delete
 from dwcli.jobs.retrieve import Options, Retrieval
 from dwcli.net.transport import Settings, Transport
 from dwcli.options import MatchOptions
@@ -23,10 +24,18 @@ from servers.fake import Fake
 from servers.quirks import KINDS, Deaf, OldOrthanc
 from servers.tiny_pacs import TinyPacs
 
-# What `auto` cannot learn there: a key that is refused stays refused, and the refusal says so.
-_UNLEARNABLE = {"google", "azure"}
+# Where a server is in real life, as far as its address gives it away.
+ADDRESSES = {
+    "google": "/healthcare.googleapis.com/v1/projects/p/datasets/d/dicomStores/s/dicomWeb",
+    "azure": "/w-s.dicom.azurehealthcareapis.com/v2",
+    "aws": "/dicom-medical-imaging.eu-west-2.amazonaws.com/datastore/d",
+    "dcm4chee": "/dcm4chee-arc/aets/DCM4CHEE/rs",
+    "xnat": "/xapi/dicomweb",
+    "shanoir": "/viewer.shanoir/dicomweb",
+    "kheops": "/kheops/api",
+}
+STUDIES = 230
 
-Both = pytest.mark.parametrize("preset", [pytest.param(False, id="auto"), pytest.param(True, id="preset")])
 Kinds = pytest.mark.parametrize("kind", KINDS)
 
 
@@ -35,72 +44,135 @@ class Side:
     """`dw`'s side of the conversation, without a process for each word."""
 
     client: Client
+    folder: Path
     warnings: list[str] = field(default_factory=list)
 
     def uids(self, *terms: str, level: Level = Level.STUDY, **options: object) -> list[str]:
         queries = matching.build(level, MatchOptions(**options), terms)  # type: ignore[arg-type]
         return [text(row, level.uid_tag) for query in queries for row in self.client.search(query)]
 
+    def retrieved(self, ref: Ref) -> list[str]:
+        with Sink(self.folder) as sink:
+            items = list(Retrieval(self.client, sink, Options()).run([ref]))
+        for item in items:
+            if item.outcome == "failed":
+                raise DwError(item.reason)
+        files = {item.instance: Path(item.path).read_bytes() for item in items if item.path}
+        return [uid for uid, data in files.items() if data == images.instance("1.1", "1.1.1", uid)]
+
+    def deleted(self, ref: Ref) -> list[str]:
+        item = delete.delete(self.client, delete.plan(self.client, ref), wait=lambda _seconds: None)
+        if item.outcome != "deleted":
+            raise DwError(item.reason)
+        return [item.study]
+
 
 @pytest.fixture
-def side(fake_server: Callable[..., Fake]) -> Iterator[Callable[..., Side]]:
-    """`side(kind, preset, studies)`: a client of that preset, or of `auto`, before the scripted server."""
+def side(fake_server: Callable[..., Fake], tmp_path: Path) -> Iterator[Callable[..., Side]]:
+    """`side(kind, preset)`: a client of that preset, or of `auto`, before the scripted server."""
     made: list[Transport] = []
 
-    def make(kind: str, preset: bool, studies: int = 3) -> Side:
-        url = fake_server(KINDS[kind](studies), path="/rs").url
+    def make(kind: str, preset: bool, path: str = "/rs") -> Side:
+        url = fake_server(KINDS[kind](STUDIES), path=path).url
         made.append(Transport(Settings(url, tries=1)))
         warnings: list[str] = []
-        return Side(Client(url, dialects.choose(kind if preset else "auto"), made[-1], warn=warnings.append), warnings)
+        client = Client(url, dialects.choose(kind if preset else "auto"), made[-1], warn=warnings.append)
+        return Side(client, tmp_path, warnings)
 
     yield make
     for transport in made:
         transport.close()
 
 
-@Kinds
-@Both
-def test_every_study_is_found_once(kind: str, preset: bool, side: Callable[..., Side]) -> None:
-    there = side(kind, preset, 230)
-    assert there.uids() == [f"1.{n}" for n in range(230)]
-    assert there.uids(offset=205, limit=10) == [f"1.{n}" for n in range(205, 215)]
-    assert there.warnings == []
-    assert side(kind, preset, 230).uids(offset=205, limit=10) == [f"1.{n}" for n in range(205, 215)]
+SERIES, INSTANCE = Level.SERIES, Level.INSTANCE
+ALL = [f"1.{n}" for n in range(STUDIES)]
+ODD = [uid for n, uid in enumerate(ALL) if n % 2]
+PAIR = ["1.1.1.1", "1.1.1.2"]
+
+# What is done -> how, and what must come of it on every server
+DEEDS: dict[str, tuple[Callable[[Side], list[str]], list[str]]] = {
+    "all studies": (lambda at: at.uids(), ALL),
+    "a later part": (lambda at: at.uids(offset=205, limit=10), ALL[205:215]),
+    "beyond the end": (lambda at: at.uids(offset=STUDIES), []),
+    "a large limit": (lambda at: at.uids(limit=6000), ALL),
+    "a name": (lambda at: at.uids("PatientName=Doe^1"), ["1.1"]),
+    "a pattern": (lambda at: at.uids(patient="Doe*"), ALL),
+    "a pattern without match": (lambda at: at.uids(patient="Roe*"), []),
+    "an id by tag": (lambda at: at.uids("00100020=ID1"), ["1.1"]),
+    "nobody's id": (lambda at: at.uids(patient_id="nobody"), []),
+    "a modality": (lambda at: at.uids(modality="CT"), ODD),
+    "a rare key": (lambda at: at.uids("StudyTime=110000", limit=3), ["1.1", "1.11", "1.21"]),
+    "two rare keys": (lambda at: at.uids("StudyTime=110000", patient="Doe^1*", limit=2), ["1.1", "1.11"]),
+    "a study's series": (lambda at: at.uids(level=SERIES, study="1.1"), ["1.1.1"]),
+    "all series": (lambda at: at.uids(level=SERIES), [f"{uid}.1" for uid in ALL]),
+    "a series by its UID": (lambda at: at.uids(level=SERIES, series="1.1.1"), ["1.1.1"]),
+    "a series' instances": (lambda at: at.uids(level=INSTANCE, study="1.1", series="1.1.1"), PAIR),
+    "the second instance": (
+        lambda at: at.uids("InstanceNumber=2", level=INSTANCE, study="1.1", series="1.1.1"),
+        PAIR[1:],
+    ),
+    "a study's instances": (lambda at: at.uids(level=INSTANCE, study="1.1"), PAIR),
+    "all instances": (
+        lambda at: at.uids(level=INSTANCE, limit=3, offset=1),
+        ["1.0.1.2", *PAIR],
+    ),
+    "a study retrieved": (lambda at: sorted(at.retrieved(StudyRef("1.1"))), PAIR),
+    "a series retrieved": (lambda at: sorted(at.retrieved(SeriesRef("1.1", "1.1.1"))), PAIR),
+    "a series retrieved by its UID": (lambda at: sorted(at.retrieved(SeriesRef("", "1.1.1"))), PAIR),
+    "an instance retrieved": (lambda at: at.retrieved(InstanceRef("1.1", "1.1.1", PAIR[0])), PAIR[:1]),
+    "metadata": (
+        lambda at: [text(row, INSTANCE.uid_tag) for row in at.client.metadata(SeriesRef("1.1", "1.1.1"))],
+        PAIR,
+    ),
+    "a study deleted": (lambda at: at.deleted(StudyRef("1.1")), ["1.1"]),
+}
+# What a server has no way for, so that its own preset must refuse it.
+KEYED = "all studies, a later part, beyond the end, a large limit, a name, a pattern, a pattern without match"
+IMPOSSIBLE: dict[str, set[str]] = {
+    "aws": {"a study deleted", "a series retrieved by its UID"},
+    "shanoir": {"a study deleted", "a series retrieved by its UID"},
+    "xnat": {"a study deleted"},
+    "tiny-pacs": {"a study deleted", "a series retrieved by its UID", "metadata"},
+    "postdicom": {
+        *KEYED.split(", "), "a modality", "a rare key", "two rare keys", "all series", "all instances", "metadata",
+        "a study deleted", "a series by its UID", "the second instance",
+    },
+}  # fmt: skip
 
 
 @Kinds
-@Both
-def test_keys_find_what_they_name(kind: str, preset: bool, side: Callable[..., Side]) -> None:
-    there = side(kind, preset)
-    for typed in ("PatientName=Doe^1", "00100020=ID1", "StudyInstanceUID=1.1"):
-        assert there.uids(typed) == ["1.1"], typed
-    assert there.uids(patient_id="nobody") == []
-    if kind in _UNLEARNABLE and not preset:
-        with pytest.raises(RefusedError, match="unsupported"):
-            there.uids("NumberOfStudyRelatedInstances=2")
+@pytest.mark.parametrize("deed", DEEDS)
+def test_a_preset_does_everything_that_its_server_can(kind: str, deed: str, side: Callable[..., Side]) -> None:
+    do, expected = DEEDS[deed]
+    there = side(kind, True)
+    if deed in IMPOSSIBLE.get(kind, ()):
+        with pytest.raises(DwError):
+            do(there)
     else:
-        assert there.uids("NumberOfStudyRelatedInstances=2", patient="Doe*", modality="CT") == ["1.1"]
+        assert do(there) == expected
 
 
 @Kinds
-@Both
-def test_a_study_is_retrieved_whole(kind: str, preset: bool, side: Callable[..., Side], tmp_path: Path) -> None:
-    with Sink(tmp_path) as sink:
-        items = list(Retrieval(side(kind, preset).client, sink, Options()).run([StudyRef("1.1")]))
-    assert sorted((item.outcome, item.instance) for item in items) == [
-        ("received", "1.1.1.1"),
-        ("received", "1.1.1.2"),
-    ]
-    files = sorted(tmp_path.rglob("*.dcm"))
-    assert files[0].read_bytes() == images.instance("1.1", "1.1.1", "1.1.1.1")
+@pytest.mark.parametrize("deed", DEEDS)
+def test_auto_ends_right_or_says_which_preset_to_choose(kind: str, deed: str, side: Callable[..., Side]) -> None:
+    do, expected = DEEDS[deed]
+    there = side(kind, False, ADDRESSES.get(kind, "/rs"))
+    try:
+        assert do(there) == expected
+    except DwError as error:
+        # Only what the preset could not do either may go without its name; what an address tells is told at the start.
+        told = dialects.must_be_chosen(there.client.base) == kind
+        advised = f"--dialect {kind.removesuffix('-0.4')}" in "\n".join(there.warnings)
+        assert told or advised or deed in IMPOSSIBLE.get(kind, ()), (error.message, there.warnings)
 
 
-@Kinds
-@Both
-def test_instances_are_listed(kind: str, preset: bool, side: Callable[..., Side]) -> None:
-    there = side(kind, preset)
-    listed = there.uids(level=Level.INSTANCE, study="1.1", series="1.1.1")
-    assert listed == ["1.1.1.1", "1.1.1.2"]
+# PostDICOM refuses what nobody would know to ask in its way, and says who it is.
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "postdicom"])
+def test_auto_searches_right_without_the_address_telling(kind: str, side: Callable[..., Side]) -> None:
+    there = side(kind, False)
+    for deed, (do, expected) in DEEDS.items():
+        if "retrieved" not in deed and "deleted" not in deed and deed not in IMPOSSIBLE.get(kind, ()):
+            assert do(there) == expected, deed
 
 
 def test_names_of_the_old_plugin_are_read(fake_server: Callable[..., Fake], run_dw: Dw) -> None:

@@ -155,6 +155,48 @@ def test_a_store_answered_in_xml(archive: Fake, run_dw: Dw, tmp_path: Path) -> N
     assert targets(archive, "POST") == ["/dcm4chee-arc/aets/DCM4CHEE/rs/studies"]
 
 
+def test_bulk_data_where_the_server_says_it_is(fake_server: Callable[..., Fake], run_dw: Dw, tmp_path: Path) -> None:
+    place = f"http://localhost:8080/dcm4chee-arc/aets/DCM4CHEE/rs/{PATH}"
+    inner = {"00282000": {"vr": "OB", "BulkDataURI": f"{place}/bulkdata/00480105/0/00282000"}}
+    row = {
+        "00480105": {"vr": "SQ", "Value": [inner]},
+        "7FE00010": {"vr": "OB", "BulkDataURI": f"{place}/pixeldata"},
+    }
+
+    def handler(request: Request) -> Answer:
+        if request.target.endswith("/metadata"):
+            return Answer(200, {"Content-Type": "application/dicom+json"}, json.dumps([row]).encode())
+        if "octet-stream" not in str(request.header("Accept")):
+            return Answer(406)
+        body = b"--x\r\nContent-Type: application/octet-stream\r\n\r\n" + request.target.encode() + b"\r\n--x--"
+        return Answer(200, {"Content-Type": 'multipart/related; type="application/octet-stream"; boundary=x'}, body)
+
+    server = fake_server(handler, path="/dcm4chee-arc/aets/DCM4CHEE/rs")
+    run_dw("profile", "add", "arc", server.url, "--dialect", "dcm4chee")
+    run = run_dw("retrieve", "bulkdata", REF, "7FE00010", "-o", tmp_path / "pixels")
+    assert run.code == 0, run.err
+    run = run_dw("retrieve", "bulkdata", REF, inner["00282000"]["BulkDataURI"], "-o", tmp_path / "icc")
+    assert run.code == 0, run.err
+    ends = [target.rpartition("/instances/")[2].partition("/")[2] for target in targets(server)]
+    assert ends == ["metadata", "pixeldata", "bulkdata/00480105/0/00282000"]
+
+
+def test_a_document_with_its_metadata_in_xml(archive: Fake, run_dw: Dw, tmp_path: Path) -> None:
+    parts = [
+        b"Content-Type: application/dicom+xml\r\n\r\n" + (DATA / "qido_dcm4chee.xml").read_bytes(),
+        b"Content-Type: application/pdf\r\nContent-Location: bulk2.25.2\r\n\r\n%PDF-1.4",
+    ]
+    body = b"".join(b"--myboundary\r\n" + part + b"\r\n" for part in parts) + b"--myboundary--"
+    (tmp_path / "doc.multipart").write_bytes(body)
+    kind = 'multipart/related; type="application/dicom+xml"; boundary=myboundary'
+    headers = ["-H", f"Content-Type: {kind}", "-H", "Accept: application/dicom+xml"]
+    run = run_dw("request", "POST", "studies", "-d", f"@{tmp_path / 'doc.multipart'}", *headers)
+    assert run.code == 0, run.err
+    (sent,) = archive.requests
+    assert (sent.header("Content-Type"), sent.header("Accept"), sent.body) == (kind, "application/dicom+xml", body)
+    assert run.raw == (DATA / "stow_dcm4chee.xml").read_bytes()
+
+
 # Shanoir's ids are no UIDs
 
 
@@ -172,6 +214,12 @@ def test_a_study_called_4300_is_found_listed_and_retrieved(
     assert len(list(tmp_path.rglob("*.dcm"))) == 2
     run = run_dw("render", "4300/4300.1/4300.1.1", "-o", tmp_path / "one.png")
     assert (run.code, "rendered here" in run.err) == (0, True)
+    run = run_dw("search", "-f", "xml")
+    assert nativexml.parse(run.raw)["0020000D"]["Value"] == ["4300"]
+    assert run_dw("search", "series", "--study", "4300", "-f", "uids").lines == ["4300.1"]
+    assert run_dw("search", "instances", "--study", "4300", "-f", "uids").lines == ["4300.1.1", "4300.1.2"]
+    run = run_dw("delete", "4300", "--yes")
+    assert (run.code, "Shanoir's own interface" in run.err) == (1, True)
 
 
 # Names that want to be paths

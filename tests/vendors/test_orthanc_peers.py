@@ -5,10 +5,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from servers import images, wire
+from servers.certificates import Certificates
 from servers.dw import Dw, Run
 from servers.fake import Answer, Fake
+from servers.nginx import Nginx
 from servers.orthanc import Orthanc
 from servers.tiny_pacs import TinyPacs
 
@@ -106,6 +114,45 @@ def test_delete_reaches_a_server_that_allows_it(near: Callable[..., Run], fake_s
     run = near("delete", "b", "1.2/3.4", "--yes")
     assert run.code == 0, run.err
     assert [(request.method, request.target) for request in server.requests] == [("DELETE", "/studies/1.2/series/3.4")]
+
+
+def test_a_server_that_knows_no_delete_is_named(near: Callable[..., Run], other: Orthanc) -> None:
+    near("servers", "add", "b", other.url, "--user", "bob", "--password-env", "THEIRS", "--can-delete")
+    run = near("delete", "b", "1.2", "--yes")
+    assert (run.code, "b did not do it" in run.err) == (1, True)
+    assert near("delete", "nobody", "1.2", "--yes").code == 5
+
+
+def test_a_query_in_the_path_is_asked_as_arguments(near: Callable[..., Run], other: Orthanc) -> None:
+    wire.stow(other.url, [images.instance()], headers=other.headers)
+    assert near("get", "b", "/studies?PatientID=SYN%31&limit=1", "-f", "uids").lines == ["2.25.1"]
+    assert near("get", "b", "studies?PatientID=nobody", "--param", "limit=1", "-f", "uids").lines == []
+
+
+def test_a_certificate_and_its_encrypted_key_open_the_other_server(
+    other: Orthanc, certificates: Certificates, run_dw: Dw, tmp_path: Path
+) -> None:
+    key = load_pem_private_key(certificates.client_key.read_bytes(), None)
+    locked = tmp_path / "locked.key"
+    locked.write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, BestAvailableEncryption(b"0pen"))
+    )
+    wire.stow(other.url, [images.instance()], headers=other.headers)
+    trust = {"HttpsVerifyPeers": True, "HttpsCACertificates": str(certificates.ca)}
+    gate = Nginx(tmp_path / "nginx", other.url, certificates=certificates, client_certificate=True)
+    with gate, Orthanc(tmp_path / "near", config=trust) as near:
+        environment = {**near.environment, "THEIRS": "b0b", "KEY": "0pen"}
+        words = ["--user", "bob", "--password-env", "THEIRS"]
+        shown = ["--client-cert", certificates.client_certificate, "--client-key", locked]
+        opened = [*shown, "--client-key-password-env", "KEY"]
+        codes = []
+        for options in (words, [*words, *shown], [*words, *opened]):
+            added = run_dw("orthanc", "servers", "add", "b", gate.url, *options, env=environment)
+            assert added.code == 0, added.err
+            run = run_dw("orthanc", "retrieve", "b", "2.25.1", env=environment)
+            codes.append(run.code)
+        assert (codes, near.count()) == ([1, 1, 0], 1)
+        assert "0pen" not in run_dw("orthanc", "servers", "show", "b", env=environment).out
 
 
 def test_another_dialect_is_wrong_usage(tiny_pacs: TinyPacs, run_dw: Dw) -> None:

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-from dwcli.dicomweb import multipart
+from dwcli.dicomweb import multipart, refs
 from dwcli.dicomweb.media import OCTETS
+from dwcli.dicomweb.refs import Ref
+from dwcli.errors import UsageError
 
 Json = dict[str, Any]
 CHUNK = 256 * 1024
@@ -21,6 +23,14 @@ class Refusal(Exception):
         self.status = status
         self.reason = reason
         self.headers = headers
+
+
+def retrieve_url(base: str, ref: Ref) -> Json:
+    """Where something is retrieved, as the element of a row; none for a UID of `.` or `..`, which no URL can name."""
+    try:
+        return {"00081190": {"vr": "UR", "Value": [f"{base}/{refs.path(ref)}"]}}
+    except UsageError:
+        return {}
 
 
 @dataclass(frozen=True, slots=True)

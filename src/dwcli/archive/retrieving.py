@@ -2,14 +2,14 @@
 
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from dwcli.archive import jsonmodel
 from dwcli.archive.accept import EXPLICIT, Wanted, wants_dicom, wants_json
 from dwcli.archive.folder import Folder, Held
-from dwcli.archive.reply import CHUNK, Part, Refusal, Reply, array, dumped, parts
-from dwcli.dicomweb import refs
+from dwcli.archive.reply import CHUNK, Part, Refusal, Reply, array, dumped, parts, retrieve_url
 from dwcli.dicomweb.media import DICOM
 from dwcli.dicomweb.refs import Ref
 from dwcli.errors import DwError
@@ -124,9 +124,11 @@ def metadata(folder: Folder, ref: Ref, accept: str, base: str) -> Reply:
 
 def read(one: Held, base: str) -> Json:
     """The metadata of one instance: binary values over 1 KiB, and all pixels, by a URI. Raises Refusal 404."""
-    url = f"{base}/{refs.path(one.ref)}/bulk/"
+    named = retrieve_url(base, one.ref)
+    url = f"{named['00081190']['Value'][0]}/bulk/" if named else "bulk/"
     found, little = load(one.path)
-    made = jsonmodel.data_set(found, lambda path: url + path, little=little)
+    with _quiet():
+        made = jsonmodel.data_set(found, lambda path: url + path, little=little)
     try:
         pixels = native.describe(one.path)
     except DwError:
@@ -137,12 +139,19 @@ def read(one: Held, base: str) -> Json:
     return dict(sorted(made.items()))
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what pydicom warns of, which reads its values only when they are asked for."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def load(path: Path) -> tuple[Any, bool]:
     """The data set before the pixels, and whether it is little endian. Raises Refusal 404, 500."""
     import pydicom
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _quiet():
         try:
             found = pydicom.dcmread(path, force=True, stop_before_pixels=True)
             little = found.original_encoding[1] is not False
@@ -160,6 +169,7 @@ def load(path: Path) -> tuple[Any, bool]:
 def attributes(folder: Folder, path: str, tags: frozenset[str]) -> Json:
     """Single attributes for a search (`tags` empty: all that stand in metadata), from the file at `path`."""
     found, little = load(folder.file(path))
-    made = jsonmodel.data_set(found, lambda _path: "", little=little)
+    with _quiet():
+        made = jsonmodel.data_set(found, lambda _path: "", little=little)
     kept = {tag: value for tag, value in made.items() if (not tags or tag in tags) and "BulkDataURI" not in value}
     return {tag: value for tag, value in kept.items() if value["vr"] not in jsonmodel.BINARY}

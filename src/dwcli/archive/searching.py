@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from dwcli.archive.header import NAMES, REQUEST, SERIES, SERIES_TEXT, STUDY, STUDY_TEXT, folded, time_of
-from dwcli.archive.reply import Refusal
+from dwcli.archive.reply import Refusal, retrieve_url
 from dwcli.dicomweb import dictionary, refs
 from dwcli.dicomweb.refs import Level
 from dwcli.errors import UsageError
@@ -302,7 +302,7 @@ def _row(
             if full or tag in wanted or tag == refs.SERIES_UID:
                 row[tag] = value
     ref = refs.make(study, series, instance)
-    row["00081190"] = {"vr": "UR", "Value": [f"{base}/{refs.path(ref)}"]}
+    row |= retrieve_url(base, ref)
     row["00080056"] = {"vr": "CS", "Value": ["ONLINE"]}
     match asked.level:
         case Level.STUDY:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from dwcli.archive import header, index
 from dwcli.archive.folder import Folder
 from dwcli.archive.index import Seen
-from dwcli.archive.reply import CHUNK, Refusal, Reply, whole
+from dwcli.archive.reply import CHUNK, Refusal, Reply, retrieve_url, whole
 from dwcli.dicomweb import media, multipart, refs
 from dwcli.dicomweb.multipart import PartData, PartEnd, PartStart, Truncated
 from dwcli.errors import DwError, ProtocolError
@@ -225,7 +225,7 @@ def _reply(stored: list[header.Header], failures: list[_Failure], base: str, ans
     found: Json = {}
     studies = {head.study for head in stored}
     if len(studies) == 1:
-        found["00081190"] = {"vr": "UR", "Value": [f"{base}/{refs.path(refs.StudyRef(*studies))}"]}
+        found |= retrieve_url(base, refs.StudyRef(*studies))
     named = [_failed(one) for one in failures if one.instance]
     unnamed = [_failed(one) for one in failures if not one.instance]
     if named:
@@ -239,11 +239,10 @@ def _reply(stored: list[header.Header], failures: list[_Failure], base: str, ans
 
 
 def _stored(head: header.Header, base: str) -> Json:
-    url = f"{base}/{refs.path(refs.InstanceRef(head.study, head.series, head.instance))}"
     return {
         "00081150": {"vr": "UI", "Value": [head.sop_class]},
         "00081155": {"vr": "UI", "Value": [head.instance]},
-        "00081190": {"vr": "UR", "Value": [url]},
+        **retrieve_url(base, refs.InstanceRef(head.study, head.series, head.instance)),
     }
 
 

@@ -1,11 +1,12 @@
 """One server and the conversation with it: what was asked, what came, and what that turned out to be."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-from dwcli.dicomweb import media, multipart
+from dwcli.dicomweb import dialects, media, multipart
 from dwcli.dicomweb.dialects import Dialect, Resource
 from dwcli.dicomweb.multipart import PartData, PartEnd, PartStart, Truncated
 from dwcli.dicomweb.refs import Level
@@ -24,6 +25,7 @@ from dwcli.net.transport import Response, Transport
 
 NOT_THIS_WAY = frozenset({400, 406, 415})
 _NO_SUCH_PATH = frozenset({400, 405})
+_RESOURCE = re.compile(r"/(metadata|frames|rendered|thumbnail|bulkdata)(?:[/?]|$)")
 
 Value = TypeVar("Value")
 
@@ -64,6 +66,9 @@ class Connection:
         self._rungs: dict[tuple[str, ...], str] = {}
         self._standard: set[str] = set()
         self._heeded: set[str] = set()
+        self._sampled: set[str] = set()
+        self._knows_wildcards = False
+        self._knows_relational = False
 
     def warn(self, text: str) -> None:
         """Tell the user, each thing once."""
@@ -74,20 +79,41 @@ class Connection:
     @contextmanager
     def request(self, asked: Request) -> Iterator[Response]:
         """Send any request with this server's login; refusals too are handed out as answers."""
-        with self.transport.exchange(asked) as response:
-            yield response
+        try:
+            with self.transport.exchange(asked) as response:
+                yield response
+        except RefusedError as error:
+            self._advise(error)
+            raise
+
+    def _advise(self, error: DwError) -> None:
+        """Under `auto`, name the preset that the server's address or its refusal points to.
+
+        A warning and no hint, as a job makes a refusal the reason of one item among many.
+        """
+        if self.dialect.name == "auto" and (preset := dialects.recognise(self.base, error.clue)):
+            self.warn(f"this looks like {preset}: dw profile edit NAME --dialect {preset}")
 
     @contextmanager
     def _opened(self, asked: Request) -> Iterator[tuple[Response, bytes, Iterator[bytes]]]:
         """An answer with its first bytes, by which it is told what it is."""
-        with self.transport.stream(asked) as response:
-            chunks = response.chunks()
-            head = b""
-            for chunk in chunks:
-                head += chunk
-                if len(head) >= 132:
-                    break
-            yield response, head, chunks
+        try:
+            with self.transport.stream(asked) as response:
+                chunks = response.chunks()
+                head = b""
+                for chunk in chunks:
+                    head += chunk
+                    if len(head) >= 132:
+                        break
+                yield response, head, chunks
+        except RefusedError as error:
+            self._advise(error)
+            raise
+        except AbsentError as error:
+            if resource := _RESOURCE.search(asked.url):
+                error.hint = error.hint or f"it is not there, or this server has no {resource[1]}: dw doctor tells"
+                self._advise(error)
+            raise
 
     def _events(self, response: Response, head: bytes, chunks: Iterator[bytes]) -> Iterator[Event]:
         """The parts of a multipart answer, or the whole body as one part."""
@@ -135,6 +161,10 @@ class Connection:
         """
         known = self._rungs.get(key)
         rungs = [known, *(rung for rung in ladder if rung != known)] if known else list(ladder)
+        if not self.dialect.accept_type_quoted:
+            rungs = [media.unquoted(rung) for rung in rungs]
+        elif self.dialect.name == "auto" and media.unquoted(ladder[0]) not in rungs:
+            rungs.append(media.unquoted(ladder[0]))
         refusals: list[DwError] = []
         for accept in rungs:
             try:

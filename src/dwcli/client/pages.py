@@ -4,44 +4,78 @@ from collections.abc import Generator, Iterator
 from dataclasses import replace
 from itertools import islice
 
-from dwcli.client.rows import Page, Rows
+from dwcli.client.learning import Learning
+from dwcli.client.rows import Page
 from dwcli.dicomweb import request
 from dwcli.dicomweb.dicomjson import Row, text
 from dwcli.dicomweb.match import Questions, impossible
-from dwcli.dicomweb.paging import AUTO_PAGE, Place
+from dwcli.dicomweb.paging import Place
 from dwcli.dicomweb.query import Query, Term, worth_raw
 from dwcli.dicomweb.refs import Level
 from dwcli.errors import AbsentError, RefusedError
 
 
-class Pages(Rows):
+class Pages(Learning):
     """Asks page after page; what the server does not match is matched here."""
 
     def _pages(self, query: Query) -> Generator[Row, None, None]:
-        """The rows of one resource; terms that the server does not understand are matched here."""
+        """The rows of one resource; under `auto` asked again as soon as something was learnt of the server."""
         sent, here = self._divided(query)
+        found = False
+        try:
+            for row in self._matched(query, sent, here):
+                found = True
+                yield row
+        except RefusedError as error:
+            if found or not self._learn_from(sent, error):
+                raise
+            yield from self._pages(query)
+            return
+        if not found and self._learn_wildcards(sent):
+            yield from self._pages(query)
+
+    def _matched(self, query: Query, sent: Query, here: tuple[Term, ...]) -> Iterator[Row]:
+        """The rows of what is sent; the terms that the server does not understand are matched here."""
         if not here:
-            yield from self._received(query)
+            yield from self._received(sent)
             return
         questions = Questions((), here)
-        rows = self._received(replace(sent, limit=None, offset=0))
-        yield from islice((row for row in rows if questions.answered_by(row)), query.offset, end(query))
+        unseen = {term for term in here if term.value.strip("*")}
+        came = False
+
+        def fitting() -> Iterator[Row]:
+            nonlocal came, unseen
+            for row in self._received(replace(sent, limit=None, offset=0)):
+                came = True
+                unseen = {term for term in unseen if term.path.partition(".")[0] not in row}
+                if questions.answered_by(row):
+                    yield row
+
+        yield from islice(fitting(), query.offset, end(query))
+        if came and unseen:
+            names = ", ".join(term.name for term in unseen)
+            raise RefusedError(
+                f"this server cannot search by {names}, and its rows do not show it",
+                "leave it out; dw metadata shows what it is",
+                status=501,
+            )
 
     def _divided(self, query: Query) -> tuple[Query, tuple[Term, ...]]:
         """The query that this server understands, and the terms that are matched here instead."""
         dialect = self.dialect
         patterns = () if dialect.wildcards else tuple(term for term in query.terms if term.is_pattern)
-        strange = tuple(term for term in query.terms if dialect.known_keys and term.name not in dialect.known_keys)
+        strange = tuple(term for term in query.terms if not dialect.knows(term.name))
         if patterns:
             self.warn("this server knows no wildcards: all its rows are fetched and matched here")
         for term in strange:
             self.warn(f"this server cannot search by {term.name}: all its rows are fetched and matched here")
+        for field in query.include:
+            if field in dialect.refused_fields:
+                self.warn(f"this server refuses includefield={field}: its rows come without")
         here = tuple(dict.fromkeys([*patterns, *strange]))
-        if not here:
-            return query, here
-        include = tuple(term.name for term in strange if "." not in term.path)
-        sent = tuple(term for term in query.terms if term not in here)
-        return replace(query, terms=sent, include=tuple(dict.fromkeys([*query.include, *include]))), here
+        wanted = [*query.include, *(term.name for term in strange if "." not in term.path)]
+        include = tuple(field for field in dict.fromkeys(wanted) if field not in dialect.refused_fields)
+        return replace(query, terms=tuple(term for term in query.terms if term not in here), include=include), here
 
     def _received(self, query: Query) -> Iterator[Row]:
         """The rows that the server gives, each once, page by page.
@@ -81,10 +115,7 @@ class Pages(Rows):
                     return
                 given += 1
                 yield row
-            if not new and self._counts_pages(query, place, seen):
-                place = place.by_pages(self.dialect)
-                continue
-            if not seen and place.start and self.dialect.name == "auto":
+            if not seen and place.start and self._learns:
                 # Beyond the end, or counted in pages: from the beginning both come out right.
                 place, skip = Place(0, self.dialect), query.offset
                 continue
@@ -93,6 +124,8 @@ class Pages(Rows):
                 for term in questions.unseen() if seen else ():
                     self._check_ignored(query, term)
                 return
+            if self._counts_pages(query, place, seen):
+                place = place.by_pages(self.dialect)
 
     def _fits(self, questions: Questions, row: Row) -> bool:
         """Whether the row answers the questions; what the server ignores is told of."""
@@ -115,20 +148,6 @@ class Pages(Rows):
         if ignored:
             self.warn(f"this server ignores {term.name}, and its rows do not show it: they are not filtered by it")
 
-    def _counts_pages(self, query: Query, place: Place, seen: set[str]) -> bool:
-        """After a full page and then none, under `auto`: does `offset` count pages? Then page 1 is all new."""
-        if self.dialect.name != "auto" or not place.may_count_pages(len(seen)):
-            return False
-        try:
-            rows = self._rows(request.search(self.base, query.page(1, len(seen)), self.dialect))
-            uids = [text(row, query.level.uid_tag) for row in rows]
-        except (RefusedError, AbsentError):
-            return False
-        if not uids or not seen.isdisjoint(uids):
-            return False
-        self.dialect = replace(self.dialect, offset_counts="pages", page_size=len(seen))
-        return True
-
     def _page(self, query: Query, page: Page) -> Iterator[Row]:
         """The rows of one request; asks again in another way where the dialect is `auto` and nothing was found."""
         found = False
@@ -140,12 +159,6 @@ class Pages(Rows):
             for row in self._either(f"search {query.level}", ask, own=self._has_own(query.level)):
                 found = True
                 yield row
-        except RefusedError as error:
-            if not self._wants_pages(query, error):
-                raise
-            self.dialect = replace(self.dialect, paging_required=True, page_size=AUTO_PAGE)
-            yield from self._rows(request.search(self.base, query.page(0, AUTO_PAGE), self.dialect), page)
-            return
         except AbsentError as error:
             if query.level is not Level.STUDY:
                 raise
@@ -164,10 +177,57 @@ class Pages(Rows):
             # A server that refuses a raw query has decoded the first one: it was right, and found nothing.
             self.dialect = replace(self.dialect, escaping="standard")
 
-    def _wants_pages(self, query: Query, error: RefusedError) -> bool:
-        """Whether the refusal of a plain search may only mean that `limit` and `offset` are wanted."""
-        plain = query.level is Level.STUDY and query.limit is None and not query.offset
-        return self.dialect.name == "auto" and plain and error.status in (400, 500) and not self.dialect.paging_required
+    def _across(self, query: Query) -> Generator[Row, None, None]:
+        """The same, of a search that may be relational. Raises NotRelationalError where the server has none of these.
+
+        A server without them answers 404 or 400, or an empty list, whatever there is.
+        """
+        found = False
+        failure: AbsentError | RefusedError | None = None
+        try:
+            for row in self._pages(query):
+                found = True
+                yield row
+        except (AbsentError, RefusedError) as error:
+            if found or not self._learns:
+                raise
+            failure = error
+        if found or not self._learns or not is_relational(query) or self._knows_relational:
+            pass
+        elif failure is None and self._lists(query):
+            self._knows_relational = True
+        elif self._lists(replace(query, level=Level.SERIES if query.study else Level.STUDY)):
+            self.dialect = replace(self.dialect, relational=False)
+            raise NotRelationalError
+        if failure:
+            raise failure
+
+    def _lists(self, query: Query) -> bool:
+        """Whether the same resource lists anything at all."""
+        try:
+            return any(True for _ in self._pages(plain(query)))
+        except (AbsentError, RefusedError):
+            return False
+
+
+class NotRelationalError(Exception):
+    """The server cannot search below several studies or series at once (PS3.18 table 10.6.1-2, optional there)."""
+
+
+def is_relational(query: Query) -> bool:
+    """Whether a search reaches below more than one study or series."""
+    match query.level:
+        case Level.STUDY:
+            return False
+        case Level.SERIES:
+            return not query.study
+        case Level.INSTANCE:
+            return not query.series
+
+
+def plain(query: Query) -> Query:
+    """The first row of the same resource, whatever it is."""
+    return replace(query, terms=(), include=(), fuzzy=False, limit=1, offset=0)
 
 
 def end(query: Query) -> int | None:

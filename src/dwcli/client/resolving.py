@@ -2,7 +2,7 @@
 
 from contextlib import closing
 
-from dwcli.client.pages import Pages
+from dwcli.client.pages import NotRelationalError, Pages
 from dwcli.dicomweb import refs
 from dwcli.dicomweb.dicomjson import text
 from dwcli.dicomweb.query import Query, Term
@@ -26,14 +26,17 @@ class Resolving(Pages):
                 query = Query(Level.SERIES, terms=(Term(refs.SERIES_UID, uid),))
             case StudyRef(uid):
                 return ref
-        if not self.dialect.relational:
+        try:
+            if not self.dialect.relational:
+                raise NotRelationalError
+            # A server that ignores the key gives all it has: the search ends with the row that is looked for.
+            with closing(self._across(query)) as rows:
+                found = next((row for row in rows if text(row, ref.level.uid_tag) == uid), None)
+        except NotRelationalError:
             raise UsageError(
                 f"this server cannot find {'an' if ref.level is Level.INSTANCE else 'a'} {ref.level} by its own UID",
                 "write STUDY/SERIES/INSTANCE" if ref.level is Level.INSTANCE else "write STUDY/SERIES",
-            )
-        # A server that ignores the key gives all it has: the search ends with the row that is looked for.
-        with closing(self._pages(query)) as rows:
-            found = next((row for row in rows if text(row, ref.level.uid_tag) == uid), None)
+            ) from None
         if found is None:
             raise AbsentError(f"no {ref.level} {uid} found", f"dw search {ref.level.resource}")
         return refs.from_row(found, ref.level)

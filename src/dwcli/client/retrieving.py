@@ -9,7 +9,7 @@ from dwcli.dicomweb.dicomjson import Row, text
 from dwcli.dicomweb.query import Query
 from dwcli.dicomweb.refs import FrameRef, InstanceRef, Level, Ref, StudyRef
 from dwcli.dicomweb.request import Rendering
-from dwcli.errors import AbsentError, UsageError
+from dwcli.errors import AbsentError, RefusedError, UsageError
 
 
 class Retrieving(Searching):
@@ -39,7 +39,17 @@ class Retrieving(Searching):
             found = self.resolve(ref)
             return self._climb(key, ladder, lambda accept: request.resource(self.base, found, accept), wanted)
 
-        yield from self._either(f"retrieve {ref.level}", ask, own=self._has_own(ref.level))
+        try:
+            yield from self._either(f"retrieve {ref.level}", ask, own=self._has_own(ref.level))
+        except (AbsentError, RefusedError, UsageError) as error:
+            uids = (ref.study, getattr(ref, "series", ""), getattr(ref, "instance", ""))
+            if all(map(refs.is_segment, uids)):
+                raise
+            if not isinstance(ref, InstanceRef) or not self.dialect.wado_uri:
+                self._advise(error)
+                raise
+            # What no path can name, a query can.
+            yield from self.wado_uri(ref, transfer_syntax)
 
     def _below(self, ref: Ref) -> Iterator[InstanceRef]:
         """The instances of a study or series, for a server that gives them only one by one."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 
-from dwcli.client.pages import end
+from dwcli.client.pages import NotRelationalError, end, is_relational
 from dwcli.client.resolving import Resolving
 from dwcli.dicomweb import match, refs, request
 from dwcli.dicomweb.dicomjson import Row
@@ -30,16 +30,26 @@ class Searching(Resolving):
             series = self.resolve(SeriesRef("", query.series))
             assert isinstance(series, SeriesRef)
             query = replace(query, study=series.study)
+        if self.dialect.relational and not (refs.is_segment(query.study) and refs.is_segment(query.series)):
+            try:
+                yield from self._across(query.by_key)
+                return
+            except NotRelationalError:
+                pass
         rows = self._walk(query) if self._must_walk(query) else self._from_metadata(query)
         if rows is not None:
             yield from islice(rows, query.offset, end(query))
             return
         found = False
-        for row in self._pages(query):
-            found = True
-            yield row
-        if not found and self.dialect.name == "auto" and self.dialect.instances_from == "search":
-            yield from self._perhaps_from_metadata(query)
+        try:
+            for row in self._across(query):
+                found = True
+                yield row
+        except NotRelationalError:
+            yield from islice(self._walk(query), query.offset, end(query))
+            return
+        if not found and self._learns and self.dialect.instances_from == "search":
+            yield from islice(self._perhaps_from_metadata(query), query.offset, end(query))
 
     def series_of(self, study: str) -> Iterator[Row]:
         """The series of a study, with NumberOfSeriesRelatedInstances where the server gives it."""
@@ -47,14 +57,8 @@ class Searching(Resolving):
         yield from self.search(Query(Level.SERIES, study=study, include=include))
 
     def _must_walk(self, query: Query) -> bool:
-        match query.level:
-            case Level.STUDY:
-                return False
-            case Level.SERIES:
-                return not query.study and not self.dialect.relational
-            case Level.INSTANCE:
-                above = any(term.level == Level.SERIES for term in query.terms)
-                return not query.series and (above or not self.dialect.relational)
+        above = query.level is Level.INSTANCE and any(term.level == Level.SERIES for term in query.terms)
+        return is_relational(query) and (above or not self.dialect.relational)
 
     def _walk(self, query: Query) -> Iterator[Row]:
         """Search level by level: the keys of a level are matched there, all others at the bottom."""
@@ -80,17 +84,20 @@ class Searching(Resolving):
         if self.dialect.instances_from == "search":
             return None
         self._offers("metadata")
-        rows = self._rows(request.metadata(self.base, SeriesRef(query.study, query.series), self.dialect))
-        return (row for row in rows if all(match.fits(term, row) for term in query.terms))
+        return (row for row in self._described(query) if all(match.fits(term, row) for term in query.terms))
+
+    def _described(self, query: Query) -> Iterator[Row]:
+        return self._rows(request.metadata(self.base, SeriesRef(query.study, query.series), self.dialect))
 
     def _perhaps_from_metadata(self, query: Query) -> Iterator[Row]:
         """A series that lists no instance is empty, or its server lists instances nowhere but in metadata."""
         asked = query.level is Level.INSTANCE and query.study and query.series
-        if not asked or query.terms or query.offset or "metadata" in self.dialect.missing:
+        if not asked or "metadata" in self.dialect.missing or ((query.terms or query.offset) and self._lists(query)):
             return
         try:
-            for row in self._rows(request.metadata(self.base, SeriesRef(query.study, query.series), self.dialect)):
+            for row in self._described(query):
                 self.dialect = replace(self.dialect, instances_from="metadata")
-                yield row
+                if all(match.fits(term, row) for term in query.terms):
+                    yield row
         except (RefusedError, AbsentError):
             return

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import date
+from urllib.parse import unquote
 
 from dwcli.dicomweb import dictionary
 from dwcli.dicomweb.query import Query, Term, alternatives, parse_date, parse_term, parse_time, parse_value
@@ -45,7 +46,8 @@ def build(
         if getattr(match, option) == "":
             # An unset variable of a script must not widen the search to everything.
             raise UsageError(f"--{option.replace('_', '-')} is empty", "give a value, or leave the option out")
-    study, series = match.study or "", match.series or ""
+    # As a reference has it, and as -f uids prints it.
+    study, series = unquote(match.study or ""), unquote(match.series or "")
     if level is Level.STUDY and series:
         raise UsageError("--series is for searches of series or instances", "dw search instances --series UID")
     found = [parse_term(term) for term in terms]

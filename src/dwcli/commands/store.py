@@ -91,7 +91,8 @@ def store(
         # A journal that is not there yet would be made by opening it.
         book = Journal(journal, dw.profile.url) if journal and journal.exists() else None
         with book or nullcontext():
-            reporting.show(dw, plan(found, options, book), tally, report)
+            planned = plan(found, options, book, store_bytes=dw.profile.dialect.store_bytes)
+            reporting.show(dw, planned, tally, report)
         files = tally.outcomes["offered"]
         dw.out.info(f"would send {files} instances ({size(tally.bytes)}); nothing was sent")
         dw.finish(tally.code)

@@ -1,4 +1,8 @@
-"""What is different about each server, as data. No other room asks which server it talks to."""
+"""What is different about each server, as data. No other room asks which server it talks to.
+
+Two differences need no field: every upload has a known length, so that no server has to take a chunked one; and the
+head `Content-Type: application/dicom` is right for every part everywhere, while any word more loses files (Orthanc).
+"""
 
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -59,6 +63,12 @@ class Dialect:
     """The keywords that may be asked for, where the server refuses or ignores all others (Google, Azure, Shanoir);
     other keys are matched here. Empty: any."""
 
+    refused_keys: tuple[str, ...] = ()
+    """The same the other way round: the keywords that the server refuses, all others being known. `auto` fills it."""
+
+    refused_fields: tuple[str, ...] = ()
+    """Attributes that the server refuses in `includefield` (Google, at times). `auto` fills it."""
+
     keys_by_tag: tuple[str, ...] = ()
     """Keywords that the server knows by their tag only (Shanoir: `00100020`)."""
 
@@ -83,6 +93,10 @@ class Dialect:
     single_part: bool = False
     """Whether an instance is asked for as one `application/dicom` body first, not as multipart."""
 
+    accept_type_quoted: bool = True
+    """Whether `type="application/dicom"` is quoted in Accept (PS3.18 8.7.3.5.2). Some servers want it bare, as the
+    viewer OHIF has a switch for them."""
+
     transfer_syntax_any: bool = True
     """Whether `transfer-syntax=*` may stand in Accept (PS3.18 8.7.3.5.2); where not, the server's default comes."""
 
@@ -94,6 +108,11 @@ class Dialect:
 
     store_files: int = 0
     """Files a store request may carry; 0: no limit."""
+
+    store_bytes: int = 0
+    """Bytes that the body of a store request may have; 0: nobody says. A file that does not fit is refused here, by
+    name, before it is sent (tiny-pacs: 64 MiB; AWS: 1 GB; Orthanc fails beyond 4 GB). Azure's 2 GB hold for the open
+    source server alone and stand in no preset."""
 
     store_at_root: bool = False
     """Whether instances are stored at the base URL itself, with a slash (PostDICOM), not at `studies`."""
@@ -118,6 +137,12 @@ class Dialect:
     vendor: str = ""
     """Whose verbs beyond DICOMweb this server has (`postdicom`: share, folder, order)."""
 
+    def knows(self, key: str) -> bool:
+        """Whether the server can search by this keyword."""
+        return key not in self.refused_keys and (not self.known_keys or key in self.known_keys)
+
+
+_GIB = 1024**3
 
 PRESETS: dict[str, Dialect] = {
     dialect.name: dialect
@@ -131,13 +156,22 @@ PRESETS: dict[str, Dialect] = {
             delete="none",
             delete_otherwise="delete its files: the archive is a folder on this disk",
         ),
-        Dialect(name="orthanc", escaping="raw", missing=("thumbnail",), wado_uri="../wado", delete="lookup", core=".."),
+        Dialect(
+            name="orthanc",
+            escaping="raw",
+            missing=("thumbnail",),
+            wado_uri="../wado",
+            store_bytes=4 * _GIB - 1,
+            delete="lookup",
+            core="..",
+        ),
         # The plugin before 0.5: one exact media type brings JSON, and whatever it says of itself is 127.0.0.1.
         Dialect(
             name="orthanc-0.4",
             json_type="application/json",
             missing=("rendered", "thumbnail"),
             wado_uri="../wado",
+            store_bytes=4 * _GIB - 1,
             delete="lookup",
             core="..",
         ),
@@ -203,6 +237,7 @@ PRESETS: dict[str, Dialect] = {
             retrieves=("instance",),
             single_part=True,
             missing=("rendered", "thumbnail", "bulkdata"),
+            store_bytes=_GIB,
             delete="none",
             delete_otherwise="delete the image set: aws medical-imaging delete-image-set",
         ),
@@ -220,6 +255,7 @@ PRESETS: dict[str, Dialect] = {
             wildcards=False,
             counts=False,
             missing=("metadata", "frames", "bulkdata", "rendered", "thumbnail"),
+            store_bytes=64 * 1024**2,
             delete="none",
             delete_otherwise="stop the server and take the study out of its database and storage folder",
         ),
@@ -252,6 +288,7 @@ SIGNS: tuple[tuple[str, str], ...] = (
     ("shanoir", "shanoir"),
     ("kheops", "kheops"),
     ("postdicom", "postdicom"),
+    ("x-error-reason", "postdicom"),
     ("tiny_pacs", "tiny-pacs"),
 )
 """Words in an address, a header or an error by which a server gives itself away, and its preset."""

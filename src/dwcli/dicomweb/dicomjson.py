@@ -15,6 +15,7 @@ from dwcli.errors import ProtocolError, TruncatedError
 Row = dict[str, Any]
 
 INTEGERS = frozenset({"IS", "SL", "SS", "SV", "UL", "US", "UV"})
+_WORDS = frozenset({"AE", "CS", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT"})
 NUMBERS = INTEGERS | {"DS", "FD", "FL"}
 
 _decode = json.JSONDecoder(strict=False).raw_decode
@@ -308,7 +309,9 @@ def _flat_value(value: Any, vr: str) -> Any:
             return flat(value)
         case str():
             return number(_value_text(value, vr), vr)
-        case float() if math.isfinite(value):
+        case int() if vr in _WORDS:
+            return str(value)
+        case float() if math.isfinite(value) and vr not in _WORDS:
             return value
         case dict() | float():
             return _value_text(value, vr)

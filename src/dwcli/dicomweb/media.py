@@ -91,6 +91,11 @@ def multipart(kind: str, transfer_syntax: str = "") -> str:
     return f'multipart/related; type="{kind}"{suffix}'
 
 
+def unquoted(accept: str) -> str:
+    """The same media range with its `type` bare."""
+    return re.sub(r'type="([^"]*)"', r"type=\1", accept)
+
+
 def single(kind: str, transfer_syntax: str = "") -> str:
     """One media range for a single-part answer."""
     return f"{kind}; transfer-syntax={transfer_syntax}" if transfer_syntax else kind
@@ -120,10 +125,9 @@ def rows_ladder(first: str) -> list[str]:
 def frames_ladder(transfer_syntax: str) -> list[str]:
     """The same for frames: raw little endian first, as it is by default; then as stored; then one part."""
     if transfer_syntax:
-        return [
-            multipart(OCTETS, transfer_syntax),
-            multipart(compressed_type(transfer_syntax), transfer_syntax),
-        ]
+        kind = compressed_type(transfer_syntax)
+        older = [multipart(_OLDER[kind], transfer_syntax)] if kind in _OLDER else []
+        return [multipart(OCTETS, transfer_syntax), multipart(kind, transfer_syntax), *older]
     return [multipart(OCTETS), multipart(OCTETS, "*"), OCTETS]
 
 
@@ -131,6 +135,15 @@ def bulkdata_ladder() -> list[str]:
     """The same for bulk data."""
     return [multipart(OCTETS), OCTETS, "*/*"]
 
+
+# What these types were called before 2015 (Orthanc's first plugins know no others).
+_OLDER = {
+    "image/jpeg": "image/dicom+jpeg",
+    "image/dicom-rle": "image/x-dicom-rle",
+    "image/jls": "image/x-jls",
+    "image/jp2": "image/dicom+jp2",
+    "image/jpx": "image/dicom+jpx",
+}
 
 _COMPRESSED = {
     "50": "image/jpeg",

@@ -35,11 +35,11 @@ class Place:
     def size(self, left: int | None) -> int | None:
         """Rows to ask for: what is left, at most the dialect's page; None asks for as many as the server gives.
 
-        Where pages are counted they must not change their size.
+        Where pages are counted, or may be, they must not change their size.
         """
-        if self._pages:
+        if self._pages or self.dialect.paging_required:
             return self._page
-        most = self.dialect.page_size or (AUTO_PAGE if self.dialect.paging_required else None)
+        most = self.dialect.page_size or None
         return min((n for n in (left, most) if n is not None), default=None)
 
     def offset(self, size: int | None) -> int:
@@ -55,7 +55,7 @@ class Place:
         self.received += size if self._pages and size and rows else rows
 
     def may_count_pages(self, rows: int) -> bool:
-        """Whether an empty page after `rows` in all leaves it open that `offset` counts pages."""
+        """Whether `offset` may count pages, after one full page of `rows` rows and before the next."""
         return not self._pages and not self.start and rows > 0 and rows == self.dialect.page_size
 
     def by_pages(self, dialect: Dialect) -> "Place":

@@ -86,6 +86,13 @@ class Query:
         levels = list(Level)
         return "/".join(level.resource for level in levels[: levels.index(self.level) + 1])
 
+    @property
+    def by_key(self) -> "Query":
+        """The same search with the UIDs above as keys, none as a segment of the path."""
+        above = ((Level.STUDY, self.study), (Level.SERIES, self.series))
+        terms = tuple(Term(level.uid_tag, uid) for level, uid in above if uid)
+        return replace(self, study="", series="", terms=(*terms, *self.terms))
+
     def page(self, offset: int, limit: int | None) -> "Query":
         """The same search, from another row on."""
         return replace(self, offset=offset, limit=limit)

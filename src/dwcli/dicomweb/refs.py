@@ -113,6 +113,11 @@ def segment(uid: str) -> str:
     return quote(uid, safe="", errors="replace")
 
 
+def is_segment(uid: str) -> bool:
+    """Whether every server takes a UID in a path for one segment: many decode `%2F` before they look."""
+    return "/" not in uid and uid not in (".", "..")
+
+
 def word(uid: str) -> str:
     """A UID as it is typed in a reference: one shell word in which `/` and `%` are escaped."""
     return "".join(

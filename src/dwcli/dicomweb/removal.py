@@ -76,12 +76,15 @@ class Operation:
 
 
 def operation(base: str, answer: bytes) -> Operation | None:
-    """The operation that an answer names; None where it names none (an instance is deleted at once).
+    """The operation that an answer names; None where it names none, as what is deleted at once has none.
 
     Its name, `projects/P/…/operations/N`, is a path below the API's root, which is where the base URL has its first
     segment: `https://host/v1/projects/P/…`.
     """
-    found = _json(answer) if answer.strip() else None
+    try:
+        found = json.loads(answer)
+    except ValueError:
+        return None
     if not isinstance(found, dict) or not isinstance(found.get("name"), str):
         return None
     name = found["name"]

@@ -102,7 +102,8 @@ def wado_uri(
             "dw profile edit NAME --set 'dialect.wado_uri=../wado' (relative to the profile's URL)",
         )
     uids = zip(("studyUID", "seriesUID", "objectUID"), (ref.study, ref.series, ref.instance), strict=True)
-    pairs = ["requestType=WADO", *(f"{name}={quote(uid, safe='')}" for name, uid in uids if uid)]
+    safe = "/" if dialect.escaping == "raw" else ""
+    pairs = ["requestType=WADO", *(f"{name}={quote(uid, safe=safe)}" for name, uid in uids if uid)]
     # The slash stays: a server that never decodes refuses application%2Fdicom, and RFC 3986 allows it in a query.
     pairs.append("contentType=application/dicom")
     if transfer_syntax != "*" or dialect.wado_uri_any:

@@ -98,10 +98,9 @@ def _remove(client: Client, ref: Ref, reason: str, wait: Callable[[float], None]
             _asked(client, removal.reject(client.base, ref, reason))
         case "lookup":
             _by_own_name(client, ref)
-        case "operation":
-            _awaited(client, _asked(client, removal.plain(client.base, ref)), wait)
         case _:
-            _asked(client, removal.plain(client.base, ref))
+            # Whether it is done at once or by an operation the answer tells, also where nobody knows the server.
+            _awaited(client, _asked(client, removal.plain(client.base, ref)), wait)
 
 
 def _asked(client: Client, asked: Request) -> bytes:
@@ -111,8 +110,7 @@ def _asked(client: Client, asked: Request) -> bytes:
         if response.status >= 400:
             error = response.refusal(body)
             if response.status in (405, 501):
-                how = client.dialect.delete_otherwise or "dw doctor says how this server deletes, if it does"
-                raise RefusedError(error.message, how, status=response.status)
+                error.hint = client.dialect.delete_otherwise or "dw doctor says how this server deletes, if it does"
             raise error
         return body
 

@@ -9,8 +9,12 @@ from dwcli.errors import ExitCode
 from dwcli.files.journal import Journal
 from dwcli.files.scan import DicomFile, Skipped, Unreadable
 from dwcli.jobs.item import Item, Outcome
+from dwcli.net.body import Multipart, Part
 
 Found = DicomFile | Skipped | Unreadable
+
+AROUND = Multipart([Part(0, lambda: ())]).length
+"""Bytes that a store request carries around one file, at most."""
 
 
 class Choice(Protocol):
@@ -23,10 +27,13 @@ class Choice(Protocol):
     def verify(self) -> bool: ...
 
 
-def offers(found: Iterable[Found], choice: Choice, journal: Journal | None) -> Iterator[DicomFile | Item]:
+def offers(
+    found: Iterable[Found], choice: Choice, journal: Journal | None, *, store_bytes: int = 0
+) -> Iterator[DicomFile | Item]:
     """The files to send, each SOP Instance UID once and not yet in the journal; an item for each other file.
 
-    Under `verify` the files in the journal come too: what an earlier run stored is looked at, not believed.
+    `store_bytes`: what the server takes in one request (Dialect.store_bytes); 0: nobody knows. Under `verify` the files
+    in the journal come too: what an earlier run stored is looked at, not believed.
     """
     first: dict[str, Path] = {}
     for file in found:
@@ -43,13 +50,16 @@ def offers(found: Iterable[Found], choice: Choice, journal: Journal | None) -> I
                     yield ended(file, "failed", f"it belongs to study {file.study}", ExitCode.FAILED)
                 elif journal and journal.done(file) and not choice.verify:
                     yield ended(file, "present", "stored by an earlier run (journal)")
+                elif 0 < store_bytes < file.size + AROUND and not (journal and journal.done(file)):
+                    reason = f"too large: this server takes {store_bytes} bytes in one request (dialect.store_bytes)"
+                    yield ended(file, "failed", reason, ExitCode.FAILED)
                 else:
                     yield file
 
 
-def plan(found: Iterable[Found], choice: Choice, journal: Journal | None) -> Iterator[Item]:
+def plan(found: Iterable[Found], choice: Choice, journal: Journal | None, *, store_bytes: int = 0) -> Iterator[Item]:
     """The same as items alone (`--dry-run`)."""
-    for offer in offers(found, choice, journal):
+    for offer in offers(found, choice, journal, store_bytes=store_bytes):
         yield offer if isinstance(offer, Item) else ended(offer, "offered")
 
 

@@ -19,7 +19,7 @@ from dwcli.files.scan import DicomFile
 from dwcli.jobs import compare
 from dwcli.jobs.compare import Verdict
 from dwcli.jobs.item import Item, Outcome, Strikes
-from dwcli.jobs.offer import Found, ended, offers
+from dwcli.jobs.offer import AROUND, Found, ended, offers
 from dwcli.jobs.pool import Pool
 from dwcli.net.body import ChangedError, Part, read_file
 
@@ -57,18 +57,19 @@ class Storing:
         self._on_bytes = on_bytes
         self._on_expect = on_expect
         self._pool: Pool[Item] = Pool(options.jobs, abort=client.transport.stop)
-        self._limit = options.batch_bytes
+        self._limit = min(options.batch_bytes, client.dialect.store_bytes or options.batch_bytes)
         self._lock = Lock()
         self._strikes = Strikes(options.max_errors)
 
     def run(self, found: Iterable[Found]) -> Iterator[Item]:
         """Store what was found; one item for each file."""
         files = self._to_send(found)
-        groups = batches(files, max_bytes=self._options.batch_bytes, max_count=self._client.dialect.store_files or None)
+        most = self._client.dialect.store_files or None
+        groups = batches(files, max_bytes=self._limit, max_count=most, around=AROUND)
         yield from self._pool.run(self._task(group, self._send) for group in groups)
 
     def _to_send(self, found: Iterable[Found]) -> Iterator[DicomFile]:
-        for offer in offers(found, self._options, self._journal):
+        for offer in offers(found, self._options, self._journal, store_bytes=self._client.dialect.store_bytes):
             match offer:
                 case Item():
                     self._emit(offer)
@@ -117,9 +118,9 @@ class Storing:
 
     def _within_limit(self, files: Sequence[DicomFile]) -> Sequence[DicomFile]:
         """After a 413, batches are smaller for the rest of the run; this one is cut, its rest sent separately."""
-        if len(files) == 1 or sum(file.size for file in files) <= self._limit:
+        if len(files) == 1 or sum(file.size + AROUND for file in files) <= self._limit:
             return files
-        head, *rest = batches(files, max_bytes=self._limit, max_count=None)
+        head, *rest = batches(files, max_bytes=self._limit, max_count=None, around=AROUND)
         for group in rest:
             self._again(group)
         return head

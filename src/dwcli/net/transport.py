@@ -126,6 +126,8 @@ class Response:
             error.hint = self._settings.login_hint
             if self._settings.auth is not None:
                 error.message = error.message.replace("wants a login", "refuses the login", 1)
+        named = [name for name in self.headers if name.lower().startswith("x-")]
+        error.clue = "\n".join([self.headers.get("Server", ""), *named, body.decode("utf-8", "replace")])
         error.message = self.hide(error.message)
         return error
 

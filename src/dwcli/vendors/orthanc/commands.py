@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import unquote
 
 import typer
 
@@ -69,6 +70,10 @@ def servers(
         str | None, typer.Option("--client-cert", metavar="PATH", help="A certificate on Orthanc's own machine.")
     ] = None,
     client_key: Annotated[str | None, typer.Option("--client-key", metavar="PATH", help="Its key, there too.")] = None,
+    key_password_env: Annotated[
+        str | None,
+        typer.Option("--client-key-password-env", metavar="V", help="The key's password, from this variable."),
+    ] = None,
     seconds: Annotated[
         int, typer.Option("--remote-timeout", metavar="S", help="Seconds that Orthanc waits; 0: as it is configured.")
     ] = 0,
@@ -105,6 +110,7 @@ def servers(
                 can_delete=can_delete,
                 certificate=client_cert or "",
                 key=client_key or "",
+                key_password=_from_variable(key_password_env) if key_password_env else "",
                 timeout=seconds,
             )
             peers.add(name, peer)
@@ -132,6 +138,8 @@ def get(
 ) -> None:
     """Let this Orthanc ask another server, and show what came.
 
+    Orthanc percent-encodes what it asks, `*` too, which a server that never decodes will not find.
+
     Examples:
 
     \b
@@ -141,7 +149,10 @@ def get(
     """
     dw: DwContext = ctx.obj
     headers = parse_headers(tuple(remote_header or ()))
-    with _peers(dw).get(server, path, _pairs(param), headers) as response:
+    # Orthanc takes no query in a path.
+    path, _, query = path.partition("?")
+    pairs = _pairs([*map(unquote, filter(None, query.split("&"))), *(param or ())])
+    with _peers(dw).get(server, path, pairs, headers) as response:
         if output is not None:
             with WholeFile(output) as file:
                 for chunk in response.chunks():
@@ -347,10 +358,14 @@ def _pairs(given: list[str] | None) -> dict[str, str]:
 
 def _password(variable: str | None, *, stdin: bool) -> str:
     if variable:
-        value = config.variable(variable)
-        if value is None:
-            raise UsageError(f"the variable {variable}, which should hold the password, is not set")
-        return value
+        return _from_variable(variable)
     if stdin:
         return sys.stdin.readline().rstrip(os.linesep)
     raise UsageError("a user without a password", "--password-env VARIABLE or --password-stdin")
+
+
+def _from_variable(name: str) -> str:
+    value = config.variable(name)
+    if value is None:
+        raise UsageError(f"the variable {name}, which should hold the password, is not set")
+    return value

@@ -36,6 +36,7 @@ class Peer:
     can_delete: bool = False
     certificate: str = ""
     key: str = ""
+    key_password: str = ""
     timeout: int = 0
 
     def document(self) -> dict[str, object]:
@@ -51,6 +52,8 @@ class Peer:
             said["HttpHeaders"] = dict(self.headers)
         if self.certificate:
             said |= {"CertificateFile": self.certificate, "CertificateKeyFile": self.key or self.certificate}
+        if self.key_password:
+            said["CertificateKeyPassword"] = self.key_password
         if self.timeout:
             said["Timeout"] = self.timeout
         return said
@@ -127,7 +130,8 @@ class Peers:
         """Orthanc sends a DELETE to a server that was added with `can_delete`."""
         keys = {"Study": "StudyInstanceUID", "Series": "SeriesInstanceUID", "Instance": "SOPInstanceUID"}
         uids = {keys[level]: uid for level, uid in _uids(ref).items()}
-        self._call("POST", f"servers/{_word(name)}/delete", {"Level": str(ref.level).capitalize(), **uids})
+        self.known(name)
+        self._told(name, "delete", {"Level": str(ref.level).capitalize(), **uids})
 
     def job(self, job: str) -> Job:
         """How a job stands."""
@@ -153,8 +157,12 @@ class Peers:
     def _run(self, name: str, verb: str, resources: Sequence[object], how: Mapping[str, object]) -> Mapping[str, Any]:
         said = {"Resources": list(resources), **{key: value for key, value in how.items() if value not in (None, {})}}
         self.known(name)
+        return _object(self._told(name, verb, said))
+
+    def _told(self, name: str, verb: str, said: Mapping[str, object]) -> bytes:
+        """What Orthanc answers to an order that another server has to carry out."""
         try:
-            return _object(self._call("POST", f"servers/{_word(name)}/{verb}", said))
+            return self._call("POST", f"servers/{_word(name)}/{verb}", said)
         except RefusedError as error:
             raise RefusedError(
                 f"{name} did not do it: {error.message}", "Orthanc's log says why", status=error.status

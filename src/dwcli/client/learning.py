@@ -1,0 +1,114 @@
+"""What `auto` finds out of a server that refuses a search, or finds nothing where something may be.
+
+Each finding is a change of `dialect`, made only where an answer proved it, and kept for the rest of the run.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from dwcli.client.rows import Rows
+from dwcli.dicomweb import request
+from dwcli.dicomweb.dialects import Dialect
+from dwcli.dicomweb.dicomjson import Row, text
+from dwcli.dicomweb.match import impossible
+from dwcli.dicomweb.paging import AUTO_PAGE, Place
+from dwcli.dicomweb.query import Query, Term
+from dwcli.dicomweb.refs import Level
+from dwcli.errors import AbsentError, RefusedError
+
+_NOT_UNDERSTOOD = frozenset({400, 422, 500, 501})
+_SAMPLES = 20
+
+
+class Learning(Rows):
+    """Small questions, each of one row at most, asked under `auto` alone and after a failure alone."""
+
+    @property
+    def _learns(self) -> bool:
+        return self.dialect.name == "auto"
+
+    def _learn_from(self, sent: Query, error: RefusedError) -> bool:
+        """After a refusal: which part of the search does this server not take? Whether that could be found out.
+
+        Each part is asked alone, as messages name what they mind in their own words or not at all. A key is asked with
+        a sound value that nothing has: a key is refused for ever, a bad value is the user's to mend.
+        """
+        if not self._learns or error.status not in _NOT_UNDERSTOOD:
+            return False
+        before = self.dialect
+        plain = replace(sent, terms=(), include=(), fuzzy=False, limit=1, offset=0)
+        if not self._takes(plain):
+            paged = replace(before, paging_required=True, page_size=AUTO_PAGE)
+            if sent.level is not Level.STUDY or not self._takes(replace(plain, limit=AUTO_PAGE), paged):
+                return False
+            self.dialect = paged
+        keys = [term.name for term in sent.terms if not self._takes(replace(plain, terms=(impossible(term),)))]
+        fields = [field for field in sent.include if not self._takes(replace(plain, include=(field,)))]
+        self.dialect = replace(
+            self.dialect,
+            refused_keys=_joined(self.dialect.refused_keys, keys),
+            refused_fields=_joined(self.dialect.refused_fields, fields),
+        )
+        if (sent.limit or 0) > AUTO_PAGE and not self.dialect.page_size and not self._takes(plain.page(0, sent.limit)):
+            self.dialect = replace(self.dialect, page_size=AUTO_PAGE)
+        return self.dialect != before
+
+    def _learn_wildcards(self, sent: Query) -> bool:
+        """After a search with `*` or `?` that found nothing: does this server know them at all?
+
+        A value that it has is asked for by its first letter and `*`; where that finds nothing, they are no wildcards.
+        """
+        if not self._learns or self._knows_wildcards or not self.dialect.wildcards:
+            return False
+        plain = replace(sent, terms=(), include=(), limit=_SAMPLES, offset=0)
+        for term in sent.terms:
+            name = f"{sent.level} {term.name}"
+            if not term.is_pattern or not term.value.strip("*") or "." in term.path or name in self._sampled:
+                continue
+            self._sampled.add(name)
+            rows = self._first(replace(plain, include=(term.name,))) or self._first(plain)
+            letters = (text(row, term.path)[:1] for row in rows)
+            letter = next((one for one in letters if one.isascii() and one.isalnum()), "")
+            if not letter:
+                continue
+            self._knows_wildcards = bool(self._first(replace(plain, terms=(Term(term.path, f"{letter}*"),), limit=1)))
+            if not self._knows_wildcards:
+                self.dialect = replace(self.dialect, wildcards=False)
+            return not self._knows_wildcards
+        return False
+
+    def _counts_pages(self, query: Query, place: Place, seen: set[str]) -> bool:
+        """After one full page, where paging is not as usual: does `offset` count pages? Then page 1 is all new."""
+        if not self._learns or not self.dialect.paging_required or not place.may_count_pages(len(seen)):
+            return False
+        uids = [text(row, query.level.uid_tag) for row in self._first(query.page(1, len(seen)))]
+        if not uids or not seen.isdisjoint(uids):
+            return False
+        self.dialect = replace(self.dialect, offset_counts="pages", page_size=len(seen))
+        return True
+
+    def _takes(self, query: Query, dialect: Dialect | None = None) -> bool:
+        try:
+            next(self._ask(query, dialect), None)
+        except (RefusedError, AbsentError):
+            return False
+        return True
+
+    def _first(self, query: Query) -> list[Row]:
+        """The first rows, as many as the query's limit; none where it is refused."""
+        found: list[Row] = []
+        try:
+            for row in self._ask(query):
+                found.append(row)
+                if len(found) == query.limit:
+                    break
+        except (RefusedError, AbsentError):
+            pass
+        return found
+
+    def _ask(self, query: Query, dialect: Dialect | None = None) -> Iterator[Row]:
+        return self._rows(request.search(self.base, query, dialect or self.dialect))
+
+
+def _joined(known: tuple[str, ...], more: list[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys([*known, *more]))
