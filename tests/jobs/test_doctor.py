@@ -107,6 +107,7 @@ TINY_PACS = {
     "any failure is 409, 0110": ("store into another study", "(0110)"),
     "empty body is 400": ("empty body", "400"),
     "raw body is 415": ("bare body", "415"),
+    "more than 64 MiB is 413": ("large request", "67108864 bytes: 409 application/dicom+json; 67108865 bytes: 413"),
     "no wildcards": ("wildcards", "they do not (204"),
     "a part of a name matches": ("part of a name", "matches"),
     "keys by tag ignored": ("keys by tag", "everything comes"),
@@ -219,9 +220,9 @@ def of_orthanc(orthanc_server: Orthanc, home: Dw) -> Run:
     orthanc_server.wipe()
     wire.stow(orthanc_server.url, FILES, headers=orthanc_server.headers)
     home("profile", "add", "o", orthanc_server.url, "--user", "alice", "--password-env", "PW")
-    run = home("doctor", "o", "--save", "--write", "-f", "json", env={"PW": "secret"})
+    run = home("doctor", "o", "--save", "--write", "--large", "-f", "json", env={"PW": "secret"})
     assert run.code == 0, run.err
-    assert orthanc_server.count() == len(FILES)  # what it stored it has deleted
+    assert orthanc_server.count() == len(FILES)  # what it stored it has deleted, the large request too
     return run
 
 
@@ -230,7 +231,7 @@ def of_tiny_pacs(tiny_pacs_server: TinyPacs, home: Dw) -> Run:
     tiny_pacs_server.wipe()
     wire.stow(tiny_pacs_server.url, FILES, headers=tiny_pacs_server.headers)
     home("profile", "add", "t", tiny_pacs_server.url, "--token-env", "T")
-    run = home("doctor", "t", "--save", "--write", "-f", "json", env={"T": "tok123"})
+    run = home("doctor", "t", "--save", "--write", "--large", "-f", "json", env={"T": "tok123"})
     assert run.code == 0, run.err
     return run
 
@@ -278,6 +279,13 @@ def test_the_next_run_goes_by_what_was_saved(of_orthanc: Run, of_tiny_pacs: Run,
     assert {"2.25.2", "2.25.12"} <= set(series)
     # And what was suggested is not suggested again.
     assert "--save" not in home("doctor", "o", env={"PW": "secret"}).err
+
+
+def test_how_much_a_request_carries_is_found_to_the_byte(of_orthanc: Run, of_tiny_pacs: Run) -> None:
+    assert findings(of_tiny_pacs)["large request"]["setting"] == "store_bytes=67108864"
+    taken = findings(of_orthanc)["large request"]
+    assert (taken["result"], taken["setting"]) == ("ok", "")
+    assert "more was not tried" in taken["found"]
 
 
 def test_the_dialect_stands_last_with_its_reasons(of_orthanc: Run) -> None:

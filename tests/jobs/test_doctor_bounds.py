@@ -10,13 +10,14 @@ import pytest
 from dwcli.client import Client
 from dwcli.dicomweb.dialects import PRESETS
 from dwcli.jobs import doctor
-from dwcli.jobs.doctor import examination
+from dwcli.jobs.doctor import examination, storing
 from dwcli.net.transport import Settings, Transport
 from servers.dw import Dw
 from servers.fake import Answer, Fake, Request
 from servers.faults import Faults, Hang, Pass
 from servers.orthanc import Orthanc
 from servers.quirks import Quirky
+from servers.scripted import Scripted, study
 from servers.tiny_pacs import TinyPacs
 
 _PAGE = b"<!DOCTYPE html><html><title>Log in</title><form><input type=password></form></html>"
@@ -119,13 +120,13 @@ def test_a_healthy_server_is_asked_less_than_a_hundred_and_fifty_times(fake_serv
 
 @pytest.fixture
 def asked(fake_server: Servers) -> Iterator[Callable[..., tuple[Client, Fake]]]:
-    """`asked(handler)`: a client of a server, in this process."""
+    """`asked(handler, path="/rs")`: a client of a server, in this process."""
     opened: list[Transport] = []
 
-    def make(handler: Callable[[Request], Answer]) -> tuple[Client, Fake]:
-        server = fake_server(handler, path="/rs")
-        opened.append(Transport(Settings(base=server.url)))
-        return Client(server.url, PRESETS["auto"], opened[-1]), server
+    def make(handler: Callable[[Request], Answer], path: str = "/rs", dialect: str = "auto") -> tuple[Client, Fake]:
+        server = fake_server(handler, path=path)
+        opened.append(Transport(Settings(base=server.url, tries=1)))
+        return Client(server.url, PRESETS[dialect], opened[-1]), server
 
     yield make
     for transport in opened:
@@ -161,3 +162,15 @@ def test_what_was_stored_goes_again_when_somebody_interrupts(orthanc: Orthanc) -
         assert orthanc.count() == 1
     assert orthanc.count() == 0
     transport.close()
+
+
+def test_what_a_proxy_lets_through_becomes_the_dialects(
+    monkeypatch: pytest.MonkeyPatch, asked: Callable[..., tuple[Client, Fake]]
+) -> None:
+    monkeypatch.setattr(storing, "_SIZES", (9000, 8000, 7000))
+    archive = Scripted(study(1, 2))
+    client, _ = asked(lambda request: Answer(413) if request.size > 8500 else archive(request), "", "tiny-pacs")
+    found = list(doctor.examine(client, write=True, large=True))
+    (large,) = [finding for finding in found if finding.check == "large request"]
+    assert large.found == "8000 bytes: 200 application/dicom+json; 9000 bytes: 413"
+    assert doctor.suggest(found, client).differences["store_bytes"] == 8000

@@ -83,9 +83,9 @@ def test_a_pipe_gets_every_finding_in_columns(fake_server: Callable[..., Fake], 
     assert all(len(row) == 8 and None not in row for row in rows)
 
 
-def test_saving_wants_a_profile(fake_server: Callable[..., Fake], run_dw: Dw) -> None:
+def test_saving_wants_a_profile_and_large_wants_write(fake_server: Callable[..., Fake], run_dw: Dw) -> None:
     server = fake_server(Quirky(3), path="/rs")
-    for options in (("--save",),):
+    for options in (("--save",), ("--large",)):
         run = run_dw("doctor", "--url", server.url, *options)
         assert run.code == 2
     assert server.requests == []

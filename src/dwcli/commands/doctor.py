@@ -34,6 +34,9 @@ def doctor(
     write: Annotated[
         bool, typer.Option("--write", help="Store made instances too, and delete them where the server can.")
     ] = False,
+    large: Annotated[
+        bool, typer.Option("--large", help="With --write: how much a store request may carry; sends up to 155 MB.")
+    ] = False,
     everything: Annotated[
         bool, typer.Option("--all", help="On a terminal: show what is as the standard says, too.")
     ] = False,
@@ -54,6 +57,8 @@ def doctor(
     from dwcli.jobs import doctor as job
 
     dw: DwContext = ctx.obj
+    if large and not write:
+        raise UsageError("--large is a part of --write", "dw doctor --write --large")
     profile = (
         dw.profile if name is None else config.select(dw.environment, profile=name, timeout=dw.given.timeout, ask=ask)
     )
@@ -61,7 +66,7 @@ def doctor(
         raise UsageError("--save writes into a profile, and there is none", "dw profile add NAME URL")
     client = dw.connect(profile, tries=2, seconds=_SECONDS)
     findings: list[job.Finding] = []
-    with closing(job.examine(client, write=write)) as examined:
+    with closing(job.examine(client, write=write, large=large)) as examined:
 
         def found() -> Iterator[job.Finding]:
             for finding in examined:

@@ -32,20 +32,22 @@ _READS: tuple[tuple[str, tuple[Check, ...]], ...] = (
 )
 
 
-def examine(client: Client, *, write: bool = False) -> Generator[Finding, None, None]:
-    """One finding after another. `write`: store made instances too, and delete them.
+def examine(client: Client, *, write: bool = False, large: bool = False) -> Generator[Finding, None, None]:
+    """One finding after another. `write`: store made instances too, and delete them; `large`: and a large request.
 
     Raises AuthError, and DwError where the server cannot be searched at all.
     """
     patient = Examination(client)
     findings: list[Finding] = []
-    for group, found in _in_turn(patient, write=write, findings=findings):
+    for group, found in _in_turn(patient, write=write, large=large, findings=findings):
         finding = replace(found, group=group)
         findings.append(finding)
         yield finding
 
 
-def _in_turn(patient: Examination, *, write: bool, findings: list[Finding]) -> Iterator[tuple[str, Finding]]:
+def _in_turn(
+    patient: Examination, *, write: bool, large: bool, findings: list[Finding]
+) -> Iterator[tuple[str, Finding]]:
     """Group and finding; ends with the first check that may begin no request any more."""
     for finding in patient.begin():
         yield "search", finding
@@ -63,22 +65,22 @@ def _in_turn(patient: Examination, *, write: bool, findings: list[Finding]) -> I
             preset = dialects.PRESETS[suggest(findings, client).preset]
             how = {name: getattr(preset, name) for name in ("delete", "delete_otherwise", "core")}
             client.dialect = replace(client.dialect, **how)
-        for finding in _writing(patient):
+        for finding in _writing(patient, large=large):
             yield "store", finding
 
 
-def _writing(patient: Examination) -> Iterator[Finding]:
+def _writing(patient: Examination, *, large: bool) -> Iterator[Finding]:
     """Store what was made, and take it away again, also where somebody interrupts."""
     storing = Storing(patient)
     try:
-        yield from _stored(storing)
+        yield from _stored(storing, large=large)
     except BaseException:
         list(deleting.made(patient, storing.studies))
         raise
     yield from _guarded("delete", deleting.made(patient, storing.studies))
 
 
-def _stored(storing: Storing) -> Iterator[Finding]:
+def _stored(storing: Storing, *, large: bool) -> Iterator[Finding]:
     checks: list[Callable[[], Iterator[Finding]]] = [
         storing.store_again,
         storing.odd_parts,
@@ -86,6 +88,7 @@ def _stored(storing: Storing) -> Iterator[Finding]:
         storing.store_elsewhere,
         storing.odd_requests,
         storing.other_scripts,
+        *([storing.large_request] if large else []),
     ]
     try:
         first = list(_guarded("store", storing.store()))

@@ -1,6 +1,7 @@
 """Made instances of nobody, as DICOM files (PS3.10 7.1), and store requests around them in every odd form."""
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from uuid import uuid4
 
@@ -11,6 +12,7 @@ EXPLICIT = "1.2.840.10008.1.2.1"
 PATIENT = "DW-DOCTOR"
 """How the PatientID begins. Each study has one of its own, as some servers keep a patient's first name for ever."""
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+_FILLER = b" " * 4094 + b"\r\n"
 _PART = "Content-Type: application/dicom\r\n"
 
 
@@ -79,3 +81,19 @@ def parts(*files: bytes, head: str = _PART, closed: bool = True) -> bytes:
     """The body of a store request; `head`: the header lines of each part, `closed`: with the last boundary."""
     body = b"".join(f"--{BOUNDARY}\r\n{head}\r\n".encode() + file + b"\r\n" for file in files)
     return body + f"--{BOUNDARY}--\r\n".encode() if closed else body.removesuffix(b"\r\n")
+
+
+class Padded:
+    """A body of exactly `length` bytes: white space before the first boundary, which means nothing (RFC 2046 5.1.1)."""
+
+    def __init__(self, body: bytes, length: int) -> None:
+        self._body = body
+        self.length = max(length, len(body))
+
+    def __iter__(self) -> Iterator[bytes]:
+        left = self.length - len(self._body)
+        while left > 0:
+            # The last line ends before the boundary.
+            yield _FILLER[-left:] if left < len(_FILLER) else _FILLER
+            left -= len(_FILLER)
+        yield self._body

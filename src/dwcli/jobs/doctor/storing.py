@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dwcli.dicomweb import refs
 from dwcli.dicomweb.dicomjson import text
 from dwcli.dicomweb.refs import InstanceRef
+from dwcli.dicomweb.request import Body
 from dwcli.dicomweb.stow import Failed, Reply, Stored, Warned
 from dwcli.dicomweb.stow import read as read_reply
 from dwcli.jobs.doctor.answering import ANY
@@ -12,7 +13,7 @@ from dwcli.jobs.doctor.examination import Examination
 from dwcli.jobs.doctor.finding import Answer, Finding, judged
 from dwcli.jobs.doctor.reading import character_set, groups, raw
 from dwcli.jobs.doctor.retrieving import first_part
-from dwcli.jobs.doctor.specimen import BOUNDARY, EXPLICIT, Specimen, made_uid, parts
+from dwcli.jobs.doctor.specimen import BOUNDARY, EXPLICIT, Padded, Specimen, made_uid, parts
 from dwcli.net.body import Bytes
 
 _NAME = "00100010"
@@ -23,6 +24,7 @@ _JAPANESE = "Yamada^Tarou=山田^太郎="
 _CHINESE = "Wang^XiaoDong=王^小东="
 _KATAKANA = "ﾔﾏﾀﾞ^ﾀﾛｳ=山田^太郎=やまだ^たろう"
 _NO_DICOM = b"this is no DICOM file" * 20
+_SIZES = (64 * 1024**2 + 1, 64 * 1024**2, 16 * 1024**2, 4 * 1024**2, 1024**2)
 
 
 class Storing:
@@ -203,17 +205,41 @@ class Storing:
         if metadata:
             yield character_set(f"{check}: character set of metadata", metadata)
 
+    def large_request(self) -> Iterator[Finding]:
+        """How many bytes does a request carry? The first instance again, behind white space that means nothing."""
+        refused = 0
+        for size in _SIZES:
+            answer, _ = self._store(Padded(parts(self.first.file()), size), self.first)
+            if answer.status != 413:
+                break
+            refused = size
+        words = f"{size} bytes: {answer.words}" + (f"; {refused} bytes: 413" if refused else "")
+        taken = answer.status in (200, 202, 409)
+        if not refused and taken:
+            yield Finding("large request", "8.5", "left open", f"{words}; more was not tried")
+            return
+        told = f"dw store sends no more than {size} bytes at once, and refuses larger files by name"
+        yield Finding(
+            "large request",
+            "8.5",
+            "left open",
+            words,
+            told if taken else "dw store makes its requests smaller after a 413",
+            setting={"store_bytes": size} if taken else {},
+        )
+
     # Small things
 
     def _store(
-        self, body: bytes, one: Specimen | None = None, *, kind: str = _RELATED, path: str = ""
+        self, body: bytes | Body, one: Specimen | None = None, *, kind: str = _RELATED, path: str = ""
     ) -> tuple[Answer, Reply]:
         client = self.patient.client
         where = path or ("" if client.dialect.store_at_root else "studies")
         # Before it is sent: where no answer comes it may be there all the same.
         if one and one.study not in self.studies:
             self.studies.append(one.study)
-        answer = self.patient.get(where, method="POST", body=Bytes(body), Content_Type=kind)
+        sent = Bytes(body) if isinstance(body, bytes) else body
+        answer = self.patient.get(where, method="POST", body=sent, Content_Type=kind)
         return answer, read_reply(answer.status, answer.content_type, answer.body, [one.instance] if one else [])
 
     @staticmethod
