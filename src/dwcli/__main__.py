@@ -9,7 +9,7 @@ from contextlib import suppress
 def run() -> None:
     """Load `dw`, run it and end the process."""
     # To start makes many objects and no garbage: looking for some takes a tenth of it.
-    gc.set_threshold(50_000)
+    gc.set_threshold(100_000)
     from dwcli.main import main
 
     try:

@@ -1,0 +1,52 @@
+"""Reading ahead: while one piece of a large body is written, the next one is received, and decrypted under TLS."""
+
+import queue
+import threading
+from collections.abc import Callable, Generator
+
+_WAITING = 2  # pieces
+
+
+def ahead(pieces: Generator[bytes, None, None], wake: Callable[[], None]) -> Generator[bytes, None, None]:
+    """The same pieces, received in a thread of their own, up to three before they are used.
+
+    What `pieces` raises comes after the pieces before it. `wake` ends a blocked read, for a user who stops early; the
+    thread is gone when this generator is.
+    """
+    received: queue.SimpleQueue[bytes | BaseException | None] = queue.SimpleQueue()
+    room = threading.Semaphore(_WAITING)
+    stopped = threading.Event()
+
+    def receive() -> None:
+        try:
+            for piece in pieces:
+                received.put(piece)
+                room.acquire()
+                if stopped.is_set():
+                    return
+            received.put(None)
+        except BaseException as error:
+            received.put(error)
+        finally:
+            pieces.close()
+
+    thread = threading.Thread(target=receive, daemon=True)
+    thread.start()
+    finished = False
+    try:
+        while True:
+            match received.get():
+                case None:
+                    break
+                case bytes(piece):
+                    room.release()
+                    yield piece
+                case BaseException() as error:
+                    raise error
+        finished = True
+    finally:
+        if not finished:
+            stopped.set()
+            room.release()
+            wake()
+        thread.join()
