@@ -13,7 +13,7 @@ NAMES = re.compile(
     r"orthanc|dcm4che|postdicom|shanoir|google|healthcare\.|azure|amazon|\baws\b|xnat|kheops|tiny.?pacs", re.IGNORECASE
 )
 # What logs in at one vendor's cloud is that vendor's, wherever it has to stand: kinds of login, not of server.
-LOGINS = ("config.py", "net/auth.py", "commands/profile.py")
+LOGINS = ("net/auth.py", "commands/profile.py")
 
 
 def named(tree: ast.Module) -> Iterator[tuple[int, str]]:

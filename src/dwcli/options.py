@@ -21,7 +21,7 @@ _MATCH = "What to search for"
 
 @dataclass(slots=True)
 class GlobalOptions:
-    """What works before and after a command's name; the later wins. No `envvar=`: config.py reads the environment."""
+    """What works before and after a command's name; the later wins. No `envvar=`: config reads the environment."""
 
     profile: Annotated[
         str | None,

@@ -1,0 +1,27 @@
+"""Profiles: where servers are. The only reader of the environment.
+
+A flag beats a variable, a variable beats the file, the file beats the default.
+"""
+
+from dwcli.config.choice import select
+from dwcli.config.environment import Environment, proxy_from_environment, read_secret, variable
+from dwcli.config.file import File
+from dwcli.config.profile import BUILT_IN, Place, Profile, local_archive, place_of
+from dwcli.logins import KINDS, SECRETS, Login
+
+__all__ = [
+    "BUILT_IN",
+    "KINDS",
+    "SECRETS",
+    "Environment",
+    "File",
+    "Login",
+    "Place",
+    "Profile",
+    "local_archive",
+    "place_of",
+    "proxy_from_environment",
+    "read_secret",
+    "select",
+    "variable",
+]

@@ -1,0 +1,62 @@
+"""The choice of a profile: by flag, variable, or the file's default."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from dwcli.config.environment import Environment, from_environment
+from dwcli.config.file import LONGEST, File
+from dwcli.config.profile import BUILT_IN, Profile, address_of, built_in, folder, is_folder, origin_of
+from dwcli.dicomweb.dialects import choose
+from dwcli.errors import UsageError
+from dwcli.logins import Login
+
+
+def select(
+    environment: Environment,
+    *,
+    profile: str = "",
+    url: str = "",
+    timeout: float | None = None,
+    headers: Mapping[str, str] | None = None,
+    ask: Callable[[str], str],
+) -> Profile:
+    """The profile a command runs with. `ask(question)` prompts for a secret; it raises where nobody can answer.
+
+    Raises UsageError with the next command where there is none, or where `url` would carry a profile's login elsewhere.
+    """
+    if timeout is not None and not 0 < timeout < LONGEST:
+        raise UsageError(f"not a time-out in seconds: {timeout}", "--timeout 30")
+    file = File.load(environment.config)
+    name = profile or ("" if url else environment.profile)
+    address = url or ("" if profile or environment.profile else environment.url)
+    if address and not name and is_folder(address):
+        chosen = folder(Path(address).expanduser())
+    elif address and not name:
+        chosen = _bare(environment, address_of(address), ask)
+    else:
+        name = name or file.default
+        if not name:
+            raise UsageError(
+                "no server chosen", "dw profile add NAME URL   (or --url URL for this once; -p demo to look around)"
+            )
+        chosen = file.profile(name, environment, ask) if name in file.names or name not in BUILT_IN else built_in(name)
+        if address:
+            address = address_of(address)
+            if origin_of(address) != origin_of(chosen.url):
+                raise UsageError(
+                    f"--url {address} is on another server than profile {name}, whose login stays at home",
+                    "leave out either -p or --url",
+                )
+            chosen = replace(chosen, url=address)
+    later = {header.lower() for header in headers or {}}
+    return replace(
+        chosen,
+        headers={**{k: v for k, v in chosen.headers.items() if k.lower() not in later}, **(headers or {})},
+        timeout=timeout if timeout is not None else chosen.timeout,
+    )
+
+
+def _bare(environment: Environment, url: str, ask: Callable[[str], str]) -> Profile:
+    """`--url` or DW_URL alone: the login comes from the environment."""
+    return Profile(name="", url=url, dialect=choose("auto"), login=from_environment(environment, ask) or Login())

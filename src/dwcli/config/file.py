@@ -1,0 +1,238 @@
+"""The configuration file: profiles as they are written."""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from dwcli import logins
+from dwcli.config.environment import Environment, from_environment, variable
+from dwcli.config.profile import BUILT_IN, Profile, address_of
+from dwcli.dicomweb.dialects import Dialect, choose
+from dwcli.errors import DwError, UsageError, did_you_mean
+from dwcli.logins import Login
+from dwcli.secrets import SUFFIXES, Sources
+
+LONGEST = 1e6  # seconds
+_TLS_FILES = ("ca", "client_cert", "client_key")
+_SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key"})
+
+
+class File:
+    """The configuration file, edited in place so that comments survive (tomlkit), mode 0600."""
+
+    def __init__(self, path: Path, document: Any) -> None:
+        self.path = path
+        self._document = document
+
+    @classmethod
+    def load(cls, path: Path) -> "File":
+        """Read it; one that does not exist is empty. Raises UsageError with the line where it is not TOML."""
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return cls(path, None)
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"cannot read {path}: {error}") from error
+        import tomllib
+
+        try:
+            document = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise UsageError(f"{path}: {error}", "mend the file, or move it away") from error
+        _known(document, {"default", "profiles"}, str(path))
+        for name, profile in _table(document, "profiles", str(path)).items():
+            if not isinstance(profile, dict):
+                raise UsageError(f"{path}: profile {name} is no table", f"[profiles.{name}]")
+        return cls(path, document)
+
+    @property
+    def default(self) -> str:
+        """The profile used when none is named, empty where there is none."""
+        return str((self._document or {}).get("default", ""))
+
+    @property
+    def names(self) -> list[str]:
+        """The profiles' names in the file's order."""
+        return list((self._document or {}).get("profiles", {}))
+
+    def table(self, name: str) -> Mapping[str, Any]:
+        """One profile as written. Raises UsageError with near names where there is none."""
+        profiles = (self._document or {}).get("profiles", {})
+        if name not in profiles and name in BUILT_IN:
+            raise UsageError(f"the profile {name} is built in: nothing of it is in {self.path}", f"dw -p {name} search")
+        if name not in profiles:
+            hint = did_you_mean(name, [*profiles, *BUILT_IN]) if profiles else f"dw profile add {name} URL"
+            raise UsageError(f"no profile called {name!r}", hint)
+        found: Mapping[str, Any] = profiles[name]
+        return found
+
+    def profile(self, name: str, environment: Environment, ask: Callable[[str], str]) -> Profile:
+        """One profile, resolved. DW_USER, DW_PASSWORD and DW_TOKEN beat what the file says."""
+        table = dict(self.table(name))
+        where = f"{self.path}: profile {name}"
+        _known(table, {"url", "dialect", "headers", "auth", "tls", "proxy", "timeout"}, where)
+        tls = _table(table, "tls", where)
+        passphrases = {f"client_key_password{suffix}" for suffix in SUFFIXES}
+        _known(tls, {*_TLS_FILES, "insecure", *passphrases}, f"{where}: tls")
+        timeout = table.get("timeout")
+        if timeout is not None and not (type(timeout) in (int, float) and 0 < timeout < LONGEST):
+            raise UsageError(f"{where}: timeout = {timeout!r}", "a number of seconds")
+        sources = Sources(self.path, variable, ask)
+        url = address_of(str(table.get("url", "")))
+        headers = _headers(_table(table, "headers", where), where)
+        if any(key.lower() in _SECRET_HEADERS for key in headers):
+            sources.keep_private("a header with a secret", where)
+        proxy = str(table.get("proxy") or "")
+        if "@" in proxy:
+            sources.keep_private("the proxy's password", where)
+        paths = {key: sources.path(str(tls[key])) if tls.get(key) else None for key in _TLS_FILES}
+        passphrase = sources.find(tls, "client_key_password", where) or sources.prompt(
+            f"Passphrase of {paths['client_key'] or paths['client_cert']}: "
+        )
+        return Profile(
+            name=name,
+            url=url,
+            dialect=_dialect(table.get("dialect", "auto"), where),
+            headers=headers,
+            login=_login(_table(table, "auth", where), name, url, where, sources, environment),
+            insecure=tls.get("insecure") is True,
+            proxy=proxy or None,
+            timeout=float(timeout) if timeout is not None else None,
+            key_password=passphrase.get,
+            ca=paths["ca"],
+            client_cert=paths["client_cert"],
+            client_key=paths["client_key"],
+        )
+
+    # Writing
+
+    def put(self, name: str, table: Mapping[str, Any], *, replace: bool = False) -> None:
+        """Write a profile; the first one becomes the default. Raises UsageError on a bad or a taken name."""
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+            raise UsageError(f"not a profile name: {name!r}", "letters, digits, dots, dashes and underscores")
+        if name in self.names and not replace:
+            raise UsageError(
+                f"there is a profile {name} already",
+                f"dw profile edit {name} …  or  dw profile remove {name}",
+            )
+        address_of(str(table.get("url", "")))
+        _dialect(table.get("dialect", "auto"), f"profile {name}")
+
+        def change(document: Any) -> None:
+            import tomlkit
+
+            profiles = document.setdefault("profiles", tomlkit.table(is_super_table=True))
+            _merge(profiles, name, table)
+
+        self._write(change, default=self.default or name)
+
+    def use(self, name: str) -> None:
+        """Make a profile the default."""
+        self.table(name)
+        self._write(lambda _document: None, default=name)
+
+    def remove(self, name: str) -> None:
+        """Take a profile out; the default falls away with it."""
+        self.table(name)
+
+        def change(document: Any) -> None:
+            del document["profiles"][name]
+
+        self._write(change, default="" if self.default == name else self.default)
+
+    def _write(self, change: Callable[[Any], None], *, default: str) -> None:
+        """Edit the file and put it in place whole, readable by its owner only."""
+        import tempfile
+
+        import tomlkit
+
+        try:
+            text = self.path.read_text(encoding="utf-8") if self.path.exists() else ""
+            document = tomlkit.parse(text)
+            change(document)
+            if default and "default" in document:
+                document["default"] = default
+            elif "default" in document:
+                del document["default"]
+            written = tomlkit.dumps(document)
+            if default and "default" not in document:
+                # Above all tables, where TOML wants it.
+                written = f"default = {tomlkit.string(default).as_string()}\n\n{written}"
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            handle, temporary = tempfile.mkstemp(dir=self.path.parent, prefix=".config-")
+            try:
+                with os.fdopen(handle, "w", encoding="utf-8") as file:
+                    file.write(written)
+                os.replace(temporary, os.path.realpath(self.path))  # noqa: PTH105
+            except BaseException:
+                os.unlink(temporary)  # noqa: PTH108
+                raise
+        except OSError as error:
+            raise DwError(f"cannot write {self.path}: {error.strerror or error}") from error
+        self._document = tomlkit.parse(written).unwrap()
+
+
+def _login(
+    auth: dict[str, Any], name: str, url: str, where: str, sources: Sources, environment: Environment
+) -> Login:
+    """What is written, but for what the environment says; a user and a password are then the provider's, if any."""
+    given = from_environment(environment, sources.ask)
+    if given is not None and not (given.kind == "basic" and auth.get("kind") == "oidc"):
+        return given
+    if environment.password is not None and auth.get("kind") in ("basic", "oidc"):
+        known = auth if auth.get("kind") == "oidc" else {k: v for k, v in auth.items() if not k.startswith("password")}
+        written = logins.read(known, name=name, url=url, where=where, sources=sources, netrc=environment.netrc)
+        password = environment.password
+        other = Login("basic", environment.user or written.username, lambda: password, "DW_PASSWORD")
+        return written.for_person(other, unattended=True)
+    written = logins.read(auth, name=name, url=url, where=where, sources=sources, netrc=environment.netrc)
+    return written.for_person(given, unattended=False) if given else written
+
+
+def _known(table: Mapping[str, Any], known: set[str], where: str) -> None:
+    for key in table:
+        if key not in known:
+            raise UsageError(f"{where}: unknown key {key!r}", did_you_mean(key, known))
+
+
+def _table(parent: Mapping[str, Any], key: str, where: str) -> dict[str, Any]:
+    found = parent.get(key, {})
+    if not isinstance(found, dict):
+        raise UsageError(f"{where}: {key} is no table", f'{key} = {{ "key" = "value" }}, or a [section]')
+    return found
+
+
+def _headers(table: dict[str, Any], where: str) -> dict[str, str]:
+    for name, value in table.items():
+        sent = f"{name}{value}"
+        if not (isinstance(value, str) and sent.isascii() and sent.isprintable()) or not name or " " in name:
+            raise UsageError(f"{where}: the header {name!r} cannot be sent", "a name and a text, in ASCII, on one line")
+    return dict(table)
+
+
+def _merge(tables: Any, name: str, table: Mapping[str, Any]) -> None:
+    """Put `table` under `name`, keeping what stands there unless it is named; None takes a key out."""
+    import tomlkit
+
+    if not isinstance(tables.get(name), Mapping):
+        tables[name] = tomlkit.table()
+    for key, value in table.items():
+        if value is None:
+            tables[name].pop(key, None)
+        elif isinstance(value, Mapping):
+            _merge(tables[name], key, value)
+        else:
+            tables[name][key] = value
+
+
+def _dialect(written: Any, where: str) -> Dialect:
+    """`dialect = "orthanc"`, or a table with `name` and single differences."""
+    try:
+        if isinstance(written, Mapping):
+            differences = dict(written)
+            return choose(str(differences.pop("name", "auto")), differences)
+        return choose(str(written))
+    except UsageError as error:
+        raise UsageError(f"{where}: {error.message}", error.hint) from None

@@ -1,0 +1,7 @@
+"""What a command receives: the profile, the client and the output, each made when it is first needed."""
+
+from dwcli.context.given import Globals, make_out, parse_headers
+from dwcli.context.prompts import ask, ask_name
+from dwcli.context.run import DwContext
+
+__all__ = ["DwContext", "Globals", "ask", "ask_name", "make_out", "parse_headers"]

@@ -1,0 +1,98 @@
+"""How a profile is reached: whom to trust, by which way, and how to log in."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dwcli import config
+from dwcli.dicomweb.dialects import must_be_chosen
+
+if TYPE_CHECKING:
+    from dwcli.net.auth import Login
+    from dwcli.net.oidc import Provider
+    from dwcli.net.tokens import TokenFile
+    from dwcli.net.transport import Settings
+
+Warn = Callable[[str], None]
+
+
+def settings_of(profile: config.Profile, warn: Warn) -> "Settings":
+    """How requests travel, as yet without a login. Raises UsageError and AuthError as Profile.tls does."""
+    from dwcli.net.transport import Settings
+
+    if profile.insecure:
+        warn(f"the certificate of {profile.url} is not checked (insecure)")
+    if profile.dialect.name == "auto" and (preset := must_be_chosen(profile.url)):
+        warn(f"this address looks like {preset}: dw profile edit {profile.name or 'NAME'} --dialect {preset}")
+    settings = Settings(base=profile.url, headers=profile.headers, verify=profile.tls(), proxy=profile.proxy)
+    if profile.timeout is not None:
+        settings = replace(
+            settings,
+            connect=min(settings.connect, profile.timeout),
+            silence=profile.timeout,
+            first_byte=profile.timeout,
+        )
+    return settings
+
+
+def flow_of(
+    profile: config.Profile, provider: "Callable[[], tuple[Provider, TokenFile]]", warn: Warn
+) -> "Login | None":
+    """How requests log in, None where they don't; `provider` is called where an OpenID provider gives the token."""
+    from dwcli.net import auth
+    from dwcli.net.transport import origin_of_url
+
+    origin, login = origin_of_url(profile.url), profile.login
+    match login.kind:
+        case "basic" if login.secret:
+            return auth.basic(origin, login.username, login.secret)
+        case "bearer" if login.secret:
+            return auth.bearer(origin, login.secret, renewable=login.renewable)
+        case "oidc":
+            from dwcli.net.tokens import Tokens
+
+            asked, file = provider()
+            return auth.oidc(origin, Tokens(file, asked.renew, warn=warn))
+    return None
+
+
+def provider_of(profile: config.Profile, settings: "Settings", state: Path) -> "tuple[Provider, TokenFile]":
+    """The OpenID provider of a profile that has one, and where below `state` its token is kept."""
+    from dwcli.net.oidc import Provider, Registration
+    from dwcli.net.tokens import TokenFile
+    from dwcli.net.transport import origin_of_url
+
+    login, oidc = profile.login, profile.login.oidc
+    assert oidc is not None
+    registration = Registration(
+        issuer=oidc.issuer,
+        client_id=oidc.client_id,
+        scope=oidc.scope,
+        secret=oidc.client_secret,
+        username=login.username,
+        password=login.secret,
+        unattended=oidc.unattended,
+        grant=oidc.grant,
+        redirect=oidc.redirect,
+    )
+    bound = (origin_of_url(profile.url), oidc.issuer, oidc.client_id, oidc.scope, oidc.grant or "")
+    return (
+        Provider(registration, settings, command=f"dw profile login {profile.name}"),
+        TokenFile(state / "tokens", profile.name, bound, login.username),
+    )
+
+
+def login_hint(profile: config.Profile) -> str:
+    """What to type after a 401."""
+    name, login = profile.name, profile.login
+    if login.kind == "oidc":
+        return f"dw profile login {name}"
+    if not name:
+        return "set DW_USER and DW_PASSWORD, or DW_TOKEN; or dw profile add NAME URL --user U"
+    match login.kind:
+        case "basic":
+            return f"dw profile edit {name} --user U --password-command C   (now from {login.source})"
+        case "bearer":
+            return f"dw profile edit {name} --token-command C   (now from {login.source})"
+    return f"dw profile edit {name} --user U   (or --token-command C, or --auth oidc)"

@@ -1,0 +1,60 @@
+"""Folders that answer as a server does, in this process or to this machine."""
+
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dwcli import config
+from dwcli.output import Out
+
+if TYPE_CHECKING:
+    from dwcli.archive.app import Archive
+
+
+def open_archive(place: config.Place, out: Out, *, read_only: bool = False, prefix: str = "") -> "Archive":
+    """The archive in a place, its index made or brought up to date; the caller closes it."""
+    from dwcli.archive import app
+
+    with out.progress("indexing") as progress:
+
+        def tell(done: int, total: int) -> None:
+            progress.total(items=total)
+            while progress.done_items < done:
+                progress.item()
+
+        match place.kind:
+            case "folder":
+                archive = app.open_folder(place.root, place.index, prefix=prefix, progress=tell)
+            case "demo":
+                from dwcli.archive import demo
+
+                if demo.make(place.root):
+                    out.info(f"a demo archive was made in {place.root}; it is only read")
+                    out.info("a server of your own: dw profile add NAME URL")
+                archive = app.open_archive(place.root, read_only=True, prefix=prefix, progress=tell)
+            case "archive":
+                archive = app.open_archive(place.root, read_only=read_only, prefix=prefix, progress=tell)
+    for path, reason in list(archive.folder.unreadable.items())[:5]:
+        out.warn(f"{path} is not in this archive: {reason}")
+    if (count := len(archive.folder.unreadable)) > 5:
+        out.warn(f"{count - 5} more cannot be read")
+    return archive
+
+
+def serve(root: Path | None, port: int, out: Out, *, read_only: bool, reindex: bool) -> None:
+    """Answer on this machine's port until interrupted: an archive, or any folder read only. Raises DwError."""
+    from dwcli.archive import app, server
+
+    root = (root or config.local_archive()).expanduser()
+    is_archive = app.is_archive(root) or not root.exists() or not any(root.iterdir())
+    place = config.Place("archive", root, root) if is_archive else config.place_of(root)
+    what = "archive" if is_archive else "folder"
+    how = "" if is_archive and not read_only else ", read only"
+
+    def ready(url: str) -> None:
+        out.info(f"the {what} {root}{how} is at {url}   (Ctrl-C ends it)")
+
+    with closing(open_archive(place, out, read_only=read_only, prefix=server.PREFIX)) as archive:
+        if reindex:
+            archive.folder.refresh()
+        server.run(archive, port, ready=ready, log=out.info)

@@ -1,0 +1,158 @@
+"""One run of one command: its profile, its connections, its output, and its end."""
+
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import typer
+
+from dwcli import config
+from dwcli.context import access, places
+from dwcli.context.given import Globals, make_out, parse_headers
+from dwcli.context.prompts import ask
+from dwcli.errors import DwError, ExitCode, UsageError
+from dwcli.output import Out
+
+if TYPE_CHECKING:
+    from dwcli.client import Client
+    from dwcli.net.inprocess import InProcess
+    from dwcli.net.oidc import Provider
+    from dwcli.net.tokens import TokenFile
+    from dwcli.net.transport import Settings
+
+_SOON = 3  # tries
+
+
+class DwContext:
+    """One run of one command; a context manager that gives connections back and flushes the output."""
+
+    def __init__(self, given: Globals) -> None:
+        self.given = given
+        self.environment = config.Environment.read()
+        self._stack = ExitStack()
+
+    @cached_property
+    def out(self) -> Out:
+        """The output, in the format asked for."""
+        return make_out(self.given, self.environment)
+
+    @cached_property
+    def file(self) -> config.File:
+        """The configuration file."""
+        return config.File.load(self.environment.config)
+
+    @cached_property
+    def profile(self) -> config.Profile:
+        """The profile chosen by flag, variable or default."""
+        for option, value in (("--profile", self.given.profile), ("--url", self.given.url)):
+            if value == "":
+                # An unset variable of a script must not lead to the default server.
+                raise UsageError(f"{option} is empty", "name one, or leave the option out")
+        return config.select(
+            self.environment,
+            profile=self.given.profile or "",
+            url=self.given.url or "",
+            timeout=self.given.timeout,
+            headers=parse_headers(self.given.headers),
+            ask=self.ask,
+        )
+
+    @cached_property
+    def client(self) -> "Client":
+        """The client of that profile, for somebody who waits for the answer: soon told that there is none."""
+        return self.connect(self.profile, tries=_SOON)
+
+    @cached_property
+    def patient_client(self) -> "Client":
+        """The same for transfers, which outlast a restart of the server."""
+        return self.connect(self.profile)
+
+    def ask(self, question: str) -> str:
+        """Prompt for a secret, with no progress bar over it."""
+        with self.out.paused():
+            return ask(question)
+
+    def connect(self, profile: config.Profile, *, tries: int | None = None, seconds: float | None = None) -> "Client":
+        """A client of any profile; its connections end with this context.
+
+        `seconds`: how long an answer may take where nobody said it; one that never comes is not asked for again.
+        """
+        from dwcli.client import Client
+        from dwcli.net.transport import Transport
+
+        anonymous = access.settings_of(profile, self.out.warn)
+        login = access.flow_of(profile, lambda: self._provider(profile, anonymous), self.out.warn)
+        settings = replace(anonymous, auth=login, login_hint=access.login_hint(profile))
+        if tries is not None:
+            settings = replace(settings, tries=tries)
+        if seconds is not None:
+            settings = replace(settings, patience=0.9 * min(seconds, settings.first_byte))
+            if profile.timeout is None:
+                settings = replace(settings, silence=seconds, first_byte=seconds)
+        transport = Transport(settings, log=self._log, http=self._in_process(profile.place) if profile.place else None)
+        self._stack.callback(transport.close)
+        return Client(profile.url, profile.dialect, transport, warn=self.out.warn)
+
+    def provider(self, profile: config.Profile) -> "tuple[Provider, TokenFile]":
+        """The OpenID provider of a profile, and where its token is kept. Raises UsageError where it has none."""
+        if profile.login.oidc is None:
+            raise UsageError(
+                f"profile {profile.name} needs no login beforehand: its kind is {profile.login.kind}",
+                f"dw profile test {profile.name}",
+            )
+        return self._provider(profile, access.settings_of(profile, self.out.warn))
+
+    def _provider(self, profile: config.Profile, settings: "Settings") -> "tuple[Provider, TokenFile]":
+        provider, file = access.provider_of(profile, settings, self.environment.state)
+        self._stack.callback(provider.close)
+        return provider, file
+
+    def forget_login(self, name: str) -> bool:
+        """Delete a profile's kept token; whether there was one."""
+        from dwcli.net.tokens import TokenFile
+
+        return TokenFile(self.environment.state / "tokens", name, ()).forget()
+
+    def _in_process(self, place: config.Place) -> "InProcess":
+        from dwcli.net.inprocess import InProcess
+
+        archive = places.open_archive(place, self.out)
+        self._stack.callback(archive.close)
+        return InProcess(archive)
+
+    def serve(self, root: Path | None, port: int, *, read_only: bool, reindex: bool) -> None:
+        """Answer on this machine's port until interrupted: an archive, or any folder read only. Raises DwError."""
+        places.serve(root, port, self.out, read_only=read_only, reindex=reindex)
+
+    def finish(self, code: ExitCode) -> None:
+        """End the command with this exit code."""
+        if code is not ExitCode.OK:
+            raise typer.Exit(int(code))
+
+    def _log(self, level: int, text: str) -> None:
+        (self.out.detail if level == 1 else self.out.debug)(text)
+
+    def __enter__(self) -> "DwContext":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+        lost = error if isinstance(error, OSError) else None
+        try:
+            self.out.flush()
+        except OSError as failure:
+            lost = lost or failure
+        if lost is None:
+            return
+        self.out.close_quietly()
+        if isinstance(lost, BrokenPipeError):
+            # A reader that has seen enough (`| head`) is not a failure; what else ended the command stays its end.
+            if error is None or error is lost:
+                raise typer.Exit(0)
+            return
+        raise DwError(f"cannot write the output: {lost.strerror or lost}") from lost
