@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -334,6 +334,35 @@ def test_next_run_finds_what_is_complete(root: Path, layout: Layout) -> None:
             ("2.25.21", True),
         }
         assert len(list(sink.instances("2.25.1"))) == 6
+
+
+@pytest.mark.parametrize("layout", [Layout(), FLAT])
+@pytest.mark.parametrize("damage", [lambda data: b"", lambda data: bytes(len(data)), lambda data: data[:140]])
+def test_what_is_no_dicom_file_any_more_is_not_there_and_gives_way(
+    root: Path, layout: Layout, damage: Callable[[bytes], bytes]
+) -> None:
+    with Sink(root, layout) as sink:
+        path = write(sink, instance()).path
+    path.write_bytes(damage(instance()))
+    with Sink(root, layout) as sink:
+        assert sink.find("2.25.1", "2.25.2", "2.25.3") is None
+        assert list(sink.instances("2.25.1")) == []
+        assert list(sink.instances("2.25.1", "2.25.2")) == []
+        assert write(sink, instance()).outcome == "replaced"
+        assert sink.find("2.25.1", "2.25.2", "2.25.3") == path
+    assert path.read_bytes() == instance()
+
+
+def test_file_of_another_instance_under_the_name_is_not_the_instance(root: Path) -> None:
+    with Sink(root) as sink:
+        path = write(sink, instance()).path
+    path.write_bytes(instance(sop="2.25.4"))
+    with Sink(root) as sink:
+        assert sink.find("2.25.1", "2.25.2", "2.25.3") is None
+        assert list(sink.instances("2.25.1", "2.25.2")) == []
+        with pytest.raises(CollisionError, match=r"2\.25\.4, which is there"):
+            write(sink, instance())
+    assert path.read_bytes() == instance(sop="2.25.4")
 
 
 def test_index_does_not_believe_in_a_file_that_changed_or_went(root: Path) -> None:

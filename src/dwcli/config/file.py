@@ -174,9 +174,7 @@ class File:
         self._document = tomlkit.parse(written).unwrap()
 
 
-def _login(
-    auth: dict[str, Any], name: str, url: str, where: str, sources: Sources, environment: Environment
-) -> Login:
+def _login(auth: dict[str, Any], name: str, url: str, where: str, sources: Sources, environment: Environment) -> Login:
     """What is written, but for what the environment says; a user and a password are then the provider's, if any."""
     given = from_environment(environment, sources.ask)
     if given is not None and not (given.kind == "basic" and auth.get("kind") == "oidc"):

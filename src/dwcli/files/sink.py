@@ -141,18 +141,26 @@ class Sink:
         return Draft(self, f"{self._drafts or self.prepare()}{os.sep}{next(self._numbers)}")
 
     def find(self, study: str, series: str, instance: str) -> Path | None:
-        """Where an instance lies complete, None if it doesn't. A file under its final name is complete."""
+        """Where an instance lies complete, None if it doesn't.
+
+        A file under its final name is complete if its head still says that it is this instance, and if it has the size
+        in the index where there is one. What somebody changed behind the head is seen by comparing bytes alone.
+        """
         if self._index:
             entry = self._index.find(instance)
-            return entry.path if entry and (entry.study, entry.series) == (study, series) else None
-        path = self.root / self.layout.relative(_uids(study, series, instance))
-        return path if path.is_file() else None
+            if not entry or (entry.study, entry.series) != (study, series):
+                return None
+            path = entry.path
+        else:
+            path = self.root / self.layout.relative(_uids(study, series, instance))
+        return path if path.is_file() and _names(_read_head(path), instance) else None
 
     def instances(self, study: str, series: str | None = None) -> Iterator[Present]:
         """What is complete in the folder of a study, or of one of its series, in no order."""
         if self._index:
             for entry in self._index.entries():
-                if entry.study == study and series in (None, entry.series):
+                wanted = entry.study == study and series in (None, entry.series)
+                if wanted and _names(_read_head(entry.path), entry.instance):
                     yield Present(entry.path, entry.study, entry.series, entry.instance)
             return
         study_name, series_name, _ = self.layout.relative(_uids(study, series or "", "")).split("/")
@@ -218,7 +226,14 @@ class Sink:
         """What to do about a file that has the name already; replaces it where that is asked for."""
         if final.is_dir():
             raise CollisionError(f"{instance} would be {final}, which is a folder", hint=_HINT)
-        there = _read_head(final)
+        try:
+            there = _head(final)
+        except OSError:
+            there = None
+        except part10.NotDicom:
+            # Cut or spoilt since it was put there whole: nothing of it is worth keeping.
+            draft.replace(final)
+            return "replaced"
         if there and there.instance != instance:
             raise CollisionError(
                 f"two instances would be {final}: {there.instance}, which is there, and {instance}",
@@ -433,25 +448,39 @@ def _list_series(folder: Path, study: str, series: str | None) -> Iterator[Prese
             continue
         path = Path(entry.path)
         instance = unescape(entry.name.removesuffix(".dcm"))
-        if series is not None and instance is not None:
+        head = _read_head(path)
+        if series is None or instance is None:  # a name was cut, so only the file itself tells
+            if head:
+                yield Present(path, study, head.series, head.instance)
+        elif _names(head, instance):
             yield Present(path, study, series, instance)
-        elif head := _read_head(path):  # a name was cut, so only the file itself tells
-            yield Present(path, study, head.series, head.instance)
+
+
+def _names(head: part10.Head | None, instance: str) -> bool:
+    return head is not None and head.instance in (instance, "")
 
 
 def _read_head(path: Path) -> part10.Head | None:
     """The head of a file that is there; None where it has none or can't be read."""
     try:
-        with path.open("rb") as file:
-            data = file.read(8192)
-            while (head := part10.read_head(data)) is None and len(data) < _HEAD_LIMIT:
-                more = file.read(len(data))
-                if not more:
-                    return part10.read_head(data, final=True)
-                data += more
-            return head
+        return _head(path)
     except (OSError, part10.NotDicom):
         return None
+
+
+def _head(path: Path) -> part10.Head:
+    """The head of a file. Raises OSError, NotDicom."""
+    with path.open("rb") as file:
+        data = file.read(8192)
+        while (head := part10.read_head(data)) is None and len(data) < _HEAD_LIMIT:
+            more = file.read(len(data))
+            if not more:
+                head = part10.read_head(data, final=True)
+                break
+            data += more
+    if not head:
+        raise part10.NotDicom("no SOP Instance UID in the first 8 MiB")
+    return head
 
 
 def _equal(one: Path, other: Path, size: int) -> bool:

@@ -9,7 +9,7 @@ from dwcli.errors import DwError, ExitCode, UsageError, combine
 
 Outcome = Literal[
     "received",  # fetched, whole, new in the folder
-    "replaced",  # fetched, in place of what was there (--overwrite)
+    "replaced",  # fetched, in place of what was there (--overwrite, or no DICOM file any more)
     "present",  # was there already, equal as far as was looked
     "stranger",  # fetched and kept, though nobody asked for it
     "stored",  # the server says it has it
