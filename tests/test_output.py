@@ -17,6 +17,7 @@ from urllib.parse import unquote
 
 import pytest
 
+from dwcli.dicomweb import refs
 from dwcli.errors import AuthError, DwError, TruncatedError, UsageError
 from dwcli.output import FORMATS, Out, Progress, size, visible
 from dwcli.output.columns import cut
@@ -24,7 +25,7 @@ from dwcli.output.columns import cut
 pty = pytest.importorskip("pty", reason="needs a pseudo-terminal")
 
 NAME, ID, DATE, MODALITIES, DESCRIPTION = "00100010", "00100020", "00080020", "00080061", "00081030"
-COUNT, STUDY, INSTANCE = "00201208", "0020000D", "00080018"
+COUNT, STUDY, SERIES, INSTANCE = "00201208", "0020000D", "0020000E", "00080018"
 COLUMNS = [NAME, ID, DATE, MODALITIES, DESCRIPTION, COUNT, STUDY]
 UID = "1.2.826.0.1.3680043.8.498.12345678901234567890123456789012345678"
 
@@ -171,6 +172,22 @@ def test_uids_names_rows_without_uid_on_stderr() -> None:
     stdout, stderr = piped(search([study(uid=""), study(uid="1.2")]), format="uids")
     assert stdout == "1.2\n"
     assert "without StudyInstanceUID: 1" in stderr
+
+
+def test_refs_are_the_whole_way_down_as_the_next_command_takes_it() -> None:
+    row = study(uid="1.2/3") | {SERIES: {"vr": "UI", "Value": ["4"]}, INSTANCE: {"vr": "UI", "Value": ["5 6"]}}
+    for uid_tag, words in ((STUDY, "1.2%2F3"), (SERIES, "1.2%2F3/4"), (INSTANCE, "1.2%2F3/4/5%206")):
+        assert piped(search([row], uid_tag=uid_tag), format="refs") == (f"{words}\n", "")
+        assert refs.show(refs.parse(words)) == words
+    assert piped(lambda out: out.metadata([row]), format="refs")[0] == "1.2%2F3/4/5%206\n"
+
+
+def test_refs_names_rows_that_do_not_say_what_they_belong_to() -> None:
+    stdout, stderr = piped(
+        search([study() | {INSTANCE: {"vr": "UI", "Value": ["5"]}}], uid_tag=INSTANCE), format="refs"
+    )
+    assert stdout == ""
+    assert "without SeriesInstanceUID: 1" in stderr
 
 
 def test_unknown_format_names_those_there_are() -> None:

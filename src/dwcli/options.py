@@ -37,7 +37,7 @@ class GlobalOptions:
             "--format",
             "-f",
             metavar="F",
-            help="table, tsv, csv, json, jsonl, flat, xml or uids; by default a table on a terminal, tsv in a pipe.",
+            help="table, tsv, csv, json, jsonl, flat, xml, uids or refs; by default a table on a terminal, else tsv.",
             rich_help_panel=_EVERY,
         ),
     ] = None

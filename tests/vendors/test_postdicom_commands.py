@@ -263,6 +263,17 @@ def test_what_is_no_uuid_is_sent_with_a_remark(account: PostDicom, run_dw: Dw) -
     ]
 
 
+def test_searches_print_uuids_for_the_next_command(account: PostDicom, run_dw: Dw) -> None:
+    run = account.profile(run_dw)
+    orders = [_order(account, run), _order(account, run)]
+    assert _ok(run("order", "search", "--institution", INSTITUTION, "-f", "uids")).lines == orders
+    assert _ok(run("order", "search", "--institution", USER, "-f", "uids")).out == ""
+    _ok(run("folder", "create", "Knie"))
+    folders = list(account.state.folders)
+    assert _ok(run("folder", "list", "-f", "uids")).lines == folders
+    assert _ok(run("folder", "search", "--name", "Kn", "--orders", "-f", "uids")).lines == folders
+
+
 def test_json_is_json_and_a_list_has_columns_in_a_pipe(account: PostDicom, run_dw: Dw) -> None:
     run = account.profile(run_dw)
     order = _order(account, run)

@@ -57,7 +57,7 @@ def parse(dw: DwContext, word: str, level: Level | None) -> Ref:
 
 def _stdin(dw: DwContext, level: Level | None) -> Iterator[Ref]:
     if sys.stdin is None or sys.stdin.isatty():
-        raise UsageError("- reads references from a pipe, and stdin is a terminal", "dw search -f uids … | dw … -")
+        raise UsageError("- reads references from a pipe, and stdin is a terminal", "dw search -f refs … | dw … -")
     for number, line in enumerate(sys.stdin, 1):
         text = line.strip()
         if not text:
@@ -70,7 +70,7 @@ def _stdin(dw: DwContext, level: Level | None) -> Iterator[Ref]:
             yield refs.from_row(row, level)
         except ValueError as error:
             raise UsageError(
-                f"line {number} of stdin is no JSON: {error}", "search with -f jsonl, or -f uids"
+                f"line {number} of stdin is no JSON: {error}", "search with -f jsonl, or -f refs"
             ) from None
         except UsageError as error:
             raise UsageError(f"line {number} of stdin: {error.message}", error.hint) from None

@@ -9,7 +9,7 @@ import typer
 
 from dwcli.commands import matching
 from dwcli.context import DwContext
-from dwcli.dicomweb import dictionary
+from dwcli.dicomweb import dictionary, refs
 from dwcli.dicomweb.dicomjson import Row, text, values
 from dwcli.dicomweb.query import Query, field, parse_path
 from dwcli.dicomweb.refs import Level, parse_level
@@ -58,6 +58,7 @@ def search(
       dw search series --study UID -f jsonl | jq .
       dw search instances --study UID --series UID 00080008=ORIGINAL
       dw search --modality CT -f uids | dw retrieve study - -o out
+      dw search instances --modality CT --date today -f refs | dw retrieve - -o out
     """
     dw: DwContext = ctx.obj
     words = list(terms or [])
@@ -94,6 +95,11 @@ def search(
         # What is skipped and what is cut off are counted in the order that is shown.
         everything = _merged(dw, [replace(query, limit=None, offset=0) for query in queries], None)
         rows = islice(sorted(everything, key=key[0], reverse=key[1]), match.offset, None)
+    if dw.out.format == "refs":
+        # What was asked within need not be in the answer.
+        within = {refs.STUDY_UID: match.study, refs.SERIES_UID: match.series}
+        known = {tag: {"vr": "UI", "Value": [uid]} for tag, uid in within.items() if uid}
+        rows = ({**known, **row} for row in rows)
     rest = iter(rows)
     left = [False]
 

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
 from urllib.parse import quote
@@ -15,9 +16,10 @@ from dwcli.output.elements import branches_of, leaves_of
 from dwcli.output.streams import Streams
 from dwcli.output.text import HIDDEN, plain, spell, visible
 
-FORMATS = ("table", "tsv", "csv", "json", "jsonl", "flat", "xml", "uids")
+FORMATS = ("table", "tsv", "csv", "json", "jsonl", "flat", "xml", "uids", "refs")
 
 SOP_INSTANCE_UID = "00080018"
+_UIDS = ("0020000D", "0020000E", SOP_INSTANCE_UID)  # from the study downwards
 
 _HIDDEN_BUT_LINES = re.compile("(?![\t\r\n])" + HIDDEN.pattern)
 _QUOTED = re.compile('[",\r\n]')
@@ -60,7 +62,8 @@ class Out(Streams):
         """Print DICOM JSON objects (PS3.18 F.2) as they come; returns how many.
 
         `columns`: the tags shown by table, tsv and csv. `uid_tag`: the tag of the UID of the level searched,
-        printed by `uids` percent-encoded as one shell word. `more` is called at the end and may return a line
+        printed by `uids` percent-encoded as one shell word; `refs` prints it below those above it, as in STUDY/SERIES.
+        `more` is called at the end and may return a line
         for stderr. Only the table holds its rows (as text), since its widths depend on all of them; it shows
         what came before an error.
         """
@@ -73,7 +76,9 @@ class Out(Streams):
                 cells = ([dicomjson.text(row, tag) for tag in columns] for row in rows)
                 count = self._delimited(form, heads, cells)
             case "uids":
-                count = self._uids(rows, uid_tag)
+                count = self._uids(rows, [uid_tag])
+            case "refs":
+                count = self._uids(rows, _UIDS[: _UIDS.index(uid_tag) + 1])
             case form:
                 count = self._json(form, rows)
         self._ended(count)
@@ -119,7 +124,9 @@ class Out(Streams):
                 cells = ([uid, *(dicomjson.text(row, tag) for tag in shown)] for uid, row in chosen())
                 count = self._delimited("csv", heads, cells)
             case "uids":
-                count = self._uids(rows, SOP_INSTANCE_UID)
+                count = self._uids(rows, [SOP_INSTANCE_UID])
+            case "refs":
+                count = self._uids(rows, _UIDS)
             case form:
                 count = self._json(form, (row for _, row in chosen()))
         self._ended(count)
@@ -136,7 +143,7 @@ class Out(Streams):
         """Print plain records (profiles, reports); returns how many. `empty` is said where there are none.
 
         `columns`: the keys shown, `titles` their headings in a table. json, jsonl and flat print every key;
-        xml and uids are a UsageError.
+        xml, uids and refs are a UsageError.
         """
         match self._chosen():
             case "table":
@@ -148,9 +155,9 @@ class Out(Streams):
             case "tsv" | "csv" as form:
                 cells = ([plain(record.get(key)) for key in columns] for record in records)
                 count = self._delimited(form, columns, cells)
-            case "uids" | "xml" as form:
+            case "uids" | "refs" | "xml" as form:
                 raise UsageError(
-                    f"the format {form} is for searches and metadata", "one of: " + ", ".join(FORMATS[:-2])
+                    f"the format {form} is for searches and metadata", "one of: " + ", ".join(FORMATS[:-3])
                 )
             case form:
                 count = self._json("jsonl" if form == "flat" else form, records)
@@ -258,18 +265,20 @@ class Out(Streams):
             text = HIDDEN.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
         return text
 
-    def _uids(self, rows: Iterable[Row], tag: str) -> int:
+    def _uids(self, rows: Iterable[Row], tags: Sequence[str]) -> int:
+        """One shell word a row: the UIDs that these tags have, with a slash between them."""
         count = 0
-        missing = 0
+        missing: Counter[str] = Counter()
         for row in rows:
             count += 1
-            if uid := dicomjson.text(row, tag):
-                self._put(_word(uid) + "\n")
+            uids = {tag: dicomjson.text(row, tag) for tag in tags}
+            if all(uids.values()):
+                self._put("/".join(map(_word, uids.values())) + "\n")
             else:
-                missing += 1
+                missing.update([tag for tag, uid in uids.items() if not uid][-1:])
         self.flush()
-        if missing:
-            self.warn(f"left out, without {dictionary.keyword(tag) or tag}: {missing}")
+        for tag, rows_without in missing.items():
+            self.warn(f"left out, without {dictionary.keyword(tag) or tag}: {rows_without}")
         return count
 
     def _trees(self, rows: Iterable[tuple[str, Row]]) -> int:

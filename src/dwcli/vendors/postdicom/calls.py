@@ -19,10 +19,16 @@ _VENDOR = "postdicom"
 _ANSWER_BYTES = 64 * 1024 * 1024
 
 
-def require(dw: DwContext) -> None:
-    """Raises UsageError, with the profiles that have these verbs, where the chosen one has not."""
-    if dw.out.format == "uids":
-        raise UsageError("the format uids is for searches", "one of: table, tsv, csv, json, jsonl, flat")
+def require(dw: DwContext, *, finds: bool = False) -> None:
+    """Raises UsageError, with the profiles that have these verbs, where the chosen one has not.
+
+    `finds`: the verb is a search, of whose answer the UUIDs alone can be asked for.
+    """
+    if dw.out.format in ("xml", "refs") or (dw.out.format == "uids" and not finds):
+        raise UsageError(
+            f"the format {dw.out.format} is for searches" + (" of studies" if finds else ""),
+            f"one of: table, tsv, csv, json, jsonl, flat{', uids' if finds else ''}",
+        )
     if dw.profile.dialect.vendor == _VENDOR:
         return
     have = [name for name in dw.file.names if _dialect_of(dw, name) == _VENDOR]
@@ -90,6 +96,21 @@ def show(dw: DwContext, answer: Answer, *, done: str = "") -> None:
         dw.out.line(line)
     if done and not answer.text:
         dw.out.info(done)
+
+
+def show_found(dw: DwContext, answer: Answer, uuid: str, *, done: str) -> None:
+    """What a search found; `-f uids` prints the UUIDs alone, which are under the key `uuid`.
+
+    Raises DwError where a row has no such key: the shape of an answer is not published.
+    """
+    if dw.out.format != "uids":
+        show(dw, answer, done=done)
+        return
+    for record in answer.records if answer.json else ():
+        found = next((value for key, value in record.items() if key.lower() == uuid.lower()), None)
+        if not found:
+            raise DwError(f"the answer has a row without {uuid}", "-f json shows what came")
+        dw.out.line(str(found))
 
 
 def show_url(dw: DwContext, answer: Answer) -> None:

@@ -74,7 +74,7 @@ def search(
       dw folder search --parent FOLDER
     """
     dw: DwContext = ctx.obj
-    calls.require(dw)
+    calls.require(dw, finds=True)
     _found(dw, name, parent, orders)
 
 
@@ -90,7 +90,7 @@ def list_folders(ctx: typer.Context, parent: _Parent = None, orders: _WithOrders
       dw folder list --parent FOLDER --orders
     """
     dw: DwContext = ctx.obj
-    calls.require(dw)
+    calls.require(dw, finds=True)
     _found(dw, None, parent, orders)
 
 
@@ -126,4 +126,4 @@ app.command("share")(share.folder)
 def _found(dw: DwContext, name: str | None, parent: str | None, orders: bool | None) -> None:
     calls.hint_uuids(dw, [parent])
     verb = api.SearchFolder(parent=parent, name=name, orders=orders)
-    calls.show(dw, calls.call(dw, verb), done="no folder")
+    calls.show_found(dw, calls.call(dw, verb), "FolderUuid", done="no folder")

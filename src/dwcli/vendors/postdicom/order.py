@@ -130,9 +130,10 @@ def search(
       dw order search --institution I --modality CT,MR --date 2026-01..2026-03
       dw order search --institution I --institution J --patient-id 42 -f json
       dw order search --institution I --birth-date ..1950
+      dw order search --institution I --patient-id 42 -f uids | xargs dw share link --expires 30d
     """
     dw: DwContext = ctx.obj
-    calls.require(dw)
+    calls.require(dw, finds=True)
     today = date.today()
     study_from, study_to = inputs.date_range(when, today)
     born_from, born_to = inputs.date_range(birth_date, today)
@@ -149,7 +150,7 @@ def search(
         born_to=born_to,
     )
     calls.hint_uuids(dw, institution)
-    calls.show(dw, calls.call(dw, verb), done="no order")
+    calls.show_found(dw, calls.call(dw, verb), "PatientOrderUuid", done="no order")
 
 
 @app.command("show")
