@@ -82,6 +82,28 @@ def test_a_token_that_the_server_no_longer_takes_is_renewed_without_a_word(run_d
         assert len(issuer.forms) == 2
 
 
+def test_vv_shows_the_401_that_a_renewal_cured_and_how_the_token_was_had(run_dw: Dw, issuer: FakeIssuer) -> None:
+    with Fake(letting_in(issuer)) as server:
+        machine(run_dw, server.url, issuer)
+        first = run_dw("search", "-vv").err
+        assert f"> GET {issuer.issuer}/.well-known/openid-configuration\n< 200" in first
+        assert f"> POST {issuer.issuer}/token\n< 200 application/json" in first
+        issuer.issued += 1
+        again = run_dw("search", "-vv")
+        assert again.code == 0
+        told = [line.split(" after ")[0] for line in again.err.splitlines()]
+        assert [line for line in told if line.startswith("<")][:4] == [
+            "< 401 no Content-Type",
+            "< 200 application/json",
+            "< 200 application/json",
+            "< 200 application/dicom+json",
+        ]
+        assert told.index("< 401 no Content-Type") < told.index(f"> POST {issuer.issuer}/token") < len(told) - 1
+        issuer.issued += 1
+        assert run_dw("search", "-v").err == "the login was refused (401); the same request again with a new one\n"
+        assert not re.search(r"access-\d|client-s3cret|Bearer|Basic", first + again.err)
+
+
 def test_a_token_command_is_run_again_after_a_401(run_dw: Dw, tmp_path: Path) -> None:
     count = tmp_path / "count"
     command = f"echo x >> {shlex.quote(str(count))}; wc -l < {shlex.quote(str(count))} | tr -d ' '"

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dwcli.net.transport import Settings
 
 Warn = Callable[[str], None]
+Log = Callable[[int, str], None]
 
 
 def settings_of(profile: config.Profile, warn: Warn) -> "Settings":
@@ -37,7 +38,7 @@ def settings_of(profile: config.Profile, warn: Warn) -> "Settings":
 
 
 def flow_of(
-    profile: config.Profile, provider: "Callable[[], tuple[Provider, TokenFile]]", warn: Warn
+    profile: config.Profile, provider: "Callable[[], tuple[Provider, TokenFile]]", warn: Warn, log: Log
 ) -> "Login | None":
     """How requests log in, None where they don't; `provider` is called where an OpenID provider gives the token."""
     from dwcli.net import auth
@@ -48,16 +49,16 @@ def flow_of(
         case "basic" if login.secret:
             return auth.basic(origin, login.username, login.secret)
         case "bearer" if login.secret:
-            return auth.bearer(origin, login.secret, renewable=login.renewable)
+            return auth.bearer(origin, login.secret, renewable=login.renewable, log=log)
         case "oidc":
             from dwcli.net.tokens import Tokens
 
             asked, file = provider()
-            return auth.oidc(origin, Tokens(file, asked.renew, warn=warn))
+            return auth.oidc(origin, Tokens(file, asked.renew, warn=warn), log=log)
     return None
 
 
-def provider_of(profile: config.Profile, settings: "Settings", state: Path) -> "tuple[Provider, TokenFile]":
+def provider_of(profile: config.Profile, settings: "Settings", state: Path, log: Log) -> "tuple[Provider, TokenFile]":
     """The OpenID provider of a profile that has one, and where below `state` its token is kept."""
     from dwcli.net.oidc import Provider, Registration
     from dwcli.net.tokens import TokenFile
@@ -78,7 +79,7 @@ def provider_of(profile: config.Profile, settings: "Settings", state: Path) -> "
     )
     bound = (origin_of_url(profile.url), oidc.issuer, oidc.client_id, oidc.scope, oidc.grant or "")
     return (
-        Provider(registration, settings, command=f"dw profile login {profile.name}"),
+        Provider(registration, settings, command=f"dw profile login {profile.name}", log=log),
         TokenFile(state / "tokens", profile.name, bound, login.username),
     )
 

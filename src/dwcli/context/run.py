@@ -84,7 +84,7 @@ class DwContext:
         from dwcli.net.transport import Transport
 
         anonymous = access.settings_of(profile, self.out.warn)
-        login = access.flow_of(profile, lambda: self._provider(profile, anonymous), self.out.warn)
+        login = access.flow_of(profile, lambda: self._provider(profile, anonymous), self.out.warn, self._log)
         settings = replace(anonymous, auth=login, login_hint=access.login_hint(profile))
         if tries is not None:
             settings = replace(settings, tries=tries)
@@ -106,7 +106,7 @@ class DwContext:
         return self._provider(profile, access.settings_of(profile, self.out.warn))
 
     def _provider(self, profile: config.Profile, settings: "Settings") -> "tuple[Provider, TokenFile]":
-        provider, file = access.provider_of(profile, settings, self.environment.state)
+        provider, file = access.provider_of(profile, settings, self.environment.state, self._log)
         self._stack.callback(provider.close)
         return provider, file
 

@@ -12,20 +12,29 @@ import httpx
 from dwcli.errors import AuthError
 from dwcli.net.tokens import Token, Tokens
 
+Log = Callable[[int, str], None]
+
+
+def _silent(_level: int, _text: str) -> None:
+    pass
+
 
 class Login(httpx.Auth):
     """Adds an Authorization header, only ever for `origin`; after a 401 asks for another one once.
 
     `authorization(refused)` gives the header's value, called from several threads; `refused` is the value that the
     server has just turned down, empty at first. It never looks at the request's body: an auth class that does makes
-    httpx read a whole upload into memory.
+    httpx read a whole upload into memory. `log` is told of a 401 that another credential may cure, as Transport's is.
     """
 
-    def __init__(self, origin: str, authorization: Callable[[str], str], *, renewable: bool = False) -> None:
+    def __init__(
+        self, origin: str, authorization: Callable[[str], str], *, renewable: bool = False, log: Log = _silent
+    ) -> None:
         self._origin = origin
         self._authorization = authorization
         self._renewable = renewable
         self._secrets: set[str] = set()
+        self._log = log
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """See httpx.Auth."""
@@ -36,8 +45,10 @@ class Login(httpx.Auth):
         request.headers["Authorization"] = given
         response = yield request
         if response.status_code == 401 and self._renewable:
+            self._log(2, f"< 401 {response.headers.get('Content-Type', 'no Content-Type')}")
             fresh = self.header(given)
             if fresh != given:
+                self._log(1, "the login was refused (401); the same request again with a new one")
                 request.headers["Authorization"] = fresh
                 yield request
 
@@ -76,7 +87,7 @@ def basic(origin: str, user: str, password: Callable[[], str]) -> Login:
     return Login(origin, authorization)
 
 
-def bearer(origin: str, token: Callable[[], str], *, renewable: bool) -> Login:
+def bearer(origin: str, token: Callable[[], str], *, renewable: bool, log: Log = _silent) -> Login:
     """A bearer token (RFC 6750); `renewable`: calling `token` again may bring another (a command).
 
     It is called again after a 401, and before a token ends that says itself when (a JWT, RFC 7519 4.1.4).
@@ -93,12 +104,16 @@ def bearer(origin: str, token: Callable[[], str], *, renewable: bool) -> Login:
                 now = Token(fresh, issued=time.time(), expires=_end_of(fresh))
             return _bearer(now.access)
 
-    return Login(origin, authorization, renewable=renewable)
+    return Login(origin, authorization, renewable=renewable, log=log)
 
 
-def oidc(origin: str, tokens: Tokens) -> Login:
+def oidc(origin: str, tokens: Tokens, *, log: Log = _silent) -> Login:
     """Access tokens of an OpenID provider, renewed as they end."""
-    return Login(origin, lambda refused: _bearer(tokens.current(refused.removeprefix("Bearer "))), renewable=True)
+
+    def authorization(refused: str) -> str:
+        return _bearer(tokens.current(refused.removeprefix("Bearer ")))
+
+    return Login(origin, authorization, renewable=True, log=log)
 
 
 def _bearer(token: str) -> str:

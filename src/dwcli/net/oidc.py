@@ -70,13 +70,22 @@ class GrantError(AuthError):
 class Provider:
     """One issuer, asked with the same TLS, proxy and time-outs as the server that its tokens are for.
 
-    `command` is what a person types to log in again. Every method raises GrantError where the provider says no,
-    TemporaryError where it does not answer, ProtocolError where its answer cannot be used.
+    `command` is what a person types to log in again; `log` is told of each request, as Transport's is. Every method
+    raises GrantError where the provider says no, TemporaryError where it does not answer, ProtocolError where its
+    answer cannot be used.
     """
 
-    def __init__(self, registration: Registration, settings: Settings, *, command: str = "") -> None:
+    def __init__(
+        self,
+        registration: Registration,
+        settings: Settings,
+        *,
+        command: str = "",
+        log: Callable[[int, str], None] = lambda _level, _text: None,
+    ) -> None:
         self.registration = registration
         self.command = command
+        self._log = log
         self.issuer = registration.issuer.removesuffix("/.well-known/openid-configuration").rstrip("/")
         self.host = urlsplit(self.issuer).netloc
         self._known: Mapping[str, Any] | None = None
@@ -337,12 +346,17 @@ class Provider:
     def _send(
         self, method: str, url: str, *, form: str | None = None, headers: Mapping[str, str] | None = None
     ) -> httpx.Response:
+        # Whatever is secret goes in the form.
+        self._log(2, f"> {method} {url}")
+        began = time.monotonic()
         try:
             reply = self._http.request(method, url, content=form, headers=dict(headers or {}))
         except httpx.HTTPError as error:
             raise translate(error, urlsplit(url).netloc) from None
         except httpx.InvalidURL as error:
             raise ProtocolError(f"{self.host} names a URL that cannot be used: {error}") from None
+        kind = reply.headers.get("Content-Type", "no Content-Type")
+        self._log(2, f"< {reply.status_code} {kind} after {time.monotonic() - began:.3f} s")
         if reply.is_redirect:
             where = origin_of(reply.url.join(reply.headers.get("Location", "")))
             raise ProtocolError(
