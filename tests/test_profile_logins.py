@@ -83,6 +83,10 @@ def test_an_edit_to_another_kind_leaves_nothing_of_the_old_one() -> None:
         {"issuer": ""},
         {"issuer": "id.example.org"},
         {"issuer": "https://u:p@id.example.org"},
+        {"issuer": "http://id.example.org"},
+        {"issuer": "http://127.0.0.1.example.org"},
+        {"issuer": "https://id.example.org/?realm=main"},
+        {"issuer": "https://[id"},
         {"client_id": ""},
         {"grant": "implicit"},
         {"grant": "client_credentials"},
@@ -92,6 +96,13 @@ def test_an_edit_to_another_kind_leaves_nothing_of_the_old_one() -> None:
 def test_a_provider_that_cannot_be_meant_is_refused(tmp_path: Path, change: dict[str, str]) -> None:
     with pytest.raises(UsageError, match="here"):
         understood({**OIDC, **change}, tmp_path)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8080", "localhost", "[::1]:80", "127.9.9.9"])
+def test_a_provider_on_this_machine_needs_no_tls(tmp_path: Path, host: str) -> None:
+    login = understood({**OIDC, "issuer": f"http://{host}/realms/main/"}, tmp_path)
+    assert login.oidc is not None
+    assert login.oidc.issuer == f"http://{host}/realms/main"
 
 
 def test_a_provider_with_its_secrets_is_read(tmp_path: Path) -> None:

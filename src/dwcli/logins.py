@@ -53,15 +53,9 @@ class Login:
 
 
 def read(auth: Mapping[str, Any], *, name: str, url: str, where: str, sources: Sources, netrc: Path) -> Login:
-    """The login of one `auth` table. Raises UsageError, which begins with `where`, on what it does not know."""
-    kind = str(auth.get("kind", "none"))
-    if kind not in KINDS:
-        raise UsageError(f"{where}: unknown auth kind {kind!r}", did_you_mean(kind, KINDS))
-    known = {"kind", *_KEYS[kind]}
-    for key in auth:
-        if key not in known:
-            raise UsageError(f"{where}: auth: unknown key {key!r}", did_you_mean(key, known))
-    user = str(auth.get("username", ""))
+    """The login of one `auth` table. Raises UsageError as `check` does."""
+    check(auth, where)
+    kind, user = str(auth.get("kind", "none")), str(auth.get("username", ""))
     match kind:
         case "basic" | "bearer":
             word = "password" if kind == "basic" else "token"
@@ -77,31 +71,67 @@ def read(auth: Mapping[str, Any], *, name: str, url: str, where: str, sources: S
     return Login()
 
 
-def _oidc(auth: Mapping[str, Any], name: str, user: str, where: str, sources: Sources) -> Login:
+def check(auth: Mapping[str, Any], where: str) -> None:
+    """Raises UsageError, which begins with `where`, on an `auth` table that is not understood or cannot work."""
+    kind = str(auth.get("kind", "none"))
+    if kind not in KINDS:
+        raise UsageError(f"{where}: unknown auth kind {kind!r}", did_you_mean(kind, KINDS))
+    known = {"kind", *_KEYS[kind]}
+    for key in auth:
+        if key not in known:
+            raise UsageError(f"{where}: auth: unknown key {key!r}", did_you_mean(key, known))
+    if kind != "oidc":
+        return
     for key in ("issuer", "client_id"):
         if not auth.get(key):
-            raise UsageError(f"{where}: oidc without {key}", f"dw profile edit {name} --{key.replace('_', '-')} …")
-    split = urlsplit(str(auth["issuer"]))
-    if split.scheme not in ("http", "https") or not split.hostname or split.username is not None:
-        raise UsageError(f"{where}: the issuer is not an address", "a URL such as https://id.example.org/realms/main")
+            raise UsageError(f"{where}: oidc without {key}", f"--{key.replace('_', '-')} …")
+    _check_issuer(str(auth["issuer"]), where)
     grant = auth.get("grant")
     if grant is not None and grant not in GRANTS:
         raise UsageError(f"{where}: unknown grant {grant!r}", did_you_mean(str(grant), GRANTS))
+    if grant == "client_credentials" and not any(key in auth for key in _with_sources("client_secret")):
+        raise UsageError(f"{where}: client_credentials without a client secret", "--client-secret-command C")
+
+
+def _check_issuer(issuer: str, where: str) -> None:
+    """An issuer is an https URL without query or fragment (OpenID Connect Core 1.0, 2); on this machine http too."""
+    try:
+        split = urlsplit(issuer)
+        host = split.hostname or ""
+    except ValueError:
+        split, host = urlsplit(""), ""
+    if split.username is not None or split.query or split.fragment or (split.scheme == "https" and not host):
+        raise UsageError(f"{where}: the issuer is not an address", "--issuer https://id.example.org/realms/main")
+    if split.scheme == "https" or (split.scheme == "http" and _is_here(host)):
+        return
+    rest = issuer.partition("://")[2] or issuer
+    hint = f"--issuer https://{rest}" if rest else "--issuer https://id.example.org/realms/main"
+    raise UsageError(f"{where}: the issuer {issuer} has to be an https address, as secrets are sent to it", hint)
+
+
+def _is_here(host: str) -> bool:
+    from ipaddress import ip_address
+
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _oidc(auth: Mapping[str, Any], name: str, user: str, where: str, sources: Sources) -> Login:
     password = sources.find(auth, "password", where)
     secret = sources.find(auth, "client_secret", where)
-    if grant == "client_credentials" and secret is None:
-        raise UsageError(f"{where}: client_credentials without a client secret", "--client-secret-command C")
     whose = password or sources.prompt(f"Password{f' of {user}' if user else ''} at {name}: ")
     registered = Oidc(
         issuer=str(auth["issuer"]).rstrip("/"),
         client_id=str(auth["client_id"]),
         client_secret=secret.get if secret else None,
         scope=str(auth.get("scope", "")),
-        grant=grant,
+        grant=auth.get("grant"),
         redirect=str(auth.get("redirect", "http://127.0.0.1/")),
         unattended=password is not None,
     )
-    return Login("oidc", user, whose.get, f"{split.netloc}", renewable=True, oidc=registered)
+    return Login("oidc", user, whose.get, urlsplit(registered.issuer).netloc, renewable=True, oidc=registered)
 
 
 def _with_sources(*words: str) -> set[str]:

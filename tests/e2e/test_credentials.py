@@ -58,6 +58,22 @@ def machine(dw: Dw, url: str, issuer: FakeIssuer) -> None:
     assert done.code == 0, done.err
 
 
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["--issuer", "id.example.org/realms/main"], "--issuer https://id.example.org/realms/main"),
+        (["--issuer", "http://id.example.org"], "--issuer https://id.example.org"),
+        (["--issuer", "ldap://id.example.org"], "https://id.example.org"),
+        ([], "--issuer"),
+    ],
+)
+def test_a_provider_that_cannot_work_is_not_written_down(run_dw: Dw, words: list[str], hint: str) -> None:
+    done = run_dw("profile", "add", "p", "https://pacs", "--auth", "oidc", "--client-id", "dw", *words)
+    assert done.code == 2
+    assert hint in done.err
+    assert not run_dw.config.exists()
+
+
 # Renewal
 
 

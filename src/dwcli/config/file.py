@@ -125,6 +125,7 @@ class File:
 
             profiles = document.setdefault("profiles", tomlkit.table(is_super_table=True))
             _merge(profiles, name, table)
+            logins.check(_table(profiles[name].unwrap(), "auth", f"profile {name}"), f"profile {name}")
 
         self._write(change, default=self.default or name)
 
