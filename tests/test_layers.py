@@ -31,7 +31,7 @@ LAYERS = {
     "logins": {*CORE, "secrets"},
     "config": {*CORE, "net", "secrets", "logins"},
     "output": CORE,
-    "context": {*CORE, "net", "client", "files", "archive", "config", "output"},
+    "context": {*CORE, "net", "client", "files", "archive", "config", "output", "secrets"},
     "options": {*CORE, "config", "output", "context"},
     "commands": {*SHARED, "logins", "secrets"},
     "vendors": {*SHARED, "commands"},

@@ -73,7 +73,18 @@ class GlobalOptions:
             rich_help_panel=_EVERY,
         ),
     ] = 0
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only data and errors.", rich_help_panel=_EVERY)] = False
+    quiet: Annotated[
+        int,
+        typer.Option(
+            "--quiet",
+            "-q",
+            count=True,
+            show_default=False,
+            metavar="",
+            help="Only data and errors; -qq not even that certificates are not checked.",
+            rich_help_panel=_EVERY,
+        ),
+    ] = 0
 
 
 @dataclass(slots=True)

@@ -107,6 +107,17 @@ def from_netrc(path: Path, host: str) -> tuple[str, str]:
     return found[0] or found[1] or "", found[2]
 
 
+def exposed_key(path: Path) -> bool:
+    """Whether a private key's file is open to others, as ssh judges: a file of one's own to nobody else at all."""
+    try:
+        found = path.stat()
+    except OSError:
+        return False
+    if os.name != "posix" or not stat.S_ISREG(found.st_mode):
+        return False
+    return bool(found.st_mode & (stat.S_IRWXG | stat.S_IRWXO if found.st_uid == os.getuid() else stat.S_IRWXO))
+
+
 def _from_file(path: Path) -> str:
     try:
         mode = path.stat().st_mode

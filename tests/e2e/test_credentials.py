@@ -341,6 +341,37 @@ def test_proxies_of_the_environment_and_no_proxy(orthanc: Orthanc, run_dw: Dw, t
         assert proxy.log.count("GET http://127.0.0.1") == before
 
 
+# TLS
+
+
+@pytest.mark.parametrize("option", [["-q"], []])
+def test_unchecked_certificates_are_said_even_when_quiet(run_dw: Dw, option: list[str]) -> None:
+    run_dw("profile", "add", "p", "https://127.0.0.1:1", "--insecure")
+    said = "warning: the certificate of https://127.0.0.1:1 is not checked (insecure)"
+    assert said in run_dw(*option, "profile", "test", "p").err
+    assert said not in run_dw("-q", "profile", "test", "p", "-q").err
+    assert said not in run_dw("profile", "test", "p", "-qq").err
+    run_dw("profile", "edit", "p", "--url", "http://127.0.0.1:1")
+    assert "certificate" not in run_dw("profile", "test", "p").err
+
+
+@pytest.mark.parametrize("one_file", [True, False])
+def test_a_private_key_that_others_can_read_is_said(
+    run_dw: Dw, tmp_path: Path, certificates: Certificates, one_file: bool
+) -> None:
+    cert, key = tmp_path / "me.pem", tmp_path / ("me.pem" if one_file else "a key.pem")
+    cert.write_bytes((certificates.client if one_file else certificates.client_certificate).read_bytes())
+    if not one_file:
+        key.write_bytes(certificates.client_key.read_bytes())
+    words: list[str | Path] = [] if one_file else ["--client-key", key]
+    run_dw("profile", "add", "p", "https://127.0.0.1:1", "--client-cert", cert, *words)
+    for mode, told in ((0o600, False), (0o640, True), (0o604, True)):
+        key.chmod(mode)
+        err = run_dw("profile", "test", "p").err
+        assert (f"warning: others can read the private key in {key}: chmod 600 {shlex.quote(str(key))}" in err) is told
+        assert "PRIVATE KEY-" not in err
+
+
 # profile test
 
 

@@ -51,11 +51,16 @@ class Profile:
     key_password: Callable[[], str] | None = None
     """The passphrase of the client's key, asked for where the key is encrypted."""
 
+    @property
+    def encrypted(self) -> bool:
+        """Whether TLS is used at all."""
+        return not self.url.lower().startswith("http:") or self.login.oidc is not None
+
     def tls(self) -> "ssl.SSLContext":
         """Whom to trust and what to show. Raises UsageError where a file cannot be used, AuthError for a passphrase."""
         from dwcli.net import tls
 
-        if self.url.lower().startswith("http:") and self.login.oidc is None:
+        if not self.encrypted:
             return tls.none()
         return tls.context(
             ca=self.ca,

@@ -1,5 +1,6 @@
 """How a profile is reached: whom to trust, by which way, and how to log in."""
 
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from dwcli import config
 from dwcli.dicomweb.dialects import must_be_chosen
+from dwcli.output import Out
+from dwcli.secrets import exposed_key
 
 if TYPE_CHECKING:
     from dwcli.net.auth import Login
@@ -18,14 +21,17 @@ Warn = Callable[[str], None]
 Log = Callable[[int, str], None]
 
 
-def settings_of(profile: config.Profile, warn: Warn) -> "Settings":
+def settings_of(profile: config.Profile, out: Out) -> "Settings":
     """How requests travel, as yet without a login. Raises UsageError and AuthError as Profile.tls does."""
     from dwcli.net.transport import Settings
 
-    if profile.insecure:
-        warn(f"the certificate of {profile.url} is not checked (insecure)")
+    if profile.insecure and profile.encrypted:
+        out.caution(f"the certificate of {profile.url} is not checked (insecure)")
+    key = profile.client_key or profile.client_cert
+    if key and profile.encrypted and exposed_key(key):
+        out.warn(f"others can read the private key in {key}: chmod 600 {shlex.quote(str(key))}")
     if profile.dialect.name == "auto" and (preset := must_be_chosen(profile.url)):
-        warn(f"this address looks like {preset}: dw profile edit {profile.name or 'NAME'} --dialect {preset}")
+        out.warn(f"this address looks like {preset}: dw profile edit {profile.name or 'NAME'} --dialect {preset}")
     settings = Settings(base=profile.url, headers=profile.headers, verify=profile.tls(), proxy=profile.proxy)
     if profile.timeout is not None:
         settings = replace(

@@ -17,7 +17,7 @@ class Globals:
     headers: tuple[str, ...] = ()
     timeout: float | None = None
     verbose: int = 0
-    quiet: bool = False
+    quiet: int = 0
 
     def then(self, later: "Globals") -> "Globals":
         """Both merged: the later one wins, headers and verbosity add up."""
@@ -28,7 +28,7 @@ class Globals:
             headers=self.headers + later.headers,
             timeout=later.timeout if later.timeout is not None else self.timeout,
             verbose=self.verbose + later.verbose,
-            quiet=self.quiet or later.quiet,
+            quiet=self.quiet + later.quiet,
         )
 
 
@@ -36,7 +36,7 @@ def make_out(given: Globals, environment: config.Environment) -> Out:
     """The output that these options and this environment ask for."""
     return Out(
         format=given.format,
-        verbosity=-1 if given.quiet else given.verbose,
+        verbosity=-min(given.quiet, 2) or given.verbose,
         color=False if environment.no_color or environment.dumb else None,
         width=environment.columns,
     )

@@ -83,7 +83,7 @@ class DwContext:
         from dwcli.client import Client
         from dwcli.net.transport import Transport
 
-        anonymous = access.settings_of(profile, self.out.warn)
+        anonymous = access.settings_of(profile, self.out)
         login = access.flow_of(profile, lambda: self._provider(profile, anonymous), self.out.warn, self._log)
         settings = replace(anonymous, auth=login, login_hint=access.login_hint(profile))
         if tries is not None:
@@ -103,7 +103,7 @@ class DwContext:
                 f"profile {profile.name} needs no login beforehand: its kind is {profile.login.kind}",
                 f"dw profile test {profile.name}",
             )
-        return self._provider(profile, access.settings_of(profile, self.out.warn))
+        return self._provider(profile, access.settings_of(profile, self.out))
 
     def _provider(self, profile: config.Profile, settings: "Settings") -> "tuple[Provider, TokenFile]":
         provider, file = access.provider_of(profile, settings, self.environment.state, self._log)

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 class Streams:
     """stdout and stderr, each on a terminal or in a pipe.
 
-    `verbosity`: -1 only errors, 0, 1 (-v), 2 (-vv). `color` False: never colour; otherwise on terminals only.
+    `verbosity`: -2 only errors, -1 (-q) also what is not safe, 0, 1 (-v), 2 (-vv). `color` False: never colour;
+    otherwise on terminals only.
     `width`: columns of the terminal, None to ask it.
     A BrokenPipeError of stdout is let through; then call `close_quietly`.
     """
@@ -109,6 +110,11 @@ class Streams:
     def warn(self, text: str) -> None:
         """One line about something that may be wrong, unless quiet."""
         if self.verbosity >= 0:
+            self._talk(f"{self._paint('warning:', '33')} {visible(text)}")
+
+    def caution(self, text: str) -> None:
+        """A warning of what is not safe: also when quiet, unless twice so."""
+        if self.verbosity >= -1:
             self._talk(f"{self._paint('warning:', '33')} {visible(text)}")
 
     def error(self, error: DwError) -> None:
