@@ -94,7 +94,11 @@ CANNOT: dict[str, dict[str, Check | Otherwise]] = {
         "local": _SYNTAX,
         "serve": _SYNTAX,
     },
-    "storing what it has": {"tiny_pacs": outcomes(present=4)},
+    "storing what it has as if it were new": {
+        "tiny_pacs": outcomes(present=4),
+        "local": outcomes(present=4),
+        "serve": outcomes(present=4),
+    },
     "deletion": {
         "tiny_pacs": refuses(1, _NO_DELETE, "take the study out of its database and storage folder"),
         "local": _FOLDER,
@@ -230,7 +234,7 @@ ROWS = (
         outcomes(present=3, skipped=1),
         says="3 already there",
     ),
-    Row("store {known}", outcomes(stored=4), "storing what it has"),
+    Row("store {known}", outcomes(stored=4), "storing what it has as if it were new"),
     Row("store {other} --verify", keeps("{SOP}", 1, "conflict\t")),
     # delete
     Row("delete {NEW} --dry-run", prints("study\t{NEW}\tSynthetic^Test"), "deletion", "nothing was deleted"),

@@ -398,6 +398,19 @@ def test_a_duplicate_is_compared(
     assert (run.code, list(outcomes(run))) == ((0, ["present"]) if same else (1, ["conflict"]))
 
 
+@pytest.mark.parametrize("same", [True, False])
+def test_what_is_stored_with_the_word_that_it_was_there_is_compared(
+    run_dw: Dw, folder: Callable[..., Path], fake_server: Callable[..., Fake], same: bool
+) -> None:
+    """The archive of `dw serve` says so, of the same bytes only; whoever else says it may mean others."""
+    sent = study(1, 1)
+    there = sent[0].data if same else images.instance(STUDY, sent[0].series, sent[0].uid, number=9, side=8)
+    said = reply(202, [item(sent[0].uid, warning=0xB00E)])
+    archive = Scripted([replace(sent[0], data=there)], bend=posts(lambda _: said))
+    run = run_dw("store", folder(sent), env={"DW_URL": fake_server(archive).url})
+    assert (run.code, list(outcomes(run))) == ((0, ["present"]) if same else (1, ["conflict"]))
+
+
 def test_an_unsettled_file_does_not_undo_what_is_settled(
     run_dw: Dw, folder: Callable[..., Path], fake_server: Callable[..., Fake]
 ) -> None:

@@ -18,6 +18,7 @@ from dwcli.errors import DwError, ProtocolError
 from dwcli.files.sink import CollisionError, Draft, Kept, Sink
 
 _CANNOT_UNDERSTAND, _OTHER_STUDY, _DUPLICATE, _RESOURCES = 0xC000, 0xA901, 0x0111, 0xA700
+_THERE = 0xB00E  # a warning: the standard has no code for an instance that is there already, and this is Azure's
 Json = dict[str, Any]
 
 
@@ -36,6 +37,14 @@ class _Failure:
     reason: str
     sop_class: str = ""
     instance: str = ""
+
+
+@dataclass(slots=True)
+class _Stored:
+    """An instance that is stored; `again`: its very bytes were there before."""
+
+    head: header.Header
+    again: bool
 
 
 @dataclass(slots=True)
@@ -144,7 +153,7 @@ class Store:
             return
         request.received.append(_Received(draft, head))
 
-    def _keep(self, request: _Request) -> list[header.Header]:
+    def _keep(self, request: _Request) -> list[_Stored]:
         """Names for what was received, then its rows; what is in the reply has both."""
         if not request.received:
             return []
@@ -171,7 +180,7 @@ class Store:
                     reason = "other bytes are stored under this UID"
                     request.failures.append(_Failure(_DUPLICATE, reason, *names))
                     continue
-                stored.append(head)
+                stored.append(_Stored(head, kept.outcome == "same"))
                 seen.append(self._seen(kept, head))
         for folder in folders:
             _sync(self._folder.root, folder)
@@ -220,10 +229,10 @@ def _sync(root: Path, folder: str) -> None:
             os.close(fd)
 
 
-def _reply(stored: list[header.Header], failures: list[_Failure], base: str, answer: str) -> Reply:
+def _reply(stored: list[_Stored], failures: list[_Failure], base: str, answer: str) -> Reply:
     """The store reply (PS3.18 10.5.3, annex I)."""
     found: Json = {}
-    studies = {head.study for head in stored}
+    studies = {one.head.study for one in stored}
     if len(studies) == 1:
         found |= retrieve_url(base, refs.StudyRef(*studies))
     named = [_failed(one) for one in failures if one.instance]
@@ -231,19 +240,24 @@ def _reply(stored: list[header.Header], failures: list[_Failure], base: str, ans
     if named:
         found["00081198"] = {"vr": "SQ", "Value": named}
     if stored:
-        found["00081199"] = {"vr": "SQ", "Value": [_stored(head, base) for head in stored]}
+        found["00081199"] = {"vr": "SQ", "Value": [_stored(one, base) for one in stored]}
     if unnamed:
         found["0008119A"] = {"vr": "SQ", "Value": unnamed}
-    status = 200 if not failures else 202 if stored else 409
+    remarked = failures or any(one.again for one in stored)
+    status = 200 if not remarked else 202 if stored else 409
     return whole(status, answer, json.dumps(found, ensure_ascii=False).encode())
 
 
-def _stored(head: header.Header, base: str) -> Json:
-    return {
+def _stored(one: _Stored, base: str) -> Json:
+    head = one.head
+    made: Json = {
         "00081150": {"vr": "UI", "Value": [head.sop_class]},
         "00081155": {"vr": "UI", "Value": [head.instance]},
         **retrieve_url(base, refs.InstanceRef(head.study, head.series, head.instance)),
     }
+    if one.again:
+        made["00081196"] = {"vr": "US", "Value": [_THERE]}
+    return made
 
 
 def _failed(failure: _Failure) -> Json:

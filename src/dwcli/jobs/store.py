@@ -147,6 +147,8 @@ class Storing:
         match outcome:
             case stow.Stored():
                 self._accepted(file, "stored", "")
+            case stow.Warned(_, code, reason) if code in stow.MAYBE_PRESENT and self._is_there(file, reason):
+                pass
             case stow.Warned(_, _, reason):
                 self._accepted(file, "warned", reason)
             case stow.Failed(_, code, reason):
