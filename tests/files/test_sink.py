@@ -342,7 +342,7 @@ def test_what_is_no_dicom_file_any_more_is_not_there_and_gives_way(
     root: Path, layout: Layout, damage: Callable[[bytes], bytes]
 ) -> None:
     with Sink(root, layout) as sink:
-        path = write(sink, instance()).path
+        path = Path(write(sink, instance()).path)
     path.write_bytes(damage(instance()))
     with Sink(root, layout) as sink:
         assert sink.find("2.25.1", "2.25.2", "2.25.3") is None
@@ -355,7 +355,7 @@ def test_what_is_no_dicom_file_any_more_is_not_there_and_gives_way(
 
 def test_file_of_another_instance_under_the_name_is_not_the_instance(root: Path) -> None:
     with Sink(root) as sink:
-        path = write(sink, instance()).path
+        path = Path(write(sink, instance()).path)
     path.write_bytes(instance(sop="2.25.4"))
     with Sink(root) as sink:
         assert sink.find("2.25.1", "2.25.2", "2.25.3") is None

@@ -169,7 +169,7 @@ def _echoing(request: Request) -> Answer:
 
 @pytest.mark.parametrize(
     ("words", "password", "code"),
-    [(["share", "order", INSTITUTION, "--expires", "7d"], "geheim-99", 1), (["share", "folder", USER], "geheim-98", 0)],
+    [(["share", "order", INSTITUTION, "--expires", "7d"], "geheim-99", 1), (["share", "folder", USER], "geheim-98", 1)],
 )
 def test_a_server_that_repeats_the_password_is_not_quoted(
     fake_server: Callable[..., Fake], run_dw: Dw, words: list[str], password: str, code: int
@@ -180,6 +180,28 @@ def test_a_server_that_repeats_the_password_is_not_quoted(
     assert done.code == code
     assert "(not shown)" in done.out + done.err
     assert password not in done.out + done.err
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "words", "out", "says"),
+    [
+        (b"", "text/plain", [], "", "its answer is empty"),
+        (b"Done.", "text/plain", [], "", "it answered Done."),
+        (b"Done.", "text/plain", ["-f", "json"], "", "it answered Done."),
+        (b'{"Result": "ok"}', "application/json", [], "", 'it answered {"Result": "ok"}'),
+        (b'{"Result": "ok"}', "application/json", ["-f", "jsonl"], '{"Result":"ok"}\n', "named no address"),
+    ],
+)
+def test_a_share_without_an_address_is_no_success(
+    fake_server: Callable[..., Fake], run_dw: Dw, body: bytes, kind: str, words: list[str], out: str, says: str
+) -> None:
+    server = fake_server(lambda _request: Answer(200, {"Content-Type": kind}, body))
+    run_dw.config.write_text(f'default = "p"\n[profiles.p]\nurl = "{server.url}"\ndialect = "postdicom"\n')
+    for verb in (["share", "folder", USER], ["share", "link", USER, "--expires", "7d"], ["folder", "share", USER]):
+        done = run_dw(*verb, *words)
+        assert (done.code, done.out) == (1, out)
+        assert says in done.err
+        assert "look in the account" in done.err
 
 
 def test_the_login_appears_nowhere(account: PostDicom, run_dw: Dw, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dwcli.context import DwContext
 from dwcli.dicomweb import media
+from dwcli.dicomweb.dicomjson import excerpt
 from dwcli.errors import AuthError, DwError, RefusedError, UsageError
 from dwcli.output import visible
 from dwcli.vendors.postdicom import answers, inputs
@@ -114,14 +115,23 @@ def show_found(dw: DwContext, answer: Answer, uuid: str, *, done: str) -> None:
 
 
 def show_url(dw: DwContext, answer: Answer) -> None:
-    """The address of a share alone on stdout; with --format, or where there is none, the answer as it came."""
-    if not answer.urls or (dw.out.format and answer.json is not None):
-        show(dw, answer, done="shared; the server named no address")
-    elif dw.out.format:
+    """The address of a share alone on stdout; with --format the answer as it came.
+
+    Raises DwError, with what came, where it names no address: whoever asked for one has none.
+    """
+    if dw.out.format and answer.json is not None:
+        show(dw, answer)
+    elif dw.out.format and answer.urls:
         dw.out.table([{"url": url} for url in answer.urls], columns=("url",))
     else:
         for url in answer.urls:
             dw.out.line(url)
+    if not answer.urls:
+        came = f"it answered {excerpt(answer.text, 300)}" if answer.text else "its answer is empty"
+        raise DwError(
+            f"the server named no address of the share: {came}",
+            "look in the account whether it is shared, before you share it again",
+        )
 
 
 def hint_uuids(dw: DwContext, words: Iterable[str | None]) -> None:
