@@ -61,6 +61,22 @@ def fetch(
 
 
 @toy.command()
+def show(
+    words: Annotated[list[str], typer.Argument(metavar="[study|series] REF | frames REF LIST | FILE...")],
+    jobs: Annotated[int, typer.Option("--jobs", "-j", metavar="N", help="At once.")] = 4,
+    folder: Annotated[Path, typer.Option("--folder", metavar="DIR", help="Where.")] = Path("out"),
+    checked: Annotated[bool, typer.Option("--checked/--unchecked", help="Look.")] = True,
+    quick: Annotated[bool, typer.Option("--quick", help="Hurry.")] = False,
+) -> None:
+    """Show a picture."""
+
+
+@toy.command()
+def ask(method: Annotated[str, typer.Argument(metavar="METHOD")], path: str) -> None:
+    """Ask for anything."""
+
+
+@toy.command()
 def send(paths: Annotated[list[Path], typer.Argument(metavar="PATH...")]) -> None:
     """Send files | folders."""
 
@@ -91,7 +107,9 @@ def files(gen_docs: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Pat
     """A folder with everything made from the toy app, and a `dw` that knows two profiles."""
     folder = tmp_path_factory.mktemp("docs")
     readme = "# dw\n<!-- commands -->\nold\n<!-- /commands -->\nend\n"
-    for name, text in gen_docs.made(toy, "1.0", readme, {"format": ("table", "tsv")}).items():
+    for name, text in gen_docs.made(
+        toy, "1.0", readme, {"format": ("table", "tsv"), "method": ("GET", "POST")}
+    ).items():
         path = folder / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
@@ -105,10 +123,15 @@ def files(gen_docs: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 OFFERS = [
-    ("dw ", {"fetch", "send", "profile"}),
+    ("dw ", {"ask", "fetch", "send", "show", "profile"}),
     ("dw fe", {"fetch"}),
     ("dw -p pacs fe", {"fetch"}),
-    ("dw -p fetch ", {"fetch", "send", "profile"}),
+    ("dw -p fetch ", {"ask", "fetch", "send", "show", "profile"}),
+    ("dw ask ", {"GET", "POST"}),
+    ("dw ask GET ", set()),
+    ("dw show ", {"study", "series", "frames", "images", "scan.dcm"}),
+    ("dw show s", {"study", "series", "scan.dcm"}),
+    ("dw show study ", set()),
     ("dw profile ", {"use", "add"}),
     ("dw profile use ", {"home", "pacs"}),
     ("dw profile use pa", {"pacs"}),
@@ -172,7 +195,7 @@ def test_zsh_takes_its_file(files: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("groff") is None, reason="groff is not installed")
-@pytest.mark.parametrize("page", ["dw.1", "dw-fetch.1", "dw-profile.1", "dw-send.1"])
+@pytest.mark.parametrize("page", ["dw.1", "dw-fetch.1", "dw-profile.1", "dw-send.1", "dw-show.1"])
 def test_groff_takes_every_page_without_a_warning(files: Path, page: str) -> None:
     argv = ["groff", "-man", "-Tutf8", "-ww", "-P-c", str(files / "man" / page)]
     run = subprocess.run(argv, capture_output=True, text=True, env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"})
@@ -190,6 +213,15 @@ def test_a_page_shows_examples_first_and_as_they_are_typed(files: Path) -> None:
     assert "Writes each file whole." in page
 
 
+def test_a_page_tells_what_holds_by_default(files: Path) -> None:
+    page = (files / "man" / "dw-show.1").read_text()
+    assert "At once.\nBy default \\fB4\\fR.\n" in page
+    assert "Where.\nBy default \\fBout\\fR.\n" in page
+    assert "Look.\nBy default \\fB\\-\\-checked\\fR.\n" in page
+    assert "Hurry.\n.SH" in page
+    assert "By default \\fBred\\fR." in (files / "man" / "dw-fetch.1").read_text()
+
+
 def test_exit_codes_come_from_the_program(gen_docs: ModuleType) -> None:
     from dwcli.errors import ExitCode
 
@@ -201,6 +233,8 @@ def test_readme_gets_the_table_between_its_markers(gen_docs: ModuleType, files: 
         "# dw\n<!-- commands -->\n"
         "| command | what it does |\n| --- | --- |\n"
         "| `dw fetch` | Fetch images |\n"
+        "| `dw show` | Show a picture |\n"
+        "| `dw ask` | Ask for anything |\n"
         "| `dw send` | Send files \\| folders |\n"
         "| `dw profile use\\|add` | Named servers |\n"
         "<!-- /commands -->\nend\n"
