@@ -92,7 +92,7 @@ def edit(
 @app.command("list")
 @takes()
 def list_profiles(ctx: typer.Context) -> None:
-    """List the profiles.
+    """List the profiles, and those that are built in.
 
     Examples:
 
@@ -112,13 +112,23 @@ def list_profiles(ctx: typer.Context) -> None:
                 "url": table.get("url", ""),
                 "dialect": dialect.get("name", "auto") if isinstance(dialect, dict) else dialect,
                 "auth": table.get("auth", {}).get("kind", "none"),
+                "note": "",
             }
+        for name in config.BUILT_IN:
+            place = config.built_in(name).place
+            if name not in dw.file.names and place:
+                yield {
+                    "name": name,
+                    "default": "",
+                    "url": str(place.root),
+                    "dialect": "archive",
+                    "auth": "none",
+                    "note": "built in: " + ("your own archive" if place.kind == "archive" else "to look around"),
+                }
 
-    dw.out.table(
-        records(),
-        columns=("name", "default", "url", "dialect", "auth"),
-        empty="no profile yet: dw profile add NAME URL",
-    )
+    dw.out.table(records(), columns=("name", "default", "url", "dialect", "auth", "note"))
+    if not dw.file.names:
+        dw.out.info("no server yet: dw profile add NAME URL")
 
 
 @app.command("show")

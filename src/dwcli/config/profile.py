@@ -87,6 +87,7 @@ def place_of(root: Path) -> Place:
 
 
 def built_in(name: str) -> Profile:
+    """One of BUILT_IN."""
     root = local_archive() if name == "local" else cache() / "demo"
     place = Place("archive" if name == "local" else "demo", root, root)
     return Profile(name=name, url=f"http://{name}", dialect=choose("archive"), place=place)
