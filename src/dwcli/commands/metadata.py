@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from dwcli.commands import references
+from dwcli.commands import reading, references
 from dwcli.context import DwContext
 from dwcli.dicomweb import dictionary, refs
 from dwcli.dicomweb.dicomjson import Row
@@ -58,7 +58,7 @@ def metadata(
 
     def rows() -> Iterator[Row]:
         for ref in references.read(dw, rest, level):
-            yield from dw.client.metadata(ref)
+            yield from reading.whole(dw.client.metadata(ref))
 
     dw.out.metadata(rows(), tags=tags)
 
@@ -72,7 +72,7 @@ def _with_bulk_data(dw: DwContext, asked: Iterator[Ref], folder: Path, tags: lis
         def rows() -> Iterator[Row]:
             for given in asked:
                 ref = dw.client.resolve(given)
-                for row in dw.client.metadata(ref):
+                for row in reading.whole(dw.client.metadata(ref)):
                     yield job.row(ref, _only(row, tags))
 
         dw.out.metadata(rows(), tags=tags)

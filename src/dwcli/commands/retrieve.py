@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dwcli.commands import matching, references, reporting
+from dwcli.commands import matching, reading, references, reporting
 from dwcli.context import DwContext
 from dwcli.dicomweb import media, refs
 from dwcli.dicomweb.refs import InstanceRef, Level, Ref
@@ -180,7 +180,7 @@ def _asked(dw: DwContext, words: list[str], match: MatchOptions, *, wado_uri: bo
     wanted = level or Level.STUDY
     seen: set[Ref] = set()
     for query in matching.build(wanted, match):
-        for row in dw.patient_client.search(query):
+        for row in reading.whole(dw.patient_client.search(query)):
             known = {refs.STUDY_UID: match.study, refs.SERIES_UID: match.series}
             upper = {tag: {"Value": [uid]} for tag, uid in known.items() if uid}
             ref = refs.from_row({**upper, **row}, wanted)

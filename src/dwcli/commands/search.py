@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dwcli.commands import matching
+from dwcli.commands import matching, reading
 from dwcli.context import DwContext
 from dwcli.dicomweb import dictionary, refs
 from dwcli.dicomweb.dicomjson import Row, text, values
@@ -138,11 +138,11 @@ def _merged(dw: DwContext, queries: list[Query], limit: int | None) -> Iterator[
 
 def _distinct(dw: DwContext, queries: list[Query]) -> Iterator[Row]:
     if len(queries) == 1:
-        yield from dw.client.search(queries[0])
+        yield from reading.whole(dw.client.search(queries[0]))
         return
     seen: set[str] = set()
     for query in queries:
-        for row in dw.client.search(query):
+        for row in reading.whole(dw.client.search(query)):
             uid = text(row, query.level.uid_tag)
             if not uid or uid not in seen:
                 seen.add(uid)

@@ -1,0 +1,19 @@
+"""Rows as they come from a server, and what it means where they stop in the middle."""
+
+from collections.abc import Iterable, Iterator
+
+from dwcli.dicomweb.dicomjson import Row
+from dwcli.errors import TemporaryError, TruncatedError
+
+
+def whole(rows: Iterable[Row]) -> Iterator[Row]:
+    """The rows of a listing. Raises TemporaryError where the answer is cut.
+
+    To list is harmless, so the same command may be given again, and then ends with exit 0 or the same 75. It is not
+    asked again in here: rows that were printed cannot be taken back, and a server need not give the rest in the same
+    order.
+    """
+    try:
+        yield from rows
+    except TruncatedError as error:
+        raise TemporaryError(error.message, "what came is not all: give the same command again") from error
