@@ -81,7 +81,7 @@ class GlobalOptions:
             count=True,
             show_default=False,
             metavar="",
-            help="Only data and errors; -qq not even that certificates are not checked.",
+            help="Only data and errors, and where certificates are not checked; -qq not that either.",
             rich_help_panel=_EVERY,
         ),
     ] = 0
