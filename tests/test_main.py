@@ -341,6 +341,12 @@ def test_sort_limit_and_offset_count_in_the_order_that_is_shown(run_dw: Dw, fake
     assert run_dw("search", "--url", server.url, "--count", "--limit", "3").out == "3\n"
 
 
+def test_references_are_whole_where_rows_do_not_name_what_was_asked_within(run_dw: Dw, fake_server: FakeServer) -> None:
+    server = fake_server(serving({"0020000E": {"vr": "UI", "Value": ["5"]}}))
+    run = run_dw("--url", server.url, "search", "series", "--study", "1.2%2F3", "-f", "refs")
+    assert (run.code, run.out) == (0, "1.2%2F3/5\n")
+
+
 def test_a_terminal_is_told_that_there_are_more(run_dw: Dw, fake_server: FakeServer) -> None:
     server = fake_server(serving(*(study(n, f"N{n}") for n in range(150))))
     run = run_dw("search", "--url", server.url, tty=120)

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from dwcli import config
-from dwcli.context import DwContext, ask, ask_name
+from dwcli.context import DwContext
+from dwcli.context.prompts import ask, ask_name
 from dwcli.errors import DwError
 from dwcli.options import takes
 

@@ -8,7 +8,8 @@ import typer
 
 from dwcli import config
 from dwcli.commands.findings import LEGEND, tell
-from dwcli.context import DwContext, ask
+from dwcli.context import DwContext
+from dwcli.context.prompts import ask
 from dwcli.errors import UsageError, combine
 from dwcli.options import takes
 

@@ -181,7 +181,7 @@ def _asked(dw: DwContext, words: list[str], match: MatchOptions, *, wado_uri: bo
     seen: set[Ref] = set()
     for query in matching.build(wanted, match):
         for row in reading.whole(dw.patient_client.search(query)):
-            known = {refs.STUDY_UID: match.study, refs.SERIES_UID: match.series}
+            known = {refs.STUDY_UID: query.study, refs.SERIES_UID: query.series}
             upper = {tag: {"Value": [uid]} for tag, uid in known.items() if uid}
             ref = refs.from_row({**upper, **row}, wanted)
             if ref not in seen:

@@ -97,7 +97,7 @@ def search(
         rows = islice(sorted(everything, key=key[0], reverse=key[1]), match.offset, None)
     if dw.out.format == "refs":
         # What was asked within need not be in the answer.
-        within = {refs.STUDY_UID: match.study, refs.SERIES_UID: match.series}
+        within = {refs.STUDY_UID: queries[0].study, refs.SERIES_UID: queries[0].series}
         known = {tag: {"vr": "UI", "Value": [uid]} for tag, uid in within.items() if uid}
         rows = ({**known, **row} for row in rows)
     rest = iter(rows)

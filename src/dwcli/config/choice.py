@@ -7,7 +7,6 @@ from pathlib import Path
 from dwcli.config.environment import Environment, from_environment
 from dwcli.config.file import LONGEST, File
 from dwcli.config.profile import BUILT_IN, Profile, address_of, built_in, folder, is_folder, origin_of
-from dwcli.dicomweb.dialects import choose
 from dwcli.errors import UsageError
 from dwcli.logins import Login
 
@@ -59,4 +58,6 @@ def select(
 
 def _bare(environment: Environment, url: str, ask: Callable[[str], str]) -> Profile:
     """`--url` or DW_URL alone: the login comes from the environment."""
+    from dwcli.dicomweb.dialects import choose
+
     return Profile(name="", url=url, dialect=choose("auto"), login=from_environment(environment, ask) or Login())

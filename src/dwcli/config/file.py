@@ -4,15 +4,17 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dwcli import logins
 from dwcli.config.environment import Environment, from_environment, variable
 from dwcli.config.profile import BUILT_IN, Profile, address_of
-from dwcli.dicomweb.dialects import Dialect, choose
 from dwcli.errors import DwError, UsageError, did_you_mean
 from dwcli.logins import Login
 from dwcli.secrets import SUFFIXES, Sources
+
+if TYPE_CHECKING:
+    from dwcli.dicomweb.dialects import Dialect
 
 LONGEST = 1e6  # seconds
 _TLS_FILES = ("ca", "client_cert", "client_key")
@@ -226,8 +228,10 @@ def _merge(tables: Any, name: str, table: Mapping[str, Any]) -> None:
             tables[name][key] = value
 
 
-def _dialect(written: Any, where: str) -> Dialect:
+def _dialect(written: Any, where: str) -> "Dialect":
     """`dialect = "orthanc"`, or a table with `name` and single differences."""
+    from dwcli.dicomweb.dialects import choose
+
     try:
         if isinstance(written, Mapping):
             differences = dict(written)

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 from dwcli.config.environment import cache
-from dwcli.dicomweb.dialects import Dialect, choose
 from dwcli.errors import UsageError
 from dwcli.logins import Login
 
 if TYPE_CHECKING:
     import ssl
+
+    from dwcli.dicomweb.dialects import Dialect
 
 BUILT_IN = ("local", "demo")
 """Profiles that need no file; one of the same name in the file goes before."""
@@ -37,7 +38,7 @@ class Profile:
 
     name: str
     url: str
-    dialect: Dialect
+    dialect: "Dialect"
     headers: Mapping[str, str] = field(default_factory=dict)
     login: Login = field(default_factory=Login)
     ca: Path | None = None
@@ -88,12 +89,17 @@ def place_of(root: Path) -> Place:
 
 def built_in(name: str) -> Profile:
     """One of BUILT_IN."""
+    from dwcli.dicomweb.dialects import choose
+
     root = local_archive() if name == "local" else cache() / "demo"
     place = Place("archive" if name == "local" else "demo", root, root)
     return Profile(name=name, url=f"http://{name}", dialect=choose("archive"), place=place)
 
 
 def folder(path: Path) -> Profile:
+    """Any folder of DICOM files as a profile without a name in the configuration."""
+    from dwcli.dicomweb.dialects import choose
+
     return Profile(name=str(path), url="http://folder", dialect=choose("archive"), place=place_of(path))
 
 

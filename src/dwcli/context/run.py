@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from dwcli import config
-from dwcli.context import access, places
 from dwcli.context.given import Globals, make_out, parse_headers
-from dwcli.context.prompts import ask
 from dwcli.errors import DwError, ExitCode, UsageError
 from dwcli.output import Out
 
@@ -72,6 +70,8 @@ class DwContext:
 
     def ask(self, question: str) -> str:
         """Prompt for a secret, with no progress bar over it."""
+        from dwcli.context.prompts import ask
+
         with self.out.paused():
             return ask(question)
 
@@ -81,6 +81,7 @@ class DwContext:
         `seconds`: how long an answer may take where nobody said it; one that never comes is not asked for again.
         """
         from dwcli.client import Client
+        from dwcli.context import access
         from dwcli.net.transport import Transport
 
         anonymous = access.settings_of(profile, self.out)
@@ -98,6 +99,8 @@ class DwContext:
 
     def provider(self, profile: config.Profile) -> "tuple[Provider, TokenFile]":
         """The OpenID provider of a profile, and where its token is kept. Raises UsageError where it has none."""
+        from dwcli.context import access
+
         if profile.login.oidc is None:
             raise UsageError(
                 f"profile {profile.name} needs no login beforehand: its kind is {profile.login.kind}",
@@ -106,6 +109,8 @@ class DwContext:
         return self._provider(profile, access.settings_of(profile, self.out))
 
     def _provider(self, profile: config.Profile, settings: "Settings") -> "tuple[Provider, TokenFile]":
+        from dwcli.context import access
+
         provider, file = access.provider_of(profile, settings, self.environment.state, self._log)
         self._stack.callback(provider.close)
         return provider, file
@@ -117,6 +122,7 @@ class DwContext:
         return TokenFile(self.environment.state / "tokens", name, ()).forget()
 
     def _in_process(self, place: config.Place) -> "InProcess":
+        from dwcli.context import places
         from dwcli.net.inprocess import InProcess
 
         archive = places.open_archive(place, self.out)
@@ -125,6 +131,8 @@ class DwContext:
 
     def serve(self, root: Path | None, port: int, *, read_only: bool, reindex: bool) -> None:
         """Answer on this machine's port until interrupted: an archive, or any folder read only. Raises DwError."""
+        from dwcli.context import places
+
         places.serve(root, port, self.out, read_only=read_only, reindex=reindex)
 
     def finish(self, code: ExitCode) -> None:

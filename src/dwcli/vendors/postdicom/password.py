@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from dwcli import config
-from dwcli.context import ask
+from dwcli.context.prompts import ask
 from dwcli.errors import AuthError, UsageError
 
 Prompt = Annotated[
