@@ -116,7 +116,7 @@ JSONL = '{{"0020000D":{{"Value":["{S}"]}},"0020000E":{{"Value":["{SERIES}"]}},"0
 ROWS = (
     # a server is looked over
     Row("profile test {profile}", prints("search\tok\tstudies can be searched")),
-    Row("doctor {profile}", prints("search\tok\t", "rendered\t"), says="dialect: {dialect}\n"),
+    Row("doctor {profile}", prints("search\tok\t", "rendered\t"), says="dialect: {dialect} ("),
     # search, level by level; hierarchical, then relational
     Row("search --sort PatientID", rows("20240315", "20240315")),
     Row("search --patient Cran*", rows("20240315"), "wildcards"),
