@@ -263,12 +263,18 @@ def kill_and_go_on(
     for delay in delays:
         before = begun() if begun else 0
         process = start()
+        # Somebody has to read what it prints: a full pipe stops it before it comes to what is waited for.
+        reading = [threading.Thread(target=pipe.read, daemon=True) for pipe in (process.stdout, process.stderr) if pipe]
+        for thread in reading:
+            thread.start()
         while begun and begun() == before and process.poll() is None:
             time.sleep(0.01)
         time.sleep(delay)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        process.wait()
+        for thread in reading:
+            thread.join()
         killed += process.returncode == -signal.SIGKILL
         look()
     return killed
