@@ -406,10 +406,10 @@ def test_random_bytes_raise_nothing_but_not_dicom(start: bytes, noise: bytes, fi
 
 def test_deep_nesting_costs_linear_time_and_no_stack() -> None:
     deep = undefined(0x00081140, "SQ", b"\xfe\xff\0\xe0\xff\xff\xff\xff") * 50_000
-    started = time.process_time()
+    started = time.thread_time()
     with pytest.raises(NotDicom):
         read_head(PREAMBLE + meta(EXPLICIT) + deep, final=True)
-    assert time.process_time() - started < 2
+    assert time.thread_time() - started < 2
 
 
 # Text

@@ -264,17 +264,14 @@ def kill_and_go_on(
         before = begun() if begun else 0
         process = start()
         # Somebody has to read what it prints: a full pipe stops it before it comes to what is waited for.
-        reading = [threading.Thread(target=pipe.read, daemon=True) for pipe in (process.stdout, process.stderr) if pipe]
-        for thread in reading:
-            thread.start()
+        reading = threading.Thread(target=process.communicate, daemon=True)
+        reading.start()
         while begun and begun() == before and process.poll() is None:
             time.sleep(0.01)
         time.sleep(delay)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        for thread in reading:
-            thread.join()
+        reading.join()
         killed += process.returncode == -signal.SIGKILL
         look()
     return killed
@@ -362,7 +359,8 @@ def test_a_study_of_2000_killed_twenty_times_is_complete_in_the_end(
         f"{images.uid(uid, 'instance', number)}.dcm": hashlib.sha256(path.read_bytes()).hexdigest()
         for number, path in enumerate(made, 1)
     }
-    proxy = faults(orthanc.url)
+    # Slow enough to be under way at each kill.
+    proxy = faults(orthanc.url, lambda seen: Rate(3_000_000) if images_of(seen) else Pass())
 
     def begun() -> int:
         return sum(images_of(seen) for seen in proxy.seen)
