@@ -15,7 +15,8 @@ from dwcli.archive.reply import CHUNK, Refusal, Reply, retrieve_url, whole
 from dwcli.dicomweb import media, multipart, refs
 from dwcli.dicomweb.multipart import PartData, PartEnd, PartStart, Truncated
 from dwcli.errors import DwError, ProtocolError
-from dwcli.files.sink import CollisionError, Draft, Kept, Sink
+from dwcli.files.draft import Draft
+from dwcli.files.sink import CollisionError, Kept, Sink
 
 _CANNOT_UNDERSTAND, _OTHER_STUDY, _DUPLICATE, _RESOURCES = 0xC000, 0xA901, 0x0111, 0xA700
 _THERE = 0xB00E  # a warning: the standard has no code for an instance that is there already, and this is Azure's

@@ -70,6 +70,11 @@ class Layout:
         return "/".join([_segment(tokens, values) for tokens in self._segments])
 
 
+def uids(study: str, series: str, instance: str) -> dict[str, str]:
+    """The three UIDs as the values that every layout can take."""
+    return {"StudyInstanceUID": study, "SeriesInstanceUID": series, "SOPInstanceUID": instance}
+
+
 def unescape(name: str) -> str | None:
     """The value that one path segment was made of; None where the name was cut for its length."""
     if "~" in name:

@@ -8,7 +8,8 @@ from dwcli.dicomweb import part10, refs
 from dwcli.dicomweb.multipart import PartData, PartEnd, PartStart, Truncated
 from dwcli.dicomweb.refs import InstanceRef, Ref, SeriesRef, StudyRef
 from dwcli.errors import AuthError, DwError, ExitCode, TruncatedError
-from dwcli.files.sink import CollisionError, Draft, FolderError, Sink
+from dwcli.files.draft import Draft
+from dwcli.files.sink import CollisionError, FolderError, Sink
 from dwcli.jobs.item import Item, failed
 
 Note = Callable[[str, str, str], bool]

@@ -1,0 +1,79 @@
+"""The hidden folder in which a run keeps what is not whole yet, and the lock that tells whether the run still lives.
+
+The system drops the lock when the process ends, however it ends: so a later run knows which drafts nobody writes any
+more.
+"""
+
+import itertools
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from dwcli.files import lines
+from dwcli.files.layout import OWN_PREFIX
+
+
+class Spool:
+    """A new one below `root`, hence on the same file system; what dead runs left there is cleared. Raises OSError."""
+
+    def __init__(self, root: Path) -> None:
+        root.mkdir(parents=True, exist_ok=True)
+        _clear_dead(root)
+        self._fd, self._lock = _new_lock(root)
+        self.folder = self._lock.with_suffix(".tmp")
+        try:
+            self.folder.mkdir()
+        except OSError:
+            self.close()
+            raise
+        self._prefix = f"{self.folder}{os.sep}"
+        self._numbers = itertools.count(1)
+
+    def name(self) -> str:
+        """A path in it that nobody has used."""
+        return f"{self._prefix}{next(self._numbers)}"
+
+    def close(self) -> None:
+        """Remove it with what is in it, and give up the lock."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        with suppress(OSError):
+            self._lock.unlink()
+        os.close(self._fd)
+
+
+def _new_lock(root: Path) -> tuple[int, Path]:
+    while True:
+        path = root / f"{OWN_PREFIX}{os.urandom(4).hex()}.lock"
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        lines.hold(fd, wait=True)
+        # Before it was locked, another run may have taken it for a dead one's and removed it.
+        if path.exists():
+            return fd, path
+        os.close(fd)
+
+
+def _clear_dead(root: Path) -> None:
+    """Remove the drafts of runs that ended without doing so. Raises OSError if it can't be listed."""
+    with os.scandir(root) as entries:
+        own = [Path(entry.path) for entry in entries if entry.name.startswith(OWN_PREFIX)]
+    for path in own:
+        if path.suffix == ".lock":
+            _clear_if_dead(path)
+        # The lock is made before the drafts and removed after them.
+        elif path.suffix == ".tmp" and not path.with_suffix(".lock").exists():
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _clear_if_dead(lock: Path) -> None:
+    try:
+        fd = os.open(lock, os.O_RDWR)
+    except OSError:
+        return
+    try:
+        if lines.hold(fd):  # and keep it meanwhile, so that nobody starts to use what goes
+            shutil.rmtree(lock.with_suffix(".tmp"), ignore_errors=True)
+            with suppress(OSError):
+                lock.unlink()
+    finally:
+        os.close(fd)
