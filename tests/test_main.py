@@ -422,3 +422,16 @@ def test_a_hundred_thousand_rows_need_little_memory(run_dw: Dw, fake_server: Fak
     returned, lines, peak = map(int, measured.read_text().split())
     assert (returned, lines) == (0, total)
     assert peak < 100_000, f"{peak / 1000:.0f} MB"
+
+
+def test_an_interrupt_while_it_loads_is_130_without_a_traceback() -> None:
+    script = (
+        "import sys, types\n"
+        "class Main(types.ModuleType):\n"
+        "    def __getattr__(self, name): raise KeyboardInterrupt\n"
+        "sys.modules['dwcli.main'] = Main('dwcli.main')\n"
+        "from dwcli.__main__ import run\n"
+        "run()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=30, check=False)
+    assert (done.returncode, done.stderr) == (130, b"")

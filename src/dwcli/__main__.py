@@ -10,10 +10,13 @@ def run() -> None:
     """Load `dw`, run it and end the process."""
     # To start makes many objects and no garbage: looking for some takes a tenth of it.
     gc.set_threshold(100_000)
-    from dwcli.main import main
-
     try:
+        from dwcli.main import main
+
         main()
+    except KeyboardInterrupt:
+        # Before main could catch it: nothing was begun.
+        os._exit(130)
     except SystemExit as end:
         with suppress(OSError, ValueError):
             for stream in (sys.stdout, sys.stderr):

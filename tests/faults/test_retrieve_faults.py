@@ -291,6 +291,72 @@ def test_a_206_is_not_taken_for_the_whole(tmp_path: Path, fake_server: Callable[
     assert archive.retrieved("instances") == [sent[2].uid]
 
 
+def test_a_warning_of_the_server_is_told(tmp_path: Path, fake_server: Callable[..., Fake]) -> None:
+    def warned(answer: Answer) -> Answer:
+        return replace(answer, headers={**dict(answer.headers), "Warning": '299 pacs "only some were included"'})
+
+    archive = Scripted(study(1, 2), bend=bent("series", warned))
+    _, code, warnings = retrieve(fake_server(archive).url, tmp_path / "out")
+    assert code == 0
+    assert any(text.endswith("the server warns: only some were included") for text in warnings), warnings
+
+
+def test_files_that_name_another_study_than_the_server_are_kept_and_told_of_once(
+    tmp_path: Path, fake_server: Callable[..., Fake]
+) -> None:
+    listed = study(1, 3)
+    other = [images.instance("2.25.55", one.series, one.uid, side=8) for one in listed]
+    archive = Scripted(listed, bend=bent("series", lambda _: related(multipart(other))))
+    server = fake_server(archive)
+    items, code, _ = retrieve(server.url, tmp_path / "out")
+    assert code == 0
+    assert [(item.outcome, item.instance) for item in items] == [("stranger", one.uid) for one in listed]
+    assert {item.reason for item in items} == {"by its own word of study 2.25.55"}
+    assert archive.retrieved("instances") == []
+
+
+def test_an_instance_that_the_series_does_not_list_is_told_of(tmp_path: Path, fake_server: Callable[..., Fake]) -> None:
+    listed = study(1, 3)
+    more = images.instance(STUDY, listed[0].series, "2.25.99", side=8)
+    body = multipart([*(one.data for one in listed), more])
+    items, code, warnings = retrieve(
+        fake_server(Scripted(listed, bend=bent("series", lambda _: related(body)))).url, tmp_path / "out"
+    )
+    assert (code, len(items)) == (0, 4)
+    assert any("1 that came the server does not list, such as 2.25.99" in text for text in warnings), warnings
+
+
+def test_a_file_that_cannot_be_read_is_no_conflict(tmp_path: Path, fake_server: Callable[..., Fake]) -> None:
+    sent = study(1, 2)
+    out = tmp_path / "out"
+    server = fake_server(Scripted(sent))
+    assert retrieve(server.url, out)[1] == 0
+    taken = next(out.rglob(f"{sent[0].uid}.dcm"))
+    taken.unlink()
+    taken.symlink_to(tmp_path / "gone")  # as a file that only others may read; that one could be read by root
+    items, code, _ = retrieve(server.url, out)
+    assert code == 3
+    assert {item.outcome for item in items} == {"present", "failed"}
+    assert any(f"{taken} is there and cannot be read" in item.reason for item in items)
+
+
+def test_a_pipe_has_the_first_reason_on_stderr_too(
+    run_dw: Dw, tmp_path: Path, fake_server: Callable[..., Fake]
+) -> None:
+    """stdout often goes nowhere in a cron job, and its mail is then all there is."""
+    server = fake_server(Scripted(study(2, 2), bend=bent("series", lambda _: Answer(403, {}, b""))))
+    run = run_dw("--url", server.url, "retrieve", "study", STUDY, "-o", tmp_path / "out")
+    assert run.code == 4
+    assert run.err.count("(403)") == 1, run.err
+
+
+def test_another_layout_in_the_folder_is_told_of(run_dw: Dw, tmp_path: Path, fake_server: Callable[..., Fake]) -> None:
+    server = fake_server(Scripted(study(1, 2)))
+    line = ("--url", server.url, "retrieve", "study", STUDY, "-o", tmp_path / "out")
+    assert run_dw(*line, "--layout", "{SOPInstanceUID}").err.count("--layout") == 0
+    assert "was filled with another --layout" in run_dw(*line).err
+
+
 def test_another_transfer_syntax_than_asked_for_is_not_kept(tmp_path: Path, fake_server: Callable[..., Fake]) -> None:
     archive = Scripted(study(1, 2))
     server = fake_server(archive)

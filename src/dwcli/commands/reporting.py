@@ -25,6 +25,7 @@ def show(dw: DwContext, items: Iterator[Item], tally: Tally, report: Path | None
     started = time.monotonic()
     ended: ExitCode | None = None
     person = dw.out.terminal and not dw.out.format
+    told: list[Item] = []
     with _report(report) as write:
 
         def counted() -> Iterator[dict[str, Any]]:
@@ -33,6 +34,10 @@ def show(dw: DwContext, items: Iterator[Item], tally: Tally, report: Path | None
                 record = item.record()
                 write(record)
                 if not person:
+                    if item.code is not ExitCode.OK and not told:
+                        # Its mail is often all that a cron job shows: one reason stands for the rest.
+                        told.append(item)
+                        dw.out.warn(_told(item))
                     yield record
                 elif _needs_a_look(item):
                     dw.out.line(_told(item))
@@ -59,9 +64,10 @@ def show(dw: DwContext, items: Iterator[Item], tally: Tally, report: Path | None
             if close:
                 close()
             seconds = time.monotonic() - started
-            if ended is ExitCode.INTERRUPTED:
+            if ended is not None:
                 done = sum(tally.outcomes[outcome] for outcome in DONE)
-                dw.out.info(f"interrupted; {done} done in {seconds:.1f} s" + (f"; {go_on}" if go_on else ""))
+                word = "interrupted" if ended is ExitCode.INTERRUPTED else "stopped"
+                dw.out.info(f"{word}; {done} done in {seconds:.1f} s" + (f"; {go_on}" if go_on else ""))
             write(
                 {
                     "summary": dict(tally.outcomes),

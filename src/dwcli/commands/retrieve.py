@@ -96,6 +96,7 @@ def retrieve(
       dw retrieve frames STUDY/SERIES/INSTANCE 1,3-5 -o frames/
       dw retrieve bulkdata STUDY/SERIES/INSTANCE 7FE00010 -o pixels.bin
     """
+    from dwcli.files.index import NAME as INDEX
     from dwcli.files.layout import Layout
     from dwcli.files.sink import Sink
     from dwcli.jobs import anonymous
@@ -128,6 +129,8 @@ def retrieve(
             raise UsageError("--zip makes one file, without a folder", "dw retrieve study UID --zip study.zip")
         _zip(dw, asked, zipped, options, report)
         return
+    if not layout and (output / INDEX).exists():
+        dw.out.warn(f"{output} was filled with another --layout: what is there under its names is not looked at")
     with Sink(output, Layout(layout) if layout else Layout(), overwrite=overwrite) as sink:
         if dry_run:
             _plan(dw, Retrieval(dw.patient_client, sink, options), asked)

@@ -200,13 +200,19 @@ class Sink:
             raise CollisionError(f"{instance} would be {final}, which is a folder", hint=_HINT)
         try:
             there = head_of(final)
-        except OSError:
-            there = None
+        except OSError as error:
+            if self.overwrite and not mine:
+                draft.replace(final)
+                return "replaced"
+            raise CollisionError(
+                f"{final} is there and cannot be read: {error.strerror or error}",
+                hint="make it readable, or --overwrite",
+            ) from error
         except part10.NotDicom:
             # Cut or spoilt since it was put there whole: nothing of it is worth keeping.
             draft.replace(final)
             return "replaced"
-        if there and there.instance != instance:
+        if there.instance != instance:
             raise CollisionError(
                 f"two instances would be {final}: {there.instance}, which is there, and {instance}",
                 hint=_HINT,
@@ -221,7 +227,11 @@ class Sink:
         hint = "-o DIR for another folder"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             hint = "make room there, then run the same command again: it fetches only what is missing"
-        return FolderError(f"cannot write in {self.root}: {error.strerror or error}", hint=hint)
+        where = str(error.filename2 or error.filename or "")
+        spool = self._spool and str(self._spool.folder)
+        if not where or (spool and where.startswith(spool)):
+            where = str(self.root)
+        return FolderError(f"cannot write in {where}: {error.strerror or error}", hint=hint)
 
 
 def _equal(one: Path, other: Path, size: int) -> bool:

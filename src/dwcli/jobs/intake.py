@@ -1,5 +1,6 @@
 """One answer into the folder: each whole part gets its name, and is told apart from what nobody asked for."""
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -72,8 +73,10 @@ class Intake:
                         return got
                     case Opened(status, _, _, warning):
                         got.partial = status == 206
-                        if (warning and not warning.startswith("299")) or got.partial:
-                            self._client.warn(f"{refs.show(ref)}: {status} {warning}".rstrip())
+                        if got.partial:
+                            self._client.warn(f"{refs.show(ref)}: the server says that this is only a part of it (206)")
+                        if warning:
+                            self._client.warn(f"{refs.show(ref)}: the server warns: {_said(warning)}")
         except (AuthError, FolderError):
             raise
         except DwError as error:
@@ -124,7 +127,9 @@ class Intake:
             case "same" if again:
                 return  # the server sent it twice
             case _ if not asked_for:
-                item = item.ended("stranger", "nobody asked for it")
+                own = ref.study and kept.study != ref.study
+                words = f"by its own word of study {kept.study}" if own else "nobody asked for it"
+                item = item.ended("stranger", words)
             case "same":
                 item = item.ended("present")
             case "replaced":
@@ -132,3 +137,9 @@ class Intake:
             case _:
                 pass
         self._emit(item)
+
+
+def _said(warning: str) -> str:
+    """The text of a Warning header, `299 agent "text"` (RFC 7234 5.5); all of it where it has another form."""
+    found = re.fullmatch(r'\d{3} \S+ "(.*)"(?: ".*")?', warning.strip())
+    return found[1] if found else warning

@@ -231,7 +231,7 @@ class Retrieval:
             if uid not in plan.present:
                 self._add(missing, partial(self._fetch_instance, missing))
         if self._options.verify and not listed:
-            self._emit(self._unverified(ref, "the server cannot list its instances"))
+            self._emit(self._unverified(ref, "the server does not list its instances"))
         elif plan.count is not None and plan.count > len(plan.present | listed.keys()):
             self._emit(self._unverified(ref, _fewer(plan.count, len(listed))))
         return True
@@ -245,8 +245,12 @@ class Retrieval:
             return
         listed = self._listed(ref)
         for uid, named in listed.items():
-            if uid not in uids:
+            # What says of itself that it belongs elsewhere would say so again.
+            if uid not in uids | got.uids:
                 self._add(named, partial(self._fetch_instance, named))
+        if listed and (strange := uids - listed.keys()):
+            words = f"{len(strange)} that came the server does not list, such as {min(strange)}"
+            self._client.warn(f"{refs.show(ref)}: {words}")
         known = len(uids | listed.keys())
         if listed and (plan.count is None or plan.count <= known):
             self._remark(got)
@@ -265,7 +269,7 @@ class Retrieval:
         elif not uids:
             self._emit(failed(AbsentError("the series is empty"), plan.study, plan.series))
         else:
-            self._emit(self._unverified(ref, "the server cannot list its instances"))
+            self._emit(self._unverified(ref, "the server does not list its instances"))
 
     def _fetch_unlisted(self, ref: StudyRef | SeriesRef) -> None:
         """A study or series of a server that cannot say which series are in it."""
