@@ -2,6 +2,7 @@
 
 import json
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,32 @@ def test_other_file_is_refused_and_left_as_it_is(path: Path, content: bytes) -> 
     assert path.read_bytes() == content
 
 
+def test_a_device_is_no_journal() -> None:
+    """Its first read would be without end."""
+    for device in (Path("/dev/full"), Path("/dev/zero")):
+        if not device.exists():
+            pytest.skip("no such devices here")
+        with pytest.raises(UsageError, match="is not a journal"):
+            Journal(device, SERVER)
+
+
+def test_a_line_without_end_is_passed_over_in_little_memory(path: Path) -> None:
+    with Journal(path, SERVER) as journal:
+        journal.record(file(), "stored")
+    with path.open("ab") as out:
+        out.write(b'{"path":"')
+        out.truncate(path.stat().st_size + 200_000_000)
+    tracemalloc.start()
+    try:
+        with Journal(path, SERVER) as journal:
+            assert journal.done(file())
+            journal.record(file("b.dcm"), "stored")
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
+    assert is_done(path, file("b.dcm"))
+
+
 def test_second_run_is_told_to_wait(path: Path) -> None:
     with Journal(path, SERVER):
         with pytest.raises(TemporaryError, match="another run"):
@@ -141,8 +168,13 @@ def test_second_run_is_told_to_wait(path: Path) -> None:
 def test_journal_in_the_wrong_place_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is a folder"):
         Journal(tmp_path, SERVER)
-    with pytest.raises(DwError, match=r"absent/night\.jsonl can't be opened: No such file"):
+    with pytest.raises(UsageError, match=r"absent/night\.jsonl can't be opened: No such file") as raised:
         Journal(tmp_path / "absent/night.jsonl", SERVER)
+    assert raised.value.hint == f"mkdir -p {tmp_path / 'absent'}"
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="can't be opened: Not a directory") as raised:
+        Journal(tmp_path / "file/night.jsonl", SERVER)
+    assert raised.value.hint
 
 
 def test_full_disk_is_named_and_the_torn_line_is_passed_over(path: Path) -> None:

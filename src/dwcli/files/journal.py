@@ -24,8 +24,8 @@ class Journal:
     each, so a kill leaves at most one torn line, which the next run passes over. Only one run at a time has a
     journal.
 
-    Raises TemporaryError while another run has it, UsageError where `path` is some other file, DwError where
-    it can't be read or written.
+    Raises TemporaryError while another run has it, UsageError where `path` is some other file or can't be opened,
+    DwError where it can't be read or written.
     """
 
     def __init__(self, path: Path, server: str) -> None:
@@ -34,11 +34,15 @@ class Journal:
         self._known: dict[str, tuple[int, int, str]] = {}
         self._guard = threading.Lock()
         try:
+            if path.is_dir():
+                raise UsageError(f"the journal {path} is a folder", hint="--journal FILE.jsonl")
+            if path.exists() and not path.is_file():  # to open a device may do something
+                raise self._foreign()
             self._appender = lines.Appender(path)
-        except IsADirectoryError:
-            raise UsageError(f"the journal {path} is a folder", hint="--journal FILE.jsonl") from None
         except OSError as error:
-            raise self._failed("opened", error) from error
+            # A folder is not made: in one that is mistyped nothing would be known of what was stored.
+            hint = f"mkdir -p {path.parent}" if not path.parent.exists() else "name another file: --journal FILE.jsonl"
+            raise UsageError(f"the journal {path} can't be opened: {error.strerror or error}", hint) from error
         try:
             self._load()
         except OSError as error:
@@ -88,10 +92,7 @@ class Journal:
         if lines.hold(self._appender.fd) is False:
             raise TemporaryError(f"another run is writing the journal {self.path}", hint="wait until it has ended")
         if not self._is_journal():
-            raise UsageError(
-                f"{self.path} is not a journal; it was left as it is",
-                hint="name another file: --journal FILE.jsonl",
-            )
+            raise self._foreign()
         for line in lines.read(self.path):
             match line:
                 case {
@@ -115,6 +116,11 @@ class Journal:
             self._known[path] = state
         else:
             self._known.pop(path, None)
+
+    def _foreign(self) -> UsageError:
+        return UsageError(
+            f"{self.path} is not a journal; it was left as it is", hint="name another file: --journal FILE.jsonl"
+        )
 
     def _failed(self, verb: str, error: OSError) -> DwError:
         return DwError(f"the journal {self.path} can't be {verb}: {error.strerror or error}")

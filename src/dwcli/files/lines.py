@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+_LONGEST = 1 << 20  # bytes of a line; a path in escapes takes 25 kB
+
 
 def hold(fd: int, *, wait: bool = False) -> bool | None:
     """Lock an open file for this process until it is closed or the process ends, however it ends.
@@ -38,9 +40,14 @@ def release(fd: int) -> None:
 
 
 def read(path: Path) -> Iterator[dict[str, object]]:
-    """The objects in a file of JSON lines; torn and foreign lines are passed over. Raises OSError."""
+    """The objects in a file of JSON lines; torn, foreign and overlong lines are passed over. Raises OSError."""
     with path.open("rb") as file:
-        for line in file:
+        inside = False  # of a line whose beginning was too long already
+        while line := file.readline(_LONGEST):
+            overlong = inside or (len(line) == _LONGEST and line[-1:] != b"\n")
+            inside = overlong and line[-1:] != b"\n"
+            if overlong:
+                continue
             try:
                 value = json.loads(line)
             except ValueError:
