@@ -272,10 +272,46 @@ def test_a_lost_reply_is_sent_again_or_found_there(
     proxy = faults(orthanc.url, on_posts(rule, times=1))
     env = {**orthanc.environment, "DW_URL": proxy.url}
     run = run_dw("--timeout", "1", "store", folder(sent), env=env)
-    stalled = rule == Hang(20)
-    assert run.code == (75 if stalled else 0), run.out
-    assert list(outcomes(run)) == (["unknown"] if stalled else ["stored"])
+    assert (run.code, list(outcomes(run))) == (0, ["stored"]), run.out
     assert [held(orthanc, one) for one in sent] == [one.data for one in sent]
+
+
+def test_replies_that_are_lost_every_time_are_asked_for(
+    run_dw: Dw, folder: Callable[..., Path], orthanc: Orthanc, faults: Callable[..., Faults]
+) -> None:
+    """Orthanc has stored what it was sent each time; no reply ever says so."""
+    proxy = faults(orthanc.url, on_posts(Cut(0, of="whole", reset=True)))
+    sent = study(1, 4, side=64)
+    place = folder(sent)
+    other = images.instance(STUDY, sent[0].series, "2.25.99", number=9, side=8)
+    assert wire.stow(orthanc.url, [other], headers=orthanc.headers).status == 200
+    (place / "other.dcm").write_bytes(images.instance(STUDY, sent[0].series, "2.25.99", number=7, side=8))
+    run = run_dw("store", place, env={**orthanc.environment, "DW_URL": proxy.url})
+    stored = [f"00{n}.dcm" for n in range(4)]
+    assert (run.code, outcomes(run)) == (3, {"stored": stored, "conflict": ["other.dcm"]}), run.out
+    assert "the server gives it back" in reasons(run)
+
+
+@pytest.mark.parametrize(
+    ("found", "outcome"), [(404, "failed"), (501, "unknown"), (503, "unknown")], ids=["absent", "not-given", "busy"]
+)
+def test_a_lost_reply_that_asking_does_not_make_good_is_for_later(
+    folder: Callable[..., Path],
+    faults: Callable[..., Faults],
+    fake_server: Callable[..., Fake],
+    found: int,
+    outcome: str,
+) -> None:
+    archive = Scripted(bend=lambda r, a: Answer(found, {"Retry-After": "0"}) if is_retrieve(r) else a)
+    proxy = faults(fake_server(archive).url, on_posts(Cut(0, of="whole", reset=True)))
+    transport = Transport(Settings(proxy.url, tries=2))
+    job = Storing(Client(proxy.url, choose("standard"), transport), Options())
+    items = list(job.run(scan([folder(study(1, 3))])))
+    transport.close()
+    assert [(item.outcome, int(item.code)) for item in items] == [(outcome, 75)] * 3
+    # Where one question finds no server, the others are not put.
+    asked = sum(seen.method == "GET" for seen in proxy.seen)
+    assert asked == (2 if found == 503 else 3)
 
 
 def test_what_was_refused_for_now_is_no_unknown(

@@ -103,6 +103,9 @@ class Storing:
             self._on_bytes(-sent[0])
             self._refused(files, error)
             return
+        except UnansweredError as error:
+            self._unanswered(files, error)
+            return
         finally:
             self._pool.ease(self._client.transport.throttled)
         for note in reply.notes:
@@ -140,6 +143,31 @@ class Storing:
         middle = len(files) // 2
         self._again(files[:middle])
         self._again(files[middle:])
+
+    def _unanswered(self, files: Sequence[DicomFile], lost: UnansweredError) -> None:
+        """No reply came, though it was sent often: the server is asked for each file, until it fails to answer that."""
+        for number, file in enumerate(files):
+            try:
+                verdict = self._compare(file)
+            except (AuthError, TemporaryError) as error:
+                if isinstance(error, AuthError):
+                    self._pool.halt()
+                for left in files[number:]:
+                    self._end(left, "unknown", lost.message, error.exit_code)
+                return
+            except OSError as error:
+                words = _join(lost.message, f"it cannot be read any more: {error.strerror or error}")
+                self._end(file, "unknown", words, lost.exit_code)
+                continue
+            match verdict:
+                case Verdict.EQUAL:
+                    self._end(file, "stored", f"{lost.message}; the server gives it back", ExitCode.OK)
+                case Verdict.DIFFERENT:
+                    self._end(file, "conflict", _other_bytes(lost.message), ExitCode.FAILED)
+                case Verdict.ABSENT:
+                    self._end(file, "failed", f"{lost.message}; the server does not have it", lost.exit_code)
+                case _:
+                    self._end(file, "unknown", lost.message, lost.exit_code)
 
     # What became of a file
 
@@ -246,7 +274,7 @@ class Storing:
             # That the address of a store is absent does not mean that what was asked for is.
             code = ExitCode.FAILED if isinstance(error, AbsentError) else error.exit_code
             for file in files:
-                self._end(file, "unknown" if isinstance(error, UnansweredError) else "failed", error.message, code)
+                self._end(file, "failed", error.message, code)
 
     def _end(self, file: DicomFile, outcome: Outcome, reason: str, code: ExitCode) -> None:
         if self._journal:
