@@ -485,6 +485,41 @@ def test_two_files_of_one_uid_are_not_both_stored(
     )
 
 
+# Files that are cut short
+
+
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_file_that_is_cut_short_fails_alike_alone_and_among_others(
+    run_dw: Dw, folder: Callable[..., Path], orthanc: Orthanc, there: bool, alone: bool
+) -> None:
+    """Orthanc refuses it (400) and does not name it, whether it holds the whole one or not."""
+    sent = study(1, 3, side=64)
+    if there:
+        assert wire.stow(orthanc.url, [sent[1].data], headers=orthanc.headers).status == 200
+    place = folder(sent)
+    os.truncate(place / "001.dcm", 5000)
+    run = run_dw("store", place / "001.dcm" if alone else place, env=orthanc.environment)
+    found = outcomes(run)
+    assert (run.code, found["failed"], "conflict" in found) == (1 if alone else 3, ["001.dcm"], False), run.out
+    assert "the file is cut short" in reasons(run)
+    assert "400" in reasons(run)
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_refusal_of_what_differs_from_what_is_there_is_a_conflict_alone_and_among_others(
+    run_dw: Dw, folder: Callable[..., Path], fake_server: Callable[..., Fake], alone: bool
+) -> None:
+    sent = study(1, 2)
+    there = replace(sent[0], data=images.instance(STUDY, sent[0].series, sent[0].uid, number=9, side=8))
+    said = reply(400) if alone else reply(400, [item(sent[1].uid)])
+    archive = Scripted([there], bend=posts(lambda _: said))
+    place = folder(sent[:1] if alone else sent)
+    run = run_dw("store", place, env={"DW_URL": fake_server(archive).url})
+    assert outcomes(run)["conflict"] == ["000.dcm"], run.out
+    assert "other bytes under this SOP Instance UID" in reasons(run)
+
+
 # --verify
 
 

@@ -14,6 +14,7 @@ from dwcli.dicomweb import stow
 from dwcli.dicomweb.refs import InstanceRef
 from dwcli.errors import AbsentError, AuthError, DwError, ExitCode, RefusedError, TemporaryError
 from dwcli.files.batch import batches
+from dwcli.files.cut import is_cut
 from dwcli.files.journal import Journal
 from dwcli.files.scan import DicomFile
 from dwcli.jobs import compare
@@ -23,7 +24,8 @@ from dwcli.jobs.offer import AROUND, Found, ended, offers
 from dwcli.jobs.pool import Pool
 from dwcli.net.body import ChangedError, Part, read_file
 
-_CONFLICT, _TOO_LARGE = 409, 413
+_TOO_LARGE = 413
+_MINDED = frozenset({400, 409, 422})  # a refusal of what is in the request, where some servers mean that they have it
 _NEVER = frozenset({405, 406, 411, 415, 501})  # a refusal of the request itself, whatever files are in it
 
 
@@ -133,9 +135,8 @@ class Storing:
         if error.status in _NEVER:
             raise error
         if len(files) == 1:
-            if error.status == _CONFLICT and self._is_there(files[0], error.message):
-                return
-            self._end(files[0], "failed", error.message, error.exit_code)
+            if error.status not in _MINDED or not self._is_there(files[0], error.message):
+                self._not_taken(files[0], "failed", error.message)
             return
         if error.status == _TOO_LARGE:
             with self._lock:
@@ -181,7 +182,7 @@ class Storing:
                 self._accepted(file, "warned", reason)
             case stow.Failed(_, code, reason):
                 if code not in stow.MAYBE_PRESENT or not self._is_there(file, reason):
-                    self._end(file, "failed", reason, ExitCode.FAILED)
+                    self._not_taken(file, "failed", reason)
             case stow.Unknown(_, reason):
                 self._left_open(file, reason, alone=alone)
 
@@ -191,11 +192,11 @@ class Storing:
             case Verdict.EQUAL:
                 self._end(file, "stored", f"{why}; the server gives it back", ExitCode.OK)
             case Verdict.DIFFERENT:
-                self._end(file, "conflict", _other_bytes(why), ExitCode.FAILED)
+                self._not_taken(file, "conflict", _other_bytes(why))
             case _ if not alone:
                 self._again([file])
             case Verdict.ABSENT:
-                self._end(file, "failed", f"{why}, and the server does not have it", ExitCode.FAILED)
+                self._not_taken(file, "failed", f"{why}, and the server does not have it")
             case _:
                 self._end(file, "unknown", f"{why}, and the server does not give it back", ExitCode.FAILED)
 
@@ -244,10 +245,16 @@ class Storing:
             case Verdict.EQUAL:
                 self._end(file, "present", why, ExitCode.OK)
             case Verdict.DIFFERENT:
-                self._end(file, "conflict", _other_bytes(why), ExitCode.FAILED)
+                self._not_taken(file, "conflict", _other_bytes(why))
             case _:
                 return False
         return True
+
+    def _not_taken(self, file: DicomFile, outcome: Outcome, why: str) -> None:
+        """The server did not take it; where the file lacks its end, that is the reason, whatever the server holds."""
+        if is_cut(file):
+            outcome, why = "failed", f"the file is cut short: it ends inside a data element; {why}"
+        self._end(file, outcome, why, ExitCode.FAILED)
 
     def _compare(self, file: DicomFile) -> Verdict:
         return compare.with_server(self._client, InstanceRef(file.study, file.series, file.instance), file.path)
