@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -219,6 +220,7 @@ def test_one_file_alone_over_the_limit_is_named(
     assert run.code == 3
     assert outcomes(run) == {"stored": [f"00{n}.dcm" for n in range(4)], "failed": ["004.dcm"]}
     assert "413" in reasons(run)
+    assert "this file alone is larger than the server takes in one request" in reasons(run)
     assert orthanc.count() == 4
 
 
@@ -410,6 +412,8 @@ def test_a_duplicate_on_tiny_pacs_is_present(run_dw: Dw, folder: Callable[..., P
     assert wire.stow(tiny_pacs.url, [one.data for one in sent[:2]], headers=tiny_pacs.headers).status == 200
     run = run_dw("store", folder(sent), env=tiny_pacs.environment)
     assert (run.code, outcomes(run)) == (0, {"present": ["000.dcm", "001.dcm"], "stored": ["002.dcm"]}), run.err
+    assert "failure" not in reasons(run)
+    assert reasons(run).count("already there, and equal") == 2
 
 
 def test_other_bytes_on_tiny_pacs_are_a_conflict(run_dw: Dw, folder: Callable[..., Path], tiny_pacs: TinyPacs) -> None:
@@ -603,6 +607,8 @@ def test_verify_does_not_believe_the_journal(
     run = run_dw(*line, "--verify", env=env)
     assert run.code == 3
     assert outcomes(run) == {"stored": ["000.dcm"], "conflict": ["001.dcm"], "present": ["002.dcm"]}
+    assert "1 already there" in run.err
+    assert "journal" not in run.err.splitlines()[-1]
     assert [one.uid for one in archive.stored] == [sent[0].uid]
 
 
@@ -672,3 +678,54 @@ def test_a_login_that_fails_ends_the_run(
     assert run.code == 4
     assert outcomes(run) == {"stored": ["000.dcm"], "failed": ["001.dcm"]}
     assert len(server.requests) == 2
+    assert run.err.count("may lack the right") == 1
+
+
+def test_after_a_login_that_fails_the_next_step_is_named(
+    run_dw: Dw, folder: Callable[..., Path], fake_server: Callable[..., Fake]
+) -> None:
+    server = fake_server(lambda _: Answer(401))
+    run_dw("profile", "add", "ward", server.url, "--user", "alice", "--password-env", "P")
+    run = run_dw("-p", "ward", "store", folder(study(1, 2)), env={"P": "wrong"})
+    assert (run.code, list(outcomes(run))) == (4, ["failed"]), run.err
+    assert run.err.count("dw profile edit ward") == 1
+
+
+@pytest.mark.parametrize("options", [(), ("--dry-run",)])
+def test_a_folder_with_nothing_to_send_is_told_of(
+    run_dw: Dw, folder: Callable[..., Path], fake_server: Callable[..., Fake], options: tuple[str, ...]
+) -> None:
+    place = folder([])
+    env = {"DW_URL": fake_server(Scripted()).url}
+    run = run_dw("store", place, *options, env=env)
+    assert (run.code, run.lines[1:]) == (0, [])
+    assert f"no DICOM files found in {place}" in run.err
+    (place / "notes.txt").write_text("nothing")
+    assert f"no DICOM files found in {place}" in run_dw("store", place, *options, env=env).err
+    folder(study(1, 1))
+    run = run_dw("store", place, "--include", "*.xyz", *options, env=env)
+    assert (run.code, f"no DICOM files found in {place} that match" in run.err) == (0, True)
+    run = run_dw("store", place, *options, env=env)
+    assert "found" not in run.err
+    if not options:
+        assert re.search(r"1 stored \([\d.]+ k?B in [\d.]+ s, [\d.]+ [kM]?B/s\)", run.err), run.err
+
+
+def test_the_summary_of_no_bytes_has_no_rate(
+    run_dw: Dw, folder: Callable[..., Path], fake_server: Callable[..., Fake]
+) -> None:
+    run = run_dw("store", folder(study(1, 1)), env={"DW_URL": fake_server(lambda _: Answer(415)).url})
+    assert "0 stored, 1 failed" in run.err
+
+
+def test_a_report_in_a_new_folder_makes_it(
+    run_dw: Dw, folder: Callable[..., Path], fake_server: Callable[..., Fake], tmp_path: Path
+) -> None:
+    env = {"DW_URL": fake_server(Scripted()).url}
+    assert run_dw("store", folder(study(1, 1)), env=env).code == 0
+    report = tmp_path / "out/new/rep.jsonl"
+    run = run_dw("retrieve", "study", STUDY, "-o", tmp_path / "out", "--report", report, env=env)
+    assert (run.code, journal_lines(report)[-1]["exit"]) == (0, 0), run.err
+    run = run_dw("store", folder(study(1, 1)), "--report", report / "file", env=env)
+    assert run.code == 2
+    assert "another" in run.err

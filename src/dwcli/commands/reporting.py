@@ -90,8 +90,9 @@ def _told(item: Item) -> str:
 
 
 def speed(tally: Tally, seconds: float) -> str:
-    """`14.3 MB in 0.4 s (35.8 MB/s)`."""
-    return f"{size(tally.bytes)} in {seconds:.1f} s ({size(tally.bytes / max(seconds, 1e-3))}/s)"
+    """`14.3 MB in 0.4 s, 35.8 MB/s`; of no bytes there is no rate."""
+    took = f"{size(tally.bytes)} in {seconds:.1f} s"
+    return f"{took}, {size(tally.bytes / max(seconds, 1e-3))}/s" if tally.bytes else took
 
 
 def counts(tally: Tally, **texts: str) -> list[str]:
@@ -115,9 +116,12 @@ def _report(path: Path | None) -> Iterator[Any]:
         return
     try:
         # Unbuffered: a line is there at once, and a full disk is met here, not when the file is closed.
+        path.parent.mkdir(parents=True, exist_ok=True)  # it may be the folder that `-o` names, and still to come
         file = path.open("wb", buffering=0)
     except OSError as error:
-        raise UsageError(f"cannot write the report {path}: {error.strerror or error}") from error
+        raise UsageError(
+            f"cannot write the report {path}: {error.strerror or error}", "name another file: --report FILE.jsonl"
+        ) from error
 
     def write(record: dict[str, Any]) -> None:
         line = json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"

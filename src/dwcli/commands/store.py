@@ -93,6 +93,7 @@ def store(
         with book or nullcontext():
             planned = plan(found, options, book, store_bytes=dw.profile.dialect.store_bytes)
             reporting.show(dw, planned, tally, report)
+        _tell_of_nothing(dw, tally, paths, filtered=bool(include or exclude))
         files = tally.outcomes["offered"]
         dw.out.info(f"would send {files} instances ({size(tally.bytes)}); nothing was sent")
         dw.finish(tally.code)
@@ -106,8 +107,18 @@ def store(
     finally:
         if book:
             book.close()
-    dw.out.info(_summary(tally, dw.profile.name or dw.profile.url, seconds, journal=book is not None))
+    _tell_of_nothing(dw, tally, paths, filtered=bool(include or exclude))
+    dw.out.info(_summary(tally, dw.profile.name or dw.profile.url, seconds, journal=book is not None and not verify))
     dw.finish(tally.code)
+
+
+def _tell_of_nothing(dw: DwContext, tally: "Tally", paths: list[Path], *, filtered: bool) -> None:
+    """A folder without anything to send is no failure, but mostly the wrong folder."""
+    if tally.outcomes.total() > tally.outcomes["skipped"]:
+        return
+    more = f" (nor in {len(paths) - 1} others)" if len(paths) > 1 else ""
+    which = " that match --include and --exclude" if filtered else ""
+    dw.out.warn(f"no DICOM files found in {paths[0]}{more}{which}")
 
 
 def _bytes(typed: str) -> int:
@@ -118,7 +129,8 @@ def _bytes(typed: str) -> int:
 
 
 def _summary(tally: "Tally", where: str, seconds: float, *, journal: bool) -> str:
-    words = [f"{tally.count('stored', 'warned')} stored ({reporting.speed(tally, seconds)})"]
+    done = tally.count("stored", "warned")
+    words = [f"{done} stored ({reporting.speed(tally, seconds)})" if done else "0 stored"]
     words += reporting.counts(
         tally,
         warned="of them with warnings",

@@ -61,6 +61,7 @@ class Storing:
         self._pool: Pool[Item] = Pool(options.jobs, abort=client.transport.stop)
         self._limit = min(options.batch_bytes, client.dialect.store_bytes or options.batch_bytes)
         self._lock = Lock()
+        self._told = False
         self._strikes = Strikes(options.max_errors)
 
     def run(self, found: Iterable[Found]) -> Iterator[Item]:
@@ -135,7 +136,10 @@ class Storing:
         if error.status in _NEVER:
             raise error
         if len(files) == 1:
-            if error.status not in _MINDED or not self._is_there(files[0], error.message):
+            if error.status == _TOO_LARGE:
+                words = f"{error.message}: this file alone is larger than the server takes in one request"
+                self._end(files[0], "failed", words, error.exit_code)
+            elif error.status not in _MINDED or not self._is_there(files[0], error.message):
                 self._not_taken(files[0], "failed", error.message)
             return
         if error.status == _TOO_LARGE:
@@ -152,7 +156,7 @@ class Storing:
                 verdict = self._compare(file)
             except (AuthError, TemporaryError) as error:
                 if isinstance(error, AuthError):
-                    self._pool.halt()
+                    self._stop(error)
                 for left in files[number:]:
                     self._end(left, "unknown", lost.message, error.exit_code)
                 return
@@ -243,7 +247,8 @@ class Storing:
         """Whether the server has the instance already; says so, or that it has another one of that UID."""
         match self._compare(file):
             case Verdict.EQUAL:
-                self._end(file, "present", why, ExitCode.OK)
+                # Why it was not taken reads as a failure, and is none.
+                self._end(file, "present", "already there, and equal", ExitCode.OK)
             case Verdict.DIFFERENT:
                 self._not_taken(file, "conflict", _other_bytes(why))
             case _:
@@ -277,11 +282,19 @@ class Storing:
                 self._end(file, "failed", f"it cannot be read: {error.strerror or error}", ExitCode.FAILED)
         except DwError as error:
             if isinstance(error, AuthError):
-                self._pool.halt()
+                self._stop(error)
             # That the address of a store is absent does not mean that what was asked for is.
             code = ExitCode.FAILED if isinstance(error, AbsentError) else error.exit_code
             for file in files:
                 self._end(file, "failed", error.message, code)
+
+    def _stop(self, error: AuthError) -> None:
+        """No other file would fare better."""
+        self._pool.halt()
+        with self._lock:
+            told, self._told = self._told, True
+        if not told:
+            self._client.warn(f"stopped, the rest was not tried: {error.message}; {error.hint}")
 
     def _end(self, file: DicomFile, outcome: Outcome, reason: str, code: ExitCode) -> None:
         if self._journal:
