@@ -127,6 +127,102 @@ def test_a_server_that_ignores_offset_and_limit_ends_the_search(connect: Connect
     client = connect(paged(5, 100, ignores_offset=True))
     assert len(uids(client.search(STUDIES))) == 5
     assert len(targets(client)) == 2
+    assert "ignores offset" in said(client)
+
+
+def by_pages(total: int, cap: int) -> Handler:
+    """A server whose `offset` counts pages of `limit` studies, of `cap` at most."""
+
+    def handler(request: Request) -> Answer:
+        query = asked(request)
+        size = min(cap, int(query.get("limit", cap)))
+        start = size * int(query.get("offset", 0))
+        return rows([study(n) for n in range(start, min(total, start + size))])
+
+    return handler
+
+
+@pytest.mark.parametrize(("total", "cap"), [(120, 50), (100, 50), (50, 50), (10, 2), (3, 50), (121, 2)])
+@pytest.mark.parametrize("server", [paged, by_pages])
+@pytest.mark.parametrize(("offset", "limit"), [(0, None), (1, None), (7, 30), (0, 60), (60, 3), (500, None)])
+def test_auto_loses_no_row_whatever_offset_counts(
+    connect: Connect, server: Callable[..., Handler], total: int, cap: int, offset: int, limit: int | None
+) -> None:
+    client = connect(server(total, cap), "auto")
+    found = uids(client.search(Query(Level.STUDY, limit=limit, offset=offset)))
+    assert found == [str(n) for n in range(total)][offset : None if limit is None else offset + limit]
+    assert said(client) == ""
+
+
+def test_auto_finds_out_what_offset_counts_without_a_question_more(connect: Connect) -> None:
+    client = connect(paged(5, 100), "auto")
+    assert len(uids(client.search(STUDIES))) == 5
+    assert targets(client) == ["studies", "studies?offset=4"]
+
+
+@pytest.mark.parametrize("dialect", ["standard", "auto"])
+def test_a_server_that_ignores_offset_and_caps_is_told_of(connect: Connect, dialect: str) -> None:
+    client = connect(paged(120, 50, ignores_offset=True), dialect)
+    assert len(uids(client.search(STUDIES))) == 50
+    assert "more than the 50 rows" in said(client)
+
+
+def deaf(*found: Row, shows: tuple[str, ...] = ()) -> Handler:
+    """A server that ignores every key and shows the attributes of `shows` only where they are asked for."""
+
+    def handler(request: Request) -> Answer:
+        query = parse_qs(urlsplit(request.target).query)
+        include = query.get("includefield", [])
+        offset, limit = int(query.get("offset", ["0"])[0]), int(query.get("limit", ["1000"])[0])
+        given = [{t: e for t, e in row.items() if t not in shows or _keyword(t) in include} for row in found]
+        return rows(given[offset : offset + limit])
+
+    return handler
+
+
+def _keyword(tag: str) -> str:
+    return Term(tag, "").name
+
+
+DESCRIBED = Term("00081030", "Knee")
+
+
+def _described(*descriptions: str) -> list[Row]:
+    return [study(n, **{"00081030": element("LO", *filter(None, [d]))}) for n, d in enumerate(descriptions)]
+
+
+@pytest.mark.parametrize("dialect", ["standard", "auto"])
+@pytest.mark.parametrize("shows", [(), ("00081030",)])
+@pytest.mark.parametrize(("offset", "limit"), [(0, None), (0, 1), (1, None), (1, 1)])
+@pytest.mark.parametrize(
+    "descriptions", [["", "Knee", "Head", "Knee"], ["", "", "Head"], ["Knee", "", "Knee", "Knee"], ["", ""]]
+)
+def test_no_row_is_given_that_does_not_match_where_the_server_ignores_the_key(
+    connect: Connect, descriptions: list[str], offset: int, limit: int | None, shows: tuple[str, ...], dialect: str
+) -> None:
+    client = connect(deaf(*_described(*descriptions), shows=shows), dialect)
+    found = uids(client.search(Query(Level.STUDY, terms=(DESCRIBED,), offset=offset, limit=limit)))
+    fit = [str(n) for n, one in enumerate(descriptions) if one == "Knee"]
+    assert found == fit[offset : None if limit is None else offset + limit]
+    assert "ignores StudyDescription" in said(client) or found == fit[:1] == ["0"]
+
+
+@pytest.mark.parametrize("limit", [None, 1])
+def test_what_is_ignored_and_never_shown_is_an_error_before_any_row(connect: Connect, limit: int | None) -> None:
+    client = connect(deaf(study(1), study(2)))
+    with pytest.raises(RefusedError, match="its rows do not show it"):
+        next(client.search(Query(Level.STUDY, terms=(DESCRIBED,), limit=limit)))
+
+
+def test_a_row_that_does_not_show_a_heeded_key_is_given(connect: Connect) -> None:
+    def handler(request: Request) -> Answer:
+        query = asked(request)
+        return rows([study(1), study(2)] if query["StudyDescription"] == "Knee" and "offset" not in query else [])
+
+    client = connect(handler)
+    assert uids(client.search(Query(Level.STUDY, terms=(DESCRIBED,)))) == ["1", "2"]
+    assert said(client) == ""
+    assert len(targets(client)) == 3
 
 
 def test_a_server_that_ignores_the_limit_is_cut_short(connect: Connect) -> None:
