@@ -406,6 +406,49 @@ def test_a_value_that_cannot_be_asked_is_told(connect: Connect) -> None:
     assert "van Dyk" in said(client)
 
 
+# Lists of UIDs
+
+
+def _by_uid(*, finds: Callable[[list[str]], list[str]]) -> Handler:
+    """The studies 1 to 4, found by those of the UIDs asked for that `finds` leaves."""
+
+    def handler(request: Request) -> Answer:
+        query = asked(request)
+        wanted = query["StudyInstanceUID"].split(",")
+        if len(wanted) > 1:
+            wanted = finds(wanted)
+        found = [study(n) for n in (1, 2, 3, 4) if str(n) in wanted]
+        return REFUSED if "400" in wanted else rows(found[int(query.get("offset", 0)) :])
+
+    return handler
+
+
+@pytest.mark.parametrize("dialect", ["standard", "auto"])
+@pytest.mark.parametrize(
+    "finds", [list, lambda _: [], lambda uids: uids[:1], lambda uids: uids[-1:], lambda _: ["400"]]
+)
+def test_a_list_of_uids_finds_all_on_a_server_that_knows_none(
+    connect: Connect, finds: Callable[[list[str]], list[str]], dialect: str
+) -> None:
+    def search(value: str, limit: int | None = None, offset: int = 0) -> list[str]:
+        client = connect(_by_uid(finds=finds), dialect)
+        listed = (Term("0020000D", value),)
+        return uids(client.search(Query(Level.STUDY, terms=listed, limit=limit, offset=offset)))
+
+    assert sorted(search("1,3,7,4")) == ["1", "3", "4"]
+    assert len(search("1,3,4", limit=2)) == 2
+    assert len({*search("1,3,4", limit=1), *search("1,3,4", offset=1)}) == 3
+    assert search("8,9") == []
+
+
+def test_a_server_that_knows_lists_is_not_asked_again(connect: Connect) -> None:
+    client = connect(_by_uid(finds=list))
+    query = Query(Level.STUDY, terms=(Term("0020000D", "1,2,9"),))
+    assert uids(client.search(query)) == ["1", "2"]
+    assert len(targets(client)) == 2
+    assert said(client) == ""
+
+
 # Wildcards and levels
 
 

@@ -71,6 +71,7 @@ class Connection:
         self._knows_wildcards = False
         self._knows_relational = False
         self._knows_offset = False
+        self._knows_lists = False
 
     def warn(self, text: str) -> None:
         """Tell the user, each thing once."""

@@ -16,7 +16,7 @@ from dwcli.dicomweb.query import Query, Term
 from dwcli.dicomweb.refs import Level
 from dwcli.errors import AbsentError, RefusedError
 
-_NOT_UNDERSTOOD = frozenset({400, 422, 500, 501})
+NOT_UNDERSTOOD = frozenset({400, 422, 500, 501})
 _SAMPLES = 20
 
 
@@ -33,7 +33,7 @@ class Learning(Rows):
         Each part is asked alone, as messages name what they mind in their own words or not at all. A key is asked with
         a sound value that nothing has: a key is refused for ever, a bad value is the user's to mend.
         """
-        if not self._learns or error.status not in _NOT_UNDERSTOOD:
+        if not self._learns or error.status not in NOT_UNDERSTOOD:
             return False
         before = self.dialect
         plain = replace(sent, terms=(), include=(), fuzzy=False, limit=1, offset=0)

@@ -4,10 +4,10 @@ from collections.abc import Generator, Iterator
 from dataclasses import replace
 from itertools import islice
 
-from dwcli.client.learning import Learning, uid_of
+from dwcli.client.learning import NOT_UNDERSTOOD, Learning, uid_of
 from dwcli.client.rows import Page
 from dwcli.dicomweb import request
-from dwcli.dicomweb.dicomjson import Row
+from dwcli.dicomweb.dicomjson import Row, text
 from dwcli.dicomweb.match import IgnoredKeyError, Questions, impossible
 from dwcli.dicomweb.paging import Place
 from dwcli.dicomweb.query import Query, Term, worth_raw
@@ -19,6 +19,42 @@ class Pages(Learning):
     """Asks page after page; what the server does not match is matched here."""
 
     def _pages(self, query: Query) -> Generator[Row, None, None]:
+        """The rows of one resource, each once."""
+        listed = next((term for term in query.terms if len(term.uids) > 1), None)
+        if listed is None or self._knows_lists:
+            yield from self._understood(query)
+        else:
+            yield from islice(self._listed(query, listed), query.offset, end(query))
+
+    def _listed(self, query: Query, term: Term) -> Iterator[Row]:
+        """From the first row on: what a list of UIDs finds, and what it leaves out asked for UID by UID.
+
+        Some servers know no lists: they refuse one, find nothing, or only one of its UIDs.
+        """
+        query = replace(query, offset=0, limit=end(query))
+        seen: set[str] = set()
+        named: set[str] = set()
+        try:
+            for row in self._understood(query):
+                seen.add(uid_of(query, row))
+                named.update(text(row, term.path).split("\\"))
+                yield row
+        except RefusedError as error:
+            if seen or error.status not in NOT_UNDERSTOOD:
+                raise
+        left_out = [uid for uid in term.uids if uid not in named]
+        if len(term.uids) - len(left_out) > 1:
+            self._knows_lists = True
+            return
+        for uid in left_out:
+            alone = tuple(replace(one, value=uid) if one == term else one for one in query.terms)
+            for row in self._pages(replace(query, terms=alone)):
+                if uid_of(query, row) not in seen:
+                    seen.add(uid_of(query, row))
+                    self.warn("this server finds less by a list of UIDs than by each: they are asked for one by one")
+                    yield row
+
+    def _understood(self, query: Query) -> Generator[Row, None, None]:
         """The rows of one resource; under `auto` asked again as soon as something was learnt of the server."""
         sent, here = self._divided(query)
         found = False
@@ -28,15 +64,15 @@ class Pages(Learning):
                 yield row
         except IgnoredKeyError as error:
             self._ignored.add(f"{query.level} {error.term.name}")
-            yield from self._pages(query)
+            yield from self._understood(query)
             return
         except RefusedError as error:
             if found or not self._learn_from(sent, error):
                 raise
-            yield from self._pages(query)
+            yield from self._understood(query)
             return
         if not found and self._learn_wildcards(sent):
-            yield from self._pages(query)
+            yield from self._understood(query)
 
     def _matched(self, query: Query, sent: Query, here: tuple[Term, ...]) -> Iterator[Row]:
         """The rows of what is sent; the terms that the server does not understand are matched here."""

@@ -21,7 +21,7 @@ def fits(term: Term, row: Row) -> bool | None:
     found = _found(row, term.path.split("."))
     if not found:
         return None
-    compare = _comparison(term.vr, wanted)
+    compare = _comparison(term, wanted)
     return any(compare(value) for value in found)
 
 
@@ -33,12 +33,11 @@ def _found(row: Row, path: list[str]) -> list[str]:
     return [value for value in text(row, path[0]).split("\\") if value.strip()]
 
 
-def _comparison(vr: str, wanted: str) -> Callable[[str], bool]:
+def _comparison(term: Term, wanted: str) -> Callable[[str], bool]:
     """A function of one value as text."""
-    match vr:
+    match vr := term.vr:
         case "UI":
-            uids = set(re.split(r"[,\\]", wanted))
-            return lambda value: value.strip() in uids
+            return lambda value: value.strip() in term.uids
         case "DA" | "DT":
             return lambda value: _in_range(re.sub(r"\D", "", value), wanted, "9")
         case "TM":
