@@ -92,15 +92,15 @@ class Learning(Rows):
         return True
 
     def _counts_rows(self, query: Query) -> bool:
-        """Whether a search may begin at its `offset`: where that counts rows, pages of two rows a row apart overlap."""
-        if not query.offset or not self._learns or self._knows_offset or self.dialect.offset_counts == "pages":
+        """Whether a search may begin at its `offset`: where that counts rows, pages of two rows a row apart overlap.
+
+        Asked in every dialect where there are keys, as a server may heed `offset` beside some of them only.
+        """
+        known = self.dialect.offset_counts == "pages" or not (query.terms or (self._learns and not self._knows_offset))
+        if known or not query.offset:
             return True
         first = [uid_of(query, row) for row in self._first(query.page(0, 2))]
-        if len(first) < 2:
-            return True
-        after = [uid_of(query, row) for row in self._first(query.page(1, 2))]
-        self._knows_offset = after[:1] == first[1:]
-        return self._knows_offset
+        return len(first) < 2 or [uid_of(query, row) for row in self._first(query.page(1, 2))][:1] == first[1:]
 
     def _takes(self, query: Query, dialect: Dialect | None = None) -> bool:
         try:

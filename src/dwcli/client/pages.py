@@ -9,7 +9,7 @@ from dwcli.client.rows import Page
 from dwcli.dicomweb import request
 from dwcli.dicomweb.dicomjson import Row, text
 from dwcli.dicomweb.match import IgnoredKeyError, Questions, impossible
-from dwcli.dicomweb.paging import Place
+from dwcli.dicomweb.paging import Place, may_be_a_cap
 from dwcli.dicomweb.query import Query, Term, worth_raw
 from dwcli.dicomweb.refs import Level
 from dwcli.errors import AbsentError, RefusedError
@@ -180,7 +180,7 @@ class Pages(Learning):
             if given == query.limit or (page.total is not None and place.received >= page.total):
                 return
             if not new:
-                if page.rows:
+                if page.rows and may_be_a_cap(len(seen)):
                     self.warn(
                         f"this server ignores offset: whether it has more than the {len(seen)} rows that came "
                         "nobody can tell"

@@ -64,3 +64,8 @@ class Place:
         place = Place(0, dialect)
         place.received = self.received
         return place
+
+
+def may_be_a_cap(rows: int) -> bool:
+    """Whether a server may have given so many rows because it gives no more at once: a round number of them."""
+    return rows >= 10 and (rows % 10 == 0 or rows & (rows - 1) == 0)
