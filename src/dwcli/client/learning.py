@@ -21,7 +21,7 @@ _SAMPLES = 20
 
 
 class Learning(Rows):
-    """Small questions, each of one row at most, asked under `auto` alone and after a failure alone."""
+    """Small questions, of a few rows at most, asked under `auto` after a failure, and before an `offset` is trusted."""
 
     @property
     def _learns(self) -> bool:
