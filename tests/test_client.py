@@ -127,6 +127,121 @@ def test_a_server_that_ignores_offset_and_limit_ends_the_search(connect: Connect
     client = connect(paged(5, 100, ignores_offset=True))
     assert len(uids(client.search(STUDIES))) == 5
     assert len(targets(client)) == 2
+    assert said(client) == ""
+
+
+def by_pages(total: int, cap: int) -> Handler:
+    """A server whose `offset` counts pages of `limit` studies, of `cap` at most."""
+
+    def handler(request: Request) -> Answer:
+        query = asked(request)
+        size = min(cap, int(query.get("limit", cap)))
+        start = size * int(query.get("offset", 0))
+        return rows([study(n) for n in range(start, min(total, start + size))])
+
+    return handler
+
+
+@pytest.mark.parametrize(("total", "cap"), [(120, 50), (100, 50), (50, 50), (10, 2), (3, 50), (121, 2)])
+@pytest.mark.parametrize("server", [paged, by_pages])
+@pytest.mark.parametrize(("offset", "limit"), [(0, None), (1, None), (7, 30), (0, 60), (60, 3), (500, None)])
+def test_auto_loses_no_row_whatever_offset_counts(
+    connect: Connect, server: Callable[..., Handler], total: int, cap: int, offset: int, limit: int | None
+) -> None:
+    client = connect(server(total, cap), "auto")
+    found = uids(client.search(Query(Level.STUDY, limit=limit, offset=offset)))
+    assert found == [str(n) for n in range(total)][offset : None if limit is None else offset + limit]
+    assert said(client) == ""
+
+
+def test_auto_finds_out_what_offset_counts_without_a_question_more(connect: Connect) -> None:
+    client = connect(paged(5, 100), "auto")
+    assert len(uids(client.search(STUDIES))) == 5
+    assert targets(client) == ["studies", "studies?offset=4"]
+
+
+@pytest.mark.parametrize("dialect", ["standard", "auto"])
+def test_a_server_that_ignores_offset_and_caps_is_told_of(connect: Connect, dialect: str) -> None:
+    client = connect(paged(120, 50, ignores_offset=True), dialect)
+    assert len(uids(client.search(STUDIES))) == 50
+    assert "more than the 50 rows" in said(client)
+
+
+@pytest.mark.parametrize("dialect", ["standard", "auto"])
+@pytest.mark.parametrize(("offset", "limit"), [(1, None), (2, 2), (9, None)])
+def test_offset_is_counted_here_where_the_server_ignores_it(
+    connect: Connect, dialect: str, offset: int, limit: int | None
+) -> None:
+    def handler(request: Request) -> Answer:
+        if asked(request)["StudyInstanceUID"] == "2.25.17071979":
+            return rows([])
+        return rows([study(n) for n in range(1, 6)][: int(asked(request).get("limit", 9))])
+
+    client = connect(handler, dialect)
+    named = (Term("0020000D", "1,2,3,4,5"),)
+    found = uids(client.search(Query(Level.STUDY, terms=named, limit=limit, offset=offset)))
+    assert found == ["1", "2", "3", "4", "5"][offset : None if limit is None else offset + limit]
+    client = connect(handler, dialect)
+    found = uids(client.search(Query(Level.STUDY, terms=(Term("0020000D", "*"),), limit=limit, offset=offset)))
+    assert found == ["1", "2", "3", "4", "5"][offset : None if limit is None else offset + limit]
+
+
+def deaf(*found: Row, shows: tuple[str, ...] = ()) -> Handler:
+    """A server that ignores every key and shows the attributes of `shows` only where they are asked for."""
+
+    def handler(request: Request) -> Answer:
+        query = parse_qs(urlsplit(request.target).query)
+        include = query.get("includefield", [])
+        offset, limit = int(query.get("offset", ["0"])[0]), int(query.get("limit", ["1000"])[0])
+        given = [{t: e for t, e in row.items() if t not in shows or _keyword(t) in include} for row in found]
+        return rows(given[offset : offset + limit])
+
+    return handler
+
+
+def _keyword(tag: str) -> str:
+    return Term(tag, "").name
+
+
+DESCRIBED = Term("00081030", "Knee")
+
+
+def _described(*descriptions: str) -> list[Row]:
+    return [study(n, **{"00081030": element("LO", *filter(None, [d]))}) for n, d in enumerate(descriptions)]
+
+
+@pytest.mark.parametrize("dialect", ["standard", "auto"])
+@pytest.mark.parametrize("shows", [(), ("00081030",)])
+@pytest.mark.parametrize(("offset", "limit"), [(0, None), (0, 1), (1, None), (1, 1)])
+@pytest.mark.parametrize(
+    "descriptions", [["", "Knee", "Head", "Knee"], ["", "", "Head"], ["Knee", "", "Knee", "Knee"], ["", ""]]
+)
+def test_no_row_is_given_that_does_not_match_where_the_server_ignores_the_key(
+    connect: Connect, descriptions: list[str], offset: int, limit: int | None, shows: tuple[str, ...], dialect: str
+) -> None:
+    client = connect(deaf(*_described(*descriptions), shows=shows), dialect)
+    found = uids(client.search(Query(Level.STUDY, terms=(DESCRIBED,), offset=offset, limit=limit)))
+    fit = [str(n) for n, one in enumerate(descriptions) if one == "Knee"]
+    assert found == fit[offset : None if limit is None else offset + limit]
+    assert "ignores StudyDescription" in said(client) or found == fit[:1] == ["0"]
+
+
+@pytest.mark.parametrize("limit", [None, 1])
+def test_what_is_ignored_and_never_shown_is_an_error_before_any_row(connect: Connect, limit: int | None) -> None:
+    client = connect(deaf(study(1), study(2)))
+    with pytest.raises(RefusedError, match="its rows do not show it"):
+        next(client.search(Query(Level.STUDY, terms=(DESCRIBED,), limit=limit)))
+
+
+def test_a_row_that_does_not_show_a_heeded_key_is_given(connect: Connect) -> None:
+    def handler(request: Request) -> Answer:
+        query = asked(request)
+        return rows([study(1), study(2)] if query["StudyDescription"] == "Knee" and "offset" not in query else [])
+
+    client = connect(handler)
+    assert uids(client.search(Query(Level.STUDY, terms=(DESCRIBED,)))) == ["1", "2"]
+    assert said(client) == ""
+    assert len(targets(client)) == 3
 
 
 def test_a_server_that_ignores_the_limit_is_cut_short(connect: Connect) -> None:
@@ -308,6 +423,49 @@ def test_a_value_that_cannot_be_asked_is_told(connect: Connect) -> None:
     client = connect(never_decodes, "orthanc")
     list(client.search(named("van Dyk")))
     assert "van Dyk" in said(client)
+
+
+# Lists of UIDs
+
+
+def _by_uid(*, finds: Callable[[list[str]], list[str]]) -> Handler:
+    """The studies 1 to 4, found by those of the UIDs asked for that `finds` leaves."""
+
+    def handler(request: Request) -> Answer:
+        query = asked(request)
+        wanted = query["StudyInstanceUID"].split(",")
+        if len(wanted) > 1:
+            wanted = finds(wanted)
+        found = [study(n) for n in (1, 2, 3, 4) if str(n) in wanted]
+        return REFUSED if "400" in wanted else rows(found[int(query.get("offset", 0)) :])
+
+    return handler
+
+
+@pytest.mark.parametrize("dialect", ["standard", "auto"])
+@pytest.mark.parametrize(
+    "finds", [list, lambda _: [], lambda uids: uids[:1], lambda uids: uids[-1:], lambda _: ["400"]]
+)
+def test_a_list_of_uids_finds_all_on_a_server_that_knows_none(
+    connect: Connect, finds: Callable[[list[str]], list[str]], dialect: str
+) -> None:
+    def search(value: str, limit: int | None = None, offset: int = 0) -> list[str]:
+        client = connect(_by_uid(finds=finds), dialect)
+        listed = (Term("0020000D", value),)
+        return uids(client.search(Query(Level.STUDY, terms=listed, limit=limit, offset=offset)))
+
+    assert sorted(search("1,3,7,4")) == ["1", "3", "4"]
+    assert len(search("1,3,4", limit=2)) == 2
+    assert len({*search("1,3,4", limit=1), *search("1,3,4", offset=1)}) == 3
+    assert search("8,9") == []
+
+
+def test_a_server_that_knows_lists_is_not_asked_again(connect: Connect) -> None:
+    client = connect(_by_uid(finds=list))
+    query = Query(Level.STUDY, terms=(Term("0020000D", "1,2,9"),))
+    assert uids(client.search(query)) == ["1", "2"]
+    assert len(targets(client)) == 2
+    assert said(client) == ""
 
 
 # Wildcards and levels

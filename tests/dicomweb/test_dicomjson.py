@@ -76,13 +76,27 @@ def test_truncation_at_every_offset_is_reported_and_whole_rows_stay(indent: int 
     [
         b"\xef\xbb\xbf" + b'[{"00100020":{"vr":"LO"}}]',
         b' \r\n [ {"00100020":{"vr":"LO"}} , ] \n',
+        b'[{"00100020":{"vr":"LO",},}]',
         b'{"00100020":{"vr":"LO"}}',
         b'[][{"00100020":{"vr":"LO"}}]\xef\xbb\xbf[]',
     ],
-    ids=["byte order mark", "trailing comma", "no array", "several arrays"],
+    ids=["byte order mark", "trailing comma", "trailing commas in a row", "no array", "several arrays"],
 )
 def test_odd_but_clear_bodies_are_read(body: bytes) -> None:
     assert read(body) == [{"00100020": {"vr": "LO"}}]
+
+
+def test_trailing_commas_are_passed_over_wherever_the_body_is_cut_and_text_keeps_its_own() -> None:
+    body = b'[{"0020000D":{"vr":"UI","Value":["1.2.1" , ],} ,\n}, {"00081030":{"vr":"LO","Value":["a,]\\",}",],},},]'
+    for at in range(len(body)):
+        found = read(body[:at], body[at:])
+        assert [dicomjson.values(row, tag) for row, tag in zip(found, ("0020000D", "00081030"), strict=True)] == [
+            ["1.2.1"],
+            ['a,]",}'],
+        ]
+    for bad in (b'[{"0020000D":{"vr":"UI",,}}]', b'[{"0020000D":{"vr",}}]', b'[{"0020000D":{"vr":x,},}]'):
+        with pytest.raises(ProtocolError):
+            read(bad)
 
 
 @pytest.mark.parametrize("body", [b"", b"  \n", b"[]", b"\xef\xbb\xbf[ ]"])

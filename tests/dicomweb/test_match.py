@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from dwcli.dicomweb.match import Questions, fits
+from dwcli.dicomweb.match import IgnoredKeyError, Questions, fits
 from dwcli.dicomweb.query import Term, parse_term
 
 
@@ -60,15 +60,27 @@ def test_an_ignored_key_is_told_once_and_filtered_from_then_on() -> None:
     assert [questions.answered_by(found) for found in rows] == [True, False, False, True, False]
     assert list(questions.complaints()) == ["this server ignores PatientID=X: its rows are filtered here"]
     assert list(questions.complaints()) == []
-    assert list(questions.unseen()) == []
 
 
-def test_what_no_row_shows_is_left_to_be_asked_about() -> None:
-    questions = Questions([parse_term("StationName=A"), parse_term("PatientName=*")], [])
-    assert questions.answered_by(row(t00100020=("LO", "X")))
-    assert [term.name for term in questions.unseen()] == ["StationName"]
+def test_a_row_that_does_not_show_what_was_asked_is_given_only_where_the_server_looks_at_the_key() -> None:
+    asked: list[str] = []
+
+    def ignores(term: Term) -> bool:
+        asked.append(term.name)
+        return term.name == "StationName"
+
+    terms = [parse_term("PatientName=*"), parse_term("PatientID=X")]
+    assert Questions(terms, ignores=ignores).answered_by(row(t00100020=("LO", "")))
+    with pytest.raises(IgnoredKeyError, match="StationName"):
+        Questions([parse_term("StationName=A")], ignores=ignores).answered_by({"00081010": {"vr": "SH"}})
+    questions = Questions([parse_term("StationName=A")], ignores=ignores)
+    found = [row(t00081010=("SH", station)) for station in ("A", "", "A", "B")]
+    assert [questions.answered_by(one) for one in found] == [True, False, True, False]
+    assert asked == ["PatientID", "StationName", "StationName"]
 
 
-def test_fuzzy_names_are_not_judged() -> None:
-    questions = Questions([parse_term("PatientName=Meier")], [], fuzzy=True)
-    assert questions.answered_by(row(t00100010=("PN", "Maier^A")))
+def test_fuzzy_names_are_not_judged_unless_the_server_ignores_them() -> None:
+    term = parse_term("PatientName=Meier")
+    assert Questions([term], fuzzy=True).answered_by(row(t00100010=("PN", "Maier^A")))
+    with pytest.raises(IgnoredKeyError):
+        Questions([term], fuzzy=True, ignores=lambda _: True).answered_by(row(t00100010=("PN", "Maier^A")))

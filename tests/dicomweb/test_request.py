@@ -81,6 +81,8 @@ def test_store_names_the_boundary_bare_and_the_type_as_the_dialect_says() -> Non
         ("/dicom-web/x/1", f"{BASE}/x/1"),
         ("http://127.0.0.1:8042/dicom-web/studies/1.2/b?k=v", f"{BASE}/studies/1.2/b?k=v"),
         ("http://h/projects/studies/web/studies/1.2/b", f"{BASE}/studies/1.2/b"),
+        ("http://10.9.9.9:1234/dicom-web/bulk/1?k=v", f"{BASE}/bulk/1?k=v"),
+        ("http://10.9.9.9/dicom-webs/bulk/1", "http://10.9.9.9/dicom-webs/bulk/1"),
         ("https://elsewhere.example/blob/1", "https://elsewhere.example/blob/1"),
         (f"{BASE}.evil.example/x", f"{BASE}.evil.example/x"),
     ],

@@ -189,7 +189,21 @@ def test_a_tag_that_tiny_pacs_ignores_is_filtered_here(tiny_pacs: TinyPacs, run_
     run = run_dw("search", "StudyDate=19990101", "-f", "uids", env=tiny_pacs.environment)
     assert (run.code, run.lines) == (0, [])
     run = run_dw("search", "StationName=NOWHERE", "-f", "uids", env=tiny_pacs.environment)
-    assert (len(run.lines), "ignores StationName" in run.err) == (2, True)
+    assert (run.code, run.lines, "ignores StationName" in run.err) == (1, [], True)
+    assert "its rows do not show it" in run.err
+
+
+def test_tiny_pacs_finds_what_was_asked_for_and_nothing_else(tiny_pacs: TinyPacs, run_dw: Dw) -> None:
+    described = images.instance("2.25.11", "2.25.12", "2.25.13", t00081030=("LO", "Knee"), t00200010=("SH", "S1"))
+    wire.stow(tiny_pacs.url, [images.instance("2.25.21", "2.25.22", "2.25.23"), described], headers=tiny_pacs.headers)
+
+    def found(*asked: str) -> list[str]:
+        return run_dw("search", *asked, "-f", "uids", env=tiny_pacs.environment).lines
+
+    assert found("StudyDescription=x") == found("StudyDescription=x", "--limit", "1") == []
+    assert found("--description", "Knee", "--limit", "1") == ["2.25.11"]
+    assert found("00200010=S1") == ["2.25.11"]
+    assert sorted(found("StudyInstanceUID=2.25.11,2.25.21")) == ["2.25.11", "2.25.21"]
 
 
 def test_a_server_that_ignores_everything_is_told_of_and_filtered(fake_server: Callable[..., Fake], run_dw: Dw) -> None:

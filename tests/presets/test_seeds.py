@@ -38,6 +38,8 @@ def jupiter(fake_server: Callable[..., Fake], run_dw: Dw) -> Fake:
         body = (DATA / "qido_orthanc_0.4.json").read_bytes()
         if "Bellona" in request.target:
             body = body.replace(b"Jupiter", b"Bellona")
+        elif "ModalitiesInStudy" in request.target:
+            body = b"[]"
         return Answer(200, {"Content-Type": "application/json"}, body)
 
     server = fake_server(handler, path="/dicom-web")

@@ -65,10 +65,13 @@ class Connection:
         self._warned: set[str] = set()
         self._rungs: dict[tuple[str, ...], str] = {}
         self._standard: set[str] = set()
-        self._heeded: set[str] = set()
+        self._heeds: dict[str, bool] = {}
+        self._ignored: set[str] = set()
         self._sampled: set[str] = set()
         self._knows_wildcards = False
         self._knows_relational = False
+        self._knows_offset = False
+        self._knows_lists = False
 
     def warn(self, text: str) -> None:
         """Tell the user, each thing once."""

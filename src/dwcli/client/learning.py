@@ -3,7 +3,7 @@
 Each finding is a change of `dialect`, made only where an answer proved it, and kept for the rest of the run.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import replace
 
 from dwcli.client.rows import Rows
@@ -11,17 +11,17 @@ from dwcli.dicomweb import request
 from dwcli.dicomweb.dialects import Dialect
 from dwcli.dicomweb.dicomjson import Row, text
 from dwcli.dicomweb.match import impossible
-from dwcli.dicomweb.paging import AUTO_PAGE, Place
+from dwcli.dicomweb.paging import AUTO_PAGE
 from dwcli.dicomweb.query import Query, Term
 from dwcli.dicomweb.refs import Level
 from dwcli.errors import AbsentError, RefusedError
 
-_NOT_UNDERSTOOD = frozenset({400, 422, 500, 501})
+NOT_UNDERSTOOD = frozenset({400, 422, 500, 501})
 _SAMPLES = 20
 
 
 class Learning(Rows):
-    """Small questions, each of one row at most, asked under `auto` alone and after a failure alone."""
+    """Small questions, of a few rows at most, asked under `auto` after a failure, and before an `offset` is trusted."""
 
     @property
     def _learns(self) -> bool:
@@ -33,7 +33,7 @@ class Learning(Rows):
         Each part is asked alone, as messages name what they mind in their own words or not at all. A key is asked with
         a sound value that nothing has: a key is refused for ever, a bad value is the user's to mend.
         """
-        if not self._learns or error.status not in _NOT_UNDERSTOOD:
+        if not self._learns or error.status not in NOT_UNDERSTOOD:
             return False
         before = self.dialect
         plain = replace(sent, terms=(), include=(), fuzzy=False, limit=1, offset=0)
@@ -77,15 +77,30 @@ class Learning(Rows):
             return not self._knows_wildcards
         return False
 
-    def _counts_pages(self, query: Query, place: Place, seen: set[str]) -> bool:
-        """After one full page, where paging is not as usual: does `offset` count pages? Then page 1 is all new."""
-        if not self._learns or not self.dialect.paging_required or not place.may_count_pages(len(seen)):
+    def _counts_pages(self, query: Query, seen: set[str]) -> bool:
+        """After one page, where paging is not as usual: does `offset` count pages? Then page 1 is all new."""
+        rows = self._ask(query.page(1, len(seen)))
+        try:
+            first = next(rows, None)
+        except (RefusedError, AbsentError):
             return False
-        uids = [text(row, query.level.uid_tag) for row in self._first(query.page(1, len(seen)))]
-        if not uids or not seen.isdisjoint(uids):
+        finally:
+            rows.close()
+        if first is None or uid_of(query, first) in seen:
             return False
         self.dialect = replace(self.dialect, offset_counts="pages", page_size=len(seen))
         return True
+
+    def _counts_rows(self, query: Query) -> bool:
+        """Whether a search may begin at its `offset`: where that counts rows, pages of two rows a row apart overlap.
+
+        Asked in every dialect where there are keys, as a server may heed `offset` beside some of them only.
+        """
+        known = self.dialect.offset_counts == "pages" or not (query.terms or (self._learns and not self._knows_offset))
+        if known or not query.offset:
+            return True
+        first = [uid_of(query, row) for row in self._first(query.page(0, 2))]
+        return len(first) < 2 or [uid_of(query, row) for row in self._first(query.page(1, 2))][:1] == first[1:]
 
     def _takes(self, query: Query, dialect: Dialect | None = None) -> bool:
         try:
@@ -106,8 +121,13 @@ class Learning(Rows):
             pass
         return found
 
-    def _ask(self, query: Query, dialect: Dialect | None = None) -> Iterator[Row]:
+    def _ask(self, query: Query, dialect: Dialect | None = None) -> Generator[Row, None, None]:
         return self._rows(request.search(self.base, query, dialect or self.dialect))
+
+
+def uid_of(query: Query, row: Row) -> str:
+    """What tells a row from the others: its UID, or all of it where it has none."""
+    return text(row, query.level.uid_tag) or repr(row)
 
 
 def _joined(known: tuple[str, ...], more: list[str]) -> tuple[str, ...]:

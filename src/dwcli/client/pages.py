@@ -4,12 +4,12 @@ from collections.abc import Generator, Iterator
 from dataclasses import replace
 from itertools import islice
 
-from dwcli.client.learning import Learning
+from dwcli.client.learning import NOT_UNDERSTOOD, Learning, uid_of
 from dwcli.client.rows import Page
 from dwcli.dicomweb import request
 from dwcli.dicomweb.dicomjson import Row, text
-from dwcli.dicomweb.match import Questions, impossible
-from dwcli.dicomweb.paging import Place
+from dwcli.dicomweb.match import IgnoredKeyError, Questions, impossible
+from dwcli.dicomweb.paging import Place, may_be_a_cap
 from dwcli.dicomweb.query import Query, Term, worth_raw
 from dwcli.dicomweb.refs import Level
 from dwcli.errors import AbsentError, RefusedError
@@ -19,6 +19,42 @@ class Pages(Learning):
     """Asks page after page; what the server does not match is matched here."""
 
     def _pages(self, query: Query) -> Generator[Row, None, None]:
+        """The rows of one resource, each once."""
+        listed = next((term for term in query.terms if len(term.uids) > 1), None)
+        if listed is None or self._knows_lists:
+            yield from self._understood(query)
+        else:
+            yield from islice(self._listed(query, listed), query.offset, end(query))
+
+    def _listed(self, query: Query, term: Term) -> Iterator[Row]:
+        """From the first row on: what a list of UIDs finds, and what it leaves out asked for UID by UID.
+
+        Some servers know no lists: they refuse one, find nothing, or only one of its UIDs.
+        """
+        query = replace(query, offset=0, limit=end(query))
+        seen: set[str] = set()
+        named: set[str] = set()
+        try:
+            for row in self._understood(query):
+                seen.add(uid_of(query, row))
+                named.update(text(row, term.path).split("\\"))
+                yield row
+        except RefusedError as error:
+            if seen or error.status not in NOT_UNDERSTOOD:
+                raise
+        left_out = [uid for uid in term.uids if uid not in named]
+        if len(term.uids) - len(left_out) > 1:
+            self._knows_lists = True
+            return
+        for uid in left_out:
+            alone = tuple(replace(one, value=uid) if one == term else one for one in query.terms)
+            for row in self._pages(replace(query, terms=alone)):
+                if uid_of(query, row) not in seen:
+                    seen.add(uid_of(query, row))
+                    self.warn("this server finds less by a list of UIDs than by each: they are asked for one by one")
+                    yield row
+
+    def _understood(self, query: Query) -> Generator[Row, None, None]:
         """The rows of one resource; under `auto` asked again as soon as something was learnt of the server."""
         sent, here = self._divided(query)
         found = False
@@ -26,13 +62,17 @@ class Pages(Learning):
             for row in self._matched(query, sent, here):
                 found = True
                 yield row
+        except IgnoredKeyError as error:
+            self._ignored.add(f"{query.level} {error.term.name}")
+            yield from self._understood(query)
+            return
         except RefusedError as error:
             if found or not self._learn_from(sent, error):
                 raise
-            yield from self._pages(query)
+            yield from self._understood(query)
             return
         if not found and self._learn_wildcards(sent):
-            yield from self._pages(query)
+            yield from self._understood(query)
 
     def _matched(self, query: Query, sent: Query, here: tuple[Term, ...]) -> Iterator[Row]:
         """The rows of what is sent; the terms that the server does not understand are matched here."""
@@ -65,15 +105,19 @@ class Pages(Learning):
         dialect = self.dialect
         patterns = () if dialect.wildcards else tuple(term for term in query.terms if term.is_pattern)
         strange = tuple(term for term in query.terms if not dialect.knows(term.name))
+        ignored = tuple(term for term in query.terms if f"{query.level} {term.name}" in self._ignored)
         if patterns:
             self.warn("this server knows no wildcards: all its rows are fetched and matched here")
         for term in strange:
             self.warn(f"this server cannot search by {term.name}: all its rows are fetched and matched here")
+        for term in ignored:
+            self.warn(f"this server ignores {term.name}: all its rows are fetched and matched here")
         for field in query.include:
             if field in dialect.refused_fields:
                 self.warn(f"this server refuses includefield={field}: its rows come without")
-        here = tuple(dict.fromkeys([*patterns, *strange]))
-        wanted = [*query.include, *(term.name for term in strange if "." not in term.path)]
+        here = tuple(dict.fromkeys([*patterns, *strange, *ignored]))
+        shown = (*strange, *ignored) if dialect.include_fields else strange
+        wanted = [*query.include, *(term.name for term in shown if "." not in term.path)]
         include = tuple(field for field in dict.fromkeys(wanted) if field not in dialect.refused_fields)
         return replace(query, terms=tuple(term for term in query.terms if term not in here), include=include), here
 
@@ -82,29 +126,42 @@ class Pages(Learning):
 
         Pages by rows received, since a server's own cap may be below any limit; ends on an empty page, on one without a
         new row (a server that ignores `offset`), at X-Total-Count or at `query.limit`. A term that the server ignores,
-        which its rows betray, is matched here.
+        which its rows betray, is matched here. Raises IgnoredKeyError, before any row, where they show nothing of it.
         """
-        questions = Questions(query.terms, fuzzy=query.fuzzy)
+        questions = Questions(query.terms, fuzzy=query.fuzzy, ignores=lambda term: not self._heeds_key(query, term))
+        if query.offset:
+            questions.look_ahead()
         if not self.dialect.paging:
             everything = (row for row in self._page(query.page(0, None), Page()) if self._fits(questions, row))
             yield from islice(everything, query.offset, end(query))
             return
-        skip, start = 0, query.offset
+        skip = 0 if self._counts_rows(query) else query.offset
+        place = Place(0 if skip else query.offset, self.dialect)
         seen: set[str] = set()
+        last = ""
         given = 0
-        place = Place(start, self.dialect)
         while True:
-            left = None if query.limit is None or skip else query.limit - given
+            left = None if query.limit is None or skip or questions.ignored else query.limit - given
             place.learn(self.dialect)
             size = place.size(left)
             page = Page()
             new = 0
-            for row in self._page(query.page(place.offset(size), size), page):
+            if self._learns and not self._knows_offset and place.may_count_pages:
+                rows = self._after(query, place, size, page, last)
+                self._knows_offset = True
+                if rows is None:
+                    if self._counts_pages(query, seen):
+                        place = place.by_pages(self.dialect)
+                    continue
+            else:
+                rows = self._page(query.page(place.offset(size), size), page)
+            for row in rows:
                 page.rows += 1
-                uid = text(row, query.level.uid_tag) or repr(row)
+                uid = uid_of(query, row)
                 if uid in seen:
                     continue
                 seen.add(uid)
+                last = uid
                 new += 1
                 if not self._fits(questions, row) or place.is_before(page.rows):
                     continue
@@ -120,12 +177,27 @@ class Pages(Learning):
                 place, skip = Place(0, self.dialect), query.offset
                 continue
             place.advance(page.rows, size)
-            if not new or given == query.limit or (page.total is not None and place.received >= page.total):
-                for term in questions.unseen() if seen else ():
-                    self._check_ignored(query, term)
+            if given == query.limit or (page.total is not None and place.received >= page.total):
                 return
-            if self._counts_pages(query, place, seen):
-                place = place.by_pages(self.dialect)
+            if not new:
+                if page.rows and may_be_a_cap(len(seen)):
+                    self.warn(
+                        f"this server ignores offset: whether it has more than the {len(seen)} rows that came "
+                        "nobody can tell"
+                    )
+                return
+
+    def _after(self, query: Query, place: Place, size: int | None, page: Page, last: str) -> Iterator[Row] | None:
+        """The page after the first, asked for from the first one's last row on; None where that does not come first.
+
+        A server whose `offset` counts rows gives that row again; one that counts pages gives others, or none.
+        """
+        rows = self._page(query.page(place.received - 1, size and size + 1), page)
+        first = next(rows, None)
+        if first is not None and uid_of(query, first) == last:
+            return rows
+        rows.close()
+        return None
 
     def _fits(self, questions: Questions, row: Row) -> bool:
         """Whether the row answers the questions; what the server ignores is told of."""
@@ -134,21 +206,22 @@ class Pages(Learning):
             self.warn(complaint)
         return fits
 
-    def _check_ignored(self, query: Query, term: Term) -> None:
-        """Warn where the server ignores a key that its rows do not show: asked once, with a value that nothing has."""
+    def _heeds_key(self, query: Query, term: Term) -> bool:
+        """Whether the server looks at a key: asked once, with a value that nothing has. A refusal is a look."""
         name = f"{query.level} {term.name}"
-        if name in self._heeded:
-            return
-        self._heeded.add(name)
-        try:
-            asked = replace(query, terms=(impossible(term),), include=(), limit=1, offset=0)
-            ignored = any(True for _ in self._rows(request.search(self.base, asked, self.dialect)))
-        except (RefusedError, AbsentError):
-            return
-        if ignored:
-            self.warn(f"this server ignores {term.name}, and its rows do not show it: they are not filtered by it")
+        if name not in self._heeds:
+            limit = 1 if self.dialect.paging else None
+            asked = replace(query, terms=(impossible(term),), include=(), fuzzy=False, limit=limit, offset=0)
+            rows = self._page(asked, Page())
+            try:
+                self._heeds[name] = next(rows, None) is None
+            except (RefusedError, AbsentError):
+                self._heeds[name] = True
+            finally:
+                rows.close()
+        return self._heeds[name]
 
-    def _page(self, query: Query, page: Page) -> Iterator[Row]:
+    def _page(self, query: Query, page: Page) -> Generator[Row, None, None]:
         """The rows of one request; asks again in another way where the dialect is `auto` and nothing was found."""
         found = False
 

@@ -1,7 +1,7 @@
 """The rows of one answer to a search or to a request for metadata, in JSON or in XML."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -36,7 +36,7 @@ class Rows(Connection):
         """Ask for XML in searches and metadata from now on; a server that has none is asked for JSON as ever."""
         self.dialect = replace(self.dialect, json_type=media.DICOM_XML)
 
-    def _rows(self, asked: Request, page: Page | None = None) -> Iterator[Row]:
+    def _rows(self, asked: Request, page: Page | None = None) -> Generator[Row, None, None]:
         """The rows of an answer; 204, `[]` and an empty body are none. The media type that brings some is kept."""
         ladder = media.rows_ladder(asked.headers["Accept"])
         for accept in ladder:

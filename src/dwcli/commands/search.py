@@ -51,6 +51,8 @@ def search(
 ) -> None:
     """Search for studies, series or instances (QIDO-RS).
 
+    -f xml prints a document for each row, one a line; where there are no rows, nothing.
+
     Examples:
 
     \b

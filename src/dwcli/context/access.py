@@ -90,6 +90,13 @@ def provider_of(profile: config.Profile, settings: "Settings", state: Path, log:
     )
 
 
+def named(advice: str, profile: config.Profile) -> str:
+    """Advice that says NAME for a profile of which its writer knows nothing, with the profile's own name."""
+    if not profile.name or profile.place:
+        return advice
+    return advice.replace("dw profile edit NAME", f"dw profile edit {shlex.quote(profile.name)}")
+
+
 def login_hint(profile: config.Profile) -> str:
     """What to type after a 401."""
     name, login = profile.name, profile.login

@@ -31,6 +31,7 @@ class DwContext:
         self.given = given
         self.environment = config.Environment.read()
         self._stack = ExitStack()
+        self._spoken_to: dict[str, config.Profile] = {}
 
     @cached_property
     def out(self) -> Out:
@@ -84,6 +85,7 @@ class DwContext:
         from dwcli.context import access
         from dwcli.net.transport import Transport
 
+        self._spoken_to[profile.name] = profile
         anonymous = access.settings_of(profile, self.out)
         login = access.flow_of(profile, lambda: self._provider(profile, anonymous), self.out.warn, self._log)
         settings = replace(anonymous, auth=login, login_hint=access.login_hint(profile))
@@ -95,7 +97,9 @@ class DwContext:
                 settings = replace(settings, silence=seconds, first_byte=seconds)
         transport = Transport(settings, log=self._log, http=self._in_process(profile.place) if profile.place else None)
         self._stack.callback(transport.close)
-        return Client(profile.url, profile.dialect, transport, warn=self.out.warn)
+        return Client(
+            profile.url, profile.dialect, transport, warn=lambda text: self.out.warn(access.named(text, profile))
+        )
 
     def provider(self, profile: config.Profile) -> "tuple[Provider, TokenFile]":
         """The OpenID provider of a profile, and where its token is kept. Raises UsageError where it has none."""
@@ -111,6 +115,7 @@ class DwContext:
     def _provider(self, profile: config.Profile, settings: "Settings") -> "tuple[Provider, TokenFile]":
         from dwcli.context import access
 
+        self._spoken_to[profile.name] = profile
         provider, file = access.provider_of(profile, settings, self.environment.state, self._log)
         self._stack.callback(provider.close)
         return provider, file
@@ -150,6 +155,10 @@ class DwContext:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
+        if isinstance(error, DwError) and "NAME" in error.hint and len(self._spoken_to) == 1:
+            from dwcli.context import access
+
+            error.hint = access.named(error.hint, *self._spoken_to.values())
         lost = error if isinstance(error, OSError) else None
         try:
             self.out.flush()

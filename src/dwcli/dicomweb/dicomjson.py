@@ -27,6 +27,8 @@ _INTEGER = re.compile(r"[+-]?[0-9]+")
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
+_TRAILING = re.compile(r'("(?:[^"\\]|\\.)*")|,(?=[ \t\r\n]*[}\]])', re.DOTALL)
+
 # The JSON scanner gives the end of the text as the place of an error that only a cut made, or the beginning
 # of a number, literal or escape that was cut: at most this far before the end.
 _LONGEST_CUT_TOKEN = 16
@@ -35,9 +37,9 @@ _LONGEST_CUT_TOKEN = 16
 class RowReader:
     """Reads a JSON array of data sets in chunks; each row comes out with the chunk that completes it.
 
-    Holds one unfinished row at most and reads every byte at most twice, whatever the chunks. Also read: white
-    space, byte order marks and trailing commas, several arrays one after the other, single objects without an
-    array, an empty body (no rows), and NaN and Infinity as bare words. Rows are as received, but for
+    Holds one unfinished row at most and reads every byte a few times at most, whatever the chunks. Also read: white
+    space, byte order marks and trailing commas (in rows too), several arrays one after the other, single objects
+    without an array, an empty body (no rows), and NaN and Infinity as bare words. Rows are as received, but for
     lower-case tags, which come in upper case.
     """
 
@@ -112,25 +114,24 @@ class RowReader:
     def _take_row(self, text: str, start: int, rows: list[Row]) -> int:
         """Appends the row at `start` and returns where it ends; -1 when it goes on in the next chunk."""
         try:
-            row, end = _decode(text, start)
-            if any(key != key.upper() for key in row):
-                row = _upper(row)
+            row, end = _decoded(text, start)
         except json.JSONDecodeError as error:
             cut = error.msg.startswith("Unterminated string") or error.pos > len(text) - _LONGEST_CUT_TOKEN
             self._braces, self._in_string, self._escaped = 0, False, False
-            if cut and self._row_end(text, start) < 0:
-                self._row = [text[start:]]
+            end = self._row_end(text, start)
+            piece = text[start:] if end < 0 else text[start:end]
+            tidy = _TRAILING.sub(lambda found: found[1] or "", piece)
+            if end < 0 and (cut or tidy != piece):
+                self._row = [piece]
                 return -1
-            raise _not_rows(text[max(start, error.pos - 20) :]) from None
-        except (
-            ValueError,
-            RecursionError,
-        ) as error:  # an integer of thousands of digits, thousands of levels
-            raise ProtocolError(f"the answer is not DICOM JSON: {error}") from None
+            try:
+                row, _ = _decoded(tidy, 0)
+            except json.JSONDecodeError:
+                raise _not_rows(text[max(start, error.pos - 20) :]) from None
         if row and not any(map(_TAG_KEY.fullmatch, row)):
             raise _not_rows(text[start:])
         rows.append(row)
-        return int(end)
+        return end
 
     def _row_end(self, text: str, at: int) -> int:
         """Where the open row ends in `text`, searched from `at` on; -1 when it goes on."""
@@ -217,6 +218,17 @@ def excerpt(text: str | bytes, length: int = 80) -> str:
     words = " ".join(text[: 4 * length].split())
     short = words if len(words) <= length else words[: length - 1] + "…"
     return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", short)
+
+
+def _decoded(text: str, start: int) -> tuple[Row, int]:
+    """The object at `start` as a row, and where it ends. Raises JSONDecodeError, and ProtocolError beyond mending."""
+    try:
+        row, end = _decode(text, start)
+        return (_upper(row) if any(key != key.upper() for key in row) else row), end
+    except json.JSONDecodeError:
+        raise
+    except (ValueError, RecursionError) as error:  # an integer of thousands of digits, thousands of levels
+        raise ProtocolError(f"the answer is not DICOM JSON: {error}") from None
 
 
 def _skip(text: str, at: int) -> int:

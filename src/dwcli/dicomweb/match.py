@@ -21,7 +21,7 @@ def fits(term: Term, row: Row) -> bool | None:
     found = _found(row, term.path.split("."))
     if not found:
         return None
-    compare = _comparison(term.vr, wanted)
+    compare = _comparison(term, wanted)
     return any(compare(value) for value in found)
 
 
@@ -33,12 +33,11 @@ def _found(row: Row, path: list[str]) -> list[str]:
     return [value for value in text(row, path[0]).split("\\") if value.strip()]
 
 
-def _comparison(vr: str, wanted: str) -> Callable[[str], bool]:
+def _comparison(term: Term, wanted: str) -> Callable[[str], bool]:
     """A function of one value as text."""
-    match vr:
+    match vr := term.vr:
         case "UI":
-            uids = set(re.split(r"[,\\]", wanted))
-            return lambda value: value.strip() in uids
+            return lambda value: value.strip() in term.uids
         case "DA" | "DT":
             return lambda value: _in_range(re.sub(r"\D", "", value), wanted, "9")
         case "TM":
@@ -81,40 +80,70 @@ def _same_number(value: str, wanted: str) -> bool:
         return value.strip() == wanted
 
 
-class Questions:
-    """The keys of one search, held against each row that comes. `here`: those that were not sent at all."""
+class IgnoredKeyError(Exception):
+    """The server ignores a key of which its rows have shown nothing so far, so that none was given."""
 
-    def __init__(self, sent: Iterable[Term], here: Iterable[Term] = (), *, fuzzy: bool = False) -> None:
-        # What a server finds fuzzily no comparison here can judge.
-        self._sent = [term for term in sent if not (fuzzy and term.vr == "PN")]
+    def __init__(self, term: Term) -> None:
+        super().__init__(term.name)
+        self.term = term
+
+
+class Questions:
+    """The keys of one search, held against each row that comes. `here`: those that were not sent at all.
+
+    A row without the attribute that was asked for may match all the same, as servers need not show what they search
+    by: `ignores(term)` is asked, and finds out once, before such a row is given.
+    """
+
+    def __init__(
+        self,
+        sent: Iterable[Term],
+        here: Iterable[Term] = (),
+        *,
+        fuzzy: bool = False,
+        ignores: Callable[[Term], bool] = lambda _term: False,
+    ) -> None:
+        self._sent = list(sent)
         self._here = list(here)
-        self._ignored: list[Term] = []
+        self._fuzzy = fuzzy
+        self._ignores = ignores
         self._told: set[Term] = set()
         self._shown: set[Term] = set()
+        self.ignored: list[Term] = []
 
     def answered_by(self, row: Row) -> bool:
-        """Whether the row is to be given: it fits what is matched here, and nothing sent that the server ignores."""
+        """Whether the row is to be given: it fits what is matched here, and nothing sent that the server ignores.
+
+        Raises IgnoredKeyError before the first row is given of a server that ignores a key which no row has shown.
+        """
         for term in self._sent:
-            fit = fits(term, row)
+            if term in self.ignored:
+                continue
+            # What a server finds fuzzily no comparison here can judge.
+            fit = None if self._fuzzy and term.vr == "PN" else fits(term, row)
             if fit is not None:
                 self._shown.add(term)
-            if fit is False and term not in self._ignored:
-                self._ignored.append(term)
+            if fit is False:
+                self.ignored.append(term)
+            elif fit is None and self._ignores(term):
+                if term not in self._shown:
+                    raise IgnoredKeyError(term)
+                self.ignored.append(term)
         here = all(term.matches(row) if term.is_pattern else fits(term, row) for term in self._here)
-        return here and all(fits(term, row) for term in self._ignored)
+        return here and all(fits(term, row) for term in self.ignored)
+
+    def look_ahead(self) -> None:
+        """Before rows are passed over unseen: raises IgnoredKeyError where the server ignores a key."""
+        for term in self._sent:
+            if fits(term, {}) is None and self._ignores(term):
+                raise IgnoredKeyError(term)
 
     def complaints(self) -> Iterator[str]:
         """What the user should know since the last call."""
-        for term in self._ignored:
+        for term in self.ignored:
             if term not in self._told:
                 self._told.add(term)
                 yield f"this server ignores {term.name}={term.value}: its rows are filtered here"
-
-    def unseen(self) -> Iterator[Term]:
-        """At the end: the keys that no row showed, so that the rows cannot tell whether the server looked at them."""
-        for term in self._sent:
-            if term not in self._shown and fits(term, {}) is None:
-                yield term
 
 
 def impossible(term: Term) -> Term:

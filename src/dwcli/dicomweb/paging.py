@@ -54,12 +54,18 @@ class Place:
         """A page of so many rows came."""
         self.received += size if self._pages and size and rows else rows
 
-    def may_count_pages(self, rows: int) -> bool:
-        """Whether `offset` may count pages, after one full page of `rows` rows and before the next."""
-        return not self._pages and not self.start and rows > 0 and rows == self.dialect.page_size
+    @property
+    def may_count_pages(self) -> bool:
+        """Whether `offset` may count pages, after the first page and before the next; one row makes no page."""
+        return not self._pages and not self.start and self.received > 1
 
     def by_pages(self, dialect: Dialect) -> "Place":
         """The same place on a server that turned out to count pages."""
         place = Place(0, dialect)
         place.received = self.received
         return place
+
+
+def may_be_a_cap(rows: int) -> bool:
+    """Whether a server may have given so many rows because it gives no more at once: a round number of them."""
+    return rows >= 10 and (rows % 10 == 0 or rows & (rows - 1) == 0)

@@ -41,6 +41,11 @@ class Term:
         """Whether the value has wildcards in it (dates, times, UIDs and numbers have none)."""
         return self.vr in _PATTERNED and any(c in self.value for c in "*?")
 
+    @property
+    def uids(self) -> tuple[str, ...]:
+        """The UIDs of a list of UIDs (PS3.18 8.3.4.1), each once; none for other keys."""
+        return tuple(dict.fromkeys(re.split(r"[,\\]", self.value.strip()))) if self.vr == "UI" else ()
+
     def matches(self, row: Row) -> bool:
         """Whether a row fits this key and its wildcards (PS3.4 C.2.2.2.4); names in any case, by any group."""
         name = self.vr == "PN"

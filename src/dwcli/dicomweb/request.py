@@ -132,7 +132,8 @@ def rebase(url: str, base: str, request_url: str) -> str:
     """A URL that the server named (RetrieveURL, BulkDataURI) on the profile's own address.
 
     Relative ones are resolved against the request (PS3.18 F.2.2). A foreign host's `/studies/…` is cut out and put
-    under `base`, as proxies make servers print addresses that nobody can reach. Anything else stays as it is.
+    under `base`, and so is what lies below the path of `base` there, as proxies make servers print addresses that
+    nobody can reach. Anything else stays as it is.
     """
     try:
         absolute = urljoin(request_url, "".join(url.split()))
@@ -141,10 +142,12 @@ def rebase(url: str, base: str, request_url: str) -> str:
         raise ProtocolError(f"the server named an address that is none: {url}") from error
     if absolute.startswith(f"{base}/"):
         return absolute
+    query = f"?{split.query}" if split.query else ""
+    root = urlsplit(base).path
+    if root and split.path.startswith(f"{root}/"):
+        return f"{base}{split.path.removeprefix(root)}{query}"
     _, found, rest = split.path.rpartition("/studies/")
-    if not found:
-        return absolute
-    return f"{base}/studies/{rest}" + (f"?{split.query}" if split.query else "")
+    return f"{base}/studies/{rest}{query}" if found else absolute
 
 
 def _decimal(number: float) -> str:
