@@ -40,7 +40,7 @@ def show(dw: DwContext, items: Iterator[Item], tally: Tally, report: Path | None
                         dw.out.warn(_told(item))
                     yield record
                 elif _needs_a_look(item):
-                    dw.out.line(_told(item))
+                    dw.out.line(told(item))
 
         try:
             try:
@@ -83,7 +83,7 @@ def _needs_a_look(item: Item) -> bool:
     return item.code is not ExitCode.OK or item.outcome in ("warned", "stranger", "unverified")
 
 
-def _told(item: Item) -> str:
+def told(item: Item) -> str:
     """`failed STUDY/SERIES: why`; the reference is one that can be typed again."""
     what = item.path or "/".join(uid for uid in (item.study, item.series, item.instance) if uid)
     return f"{item.outcome} {what}" + (f": {item.reason}" if item.reason else "")
