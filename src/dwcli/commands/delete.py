@@ -63,6 +63,7 @@ def delete(
     from dwcli.jobs.item import Item, Tally
 
     dw: DwContext = ctx.obj
+    log = reporting.begin(dw, report)
     level, rest = references.split_level(words)
     code = removal.parse_reason(reason or removal.QUALITY)
     job.can(dw.client, dw.profile.place.root if dw.profile.place else None)
@@ -97,7 +98,7 @@ def delete(
             raise DwError("nothing was deleted")
     tally = Tally()
     items = (one if isinstance(one, Item) else job.delete(dw.client, one, reason=code) for one in looked)
-    reporting.show(dw, items, tally, report)
+    reporting.show(dw, items, tally, log)
     dw.out.info(", ".join([f"{tally.count('deleted')} deleted", *reporting.counts(tally, failed="failed")]))
     if ExitCode.FAILED in tally.codes:
         dw.out.info(_otherwise(dw))
