@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from servers import images
 from servers.dw import Dw
 from servers.fake import Answer, Fake, Request
 from servers.machine import within
@@ -445,3 +446,35 @@ def test_an_interrupt_while_it_loads_is_130_without_a_traceback() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=30, check=False)
     assert (done.returncode, done.stderr) == (130, b"")
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("-p", "local", "delete", "2.25.1", "--yes"), 1),
+        (("retrieve",), 2),
+        (("-p", "local", "check", "2.25.1", "no-folder"), 2),
+        (("-p", "local", "copy", "2.25.1", "--to", ""), 2),
+        (("-p", "nobody", "store", "."), 2),
+        (("-p", "local", "delete", "--dry-run", "2.25.1"), 1),
+    ],
+)
+def test_an_old_report_does_not_outlive_a_run_that_stops_early(
+    words: tuple[str, ...], code: int, run_dw: Dw, tmp_path: Path
+) -> None:
+    report = tmp_path / "run.jsonl"
+    report.write_text('{"summary": {"deleted": 9}, "exit": 0}\n')
+    assert run_dw(*words, "--report", report).code == code
+    [line] = report.read_text().splitlines()
+    said = json.loads(line)
+    assert (said["summary"], said["exit"]) == ({}, code)
+
+
+def test_a_report_says_how_a_lost_output_ended(dw_process: Dw, tmp_path: Path) -> None:
+    report = tmp_path / "run.jsonl"
+    images.big_study(tmp_path / "files", 1000)
+    words = ("-p", "local", "store", str(tmp_path / "files"), "--report", str(report))
+    with Path("/dev/full").open("wb") as full:
+        command = [sys.executable, "-m", "dwcli", *words]
+        code = subprocess.run(command, env=dw_process.environment, stdout=full, stderr=subprocess.PIPE).returncode
+    assert (code, json.loads(report.read_text().splitlines()[-1])["exit"]) == (1, 1)

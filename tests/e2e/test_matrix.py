@@ -68,6 +68,7 @@ def _no(resource: str) -> Check:
 
 _NO_DELETE = "this server deletes nothing over DICOMweb"
 _FOLDER = refuses(1, _NO_DELETE, "delete its files: the archive is a folder on this disk")
+_LOCAL = refuses(1, _NO_DELETE, "delete its files: they are in ")
 _SYNTAX = refuses(1, "refused (406)")
 _WADO_URI = refuses(2, "names no WADO-URI address", "dialect.wado_uri")
 _ONE_BY_ONE = refuses(1, "does not render a study", "render an instance")
@@ -101,7 +102,7 @@ CANNOT: dict[str, dict[str, Check | Otherwise]] = {
     },
     "deletion": {
         "tiny_pacs": refuses(1, _NO_DELETE, "take the study out of its database and storage folder"),
-        "local": _FOLDER,
+        "local": _LOCAL,
         "serve": _FOLDER,
     },
 }

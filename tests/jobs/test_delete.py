@@ -9,7 +9,7 @@ import pytest
 from dwcli.client import Client
 from dwcli.dicomweb import dialects, removal
 from dwcli.dicomweb.refs import InstanceRef, Level, StudyRef, parse
-from dwcli.errors import AbsentError, ProtocolError
+from dwcli.errors import AbsentError, ExitCode, ProtocolError
 from dwcli.jobs import delete as job
 from dwcli.net.transport import Settings, Transport
 from servers import images, wire
@@ -101,9 +101,58 @@ def test_it_asks_on_a_terminal_and_says_what_would_go(orthanc: Orthanc, run_dw: 
 
 def test_auto_says_how_where_delete_is_refused(orthanc: Orthanc, run_dw: Dw) -> None:
     wire.stow(orthanc.url, [images.instance()], headers=orthanc.headers)
-    run = run_dw("delete", "2.25.1", "--yes", env=orthanc.environment)
+    run_dw("profile", "add", "o", orthanc.url, "--user", "alice", "--password-env", "PW")
+    run = run_dw("delete", "2.25.1", "--yes", env={"PW": "secret"})
     assert (run.code, orthanc.count()) == (1, 1)
     assert "405" in run.out
+    assert "dw doctor o" in run.err
+    assert f"dw doctor --url {orthanc.url}" in run_dw("delete", "2.25.1", "--yes", env=orthanc.environment).err
+
+
+def test_one_that_is_not_there_does_not_keep_the_others(orthanc: Orthanc, run_dw: Dw, tmp_path: Path) -> None:
+    wire.stow(orthanc.url, [images.instance()], headers=orthanc.headers)
+    run_dw("profile", "add", "o", orthanc.url, "--dialect", "orthanc", "--user", "alice", "--password-env", "PW")
+    env = {"PW": "secret"}
+    run = run_dw("delete", "study", "-", "--dry-run", stdin="9.9\n2.25.1\n", env=env)
+    assert (run.code, len(run.lines), orthanc.count()) == (3, 2, 1)
+    assert "lists no study 9.9" in run.err
+    report = tmp_path / "r.jsonl"
+    run = run_dw("delete", "study", "-", "--yes", "--report", report, stdin="9.9\n2.25.1\n", env=env)
+    assert (run.code, orthanc.count()) == (3, 0)
+    assert [line.split("\t")[:2] for line in run.lines[1:]] == [["failed", "9.9"], ["deleted", "2.25.1"]]
+    assert "1 deleted, 1 failed" in run.err
+    assert json.loads(report.read_text().splitlines()[-1])["exit"] == 3
+    assert run_dw("delete", "study", "9.9", "--yes", env=env).code == 5
+
+
+def test_an_answer_of_404_for_what_is_listed_is_a_failure(
+    fake_server: Callable[..., Fake], client_of: Callable[..., Client]
+) -> None:
+    def gone_meanwhile(shelf: Shelf, _request: Request) -> Answer:
+        shelf.there = False
+        return Answer(404)
+
+    client = client_of(fake_server(Shelf(lambda _shelf, _request: Answer(404))).url, "dcm4chee")
+    item = job.delete(client, job.plan(client, StudyRef("1.2")), wait=lambda _seconds: None)
+    assert (item.outcome, item.code) == ("failed", ExitCode.FAILED)
+    assert "in another way" in item.reason
+    client = client_of(fake_server(Shelf(gone_meanwhile)).url, "dcm4chee")
+    assert job.delete(client, job.plan(client, StudyRef("1.2"))).outcome == "deleted"
+
+
+def test_a_reason_is_a_code_and_its_scheme(orthanc: Orthanc, run_dw: Dw) -> None:
+    wire.stow(orthanc.url, [images.instance()], headers=orthanc.headers)
+    run_dw("profile", "add", "o", orthanc.url, "--dialect", "orthanc", "--user", "alice", "--password-env", "PW")
+    env = {"PW": "secret"}
+    run = run_dw("delete", "2.25.1", "--reason", "foo", "--yes", env=env)
+    assert (run.code, orthanc.count(), "CODE^SCHEME" in run.err) == (2, 1, True)
+    run = run_dw("delete", "2.25.1", "--reason", "113039^DCM", "--yes", env=env)
+    assert (run.code, orthanc.count(), "--reason is left out" in run.err) == (0, 0, True)
+
+
+def test_a_folder_says_where_its_files_are(run_dw: Dw, tmp_path: Path) -> None:
+    run = run_dw("-p", "local", "delete", "2.25.1", "--yes", env={"XDG_DATA_HOME": str(tmp_path / "kept here")})
+    assert (run.code, f"they are in {tmp_path / 'kept here'}" in run.err) == (1, True)
 
 
 def test_a_server_that_deletes_nothing_says_what_to_do(tiny_pacs: TinyPacs, run_dw: Dw) -> None:

@@ -1,6 +1,8 @@
 """`dw orthanc` with a real pair: one Orthanc fetches from, sends to and deletes on the other."""
 
 import json
+import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 from servers import images, wire
 from servers.certificates import Certificates
 from servers.dw import Dw, Run
-from servers.fake import Answer, Fake
+from servers.fake import Answer, Fake, Request
 from servers.nginx import Nginx
 from servers.orthanc import Orthanc
 from servers.tiny_pacs import TinyPacs
@@ -60,7 +62,7 @@ def test_servers_are_added_shown_and_removed(near: Callable[..., Run], other: Or
     assert near("servers", "remove", "c").code == 0
     assert near("servers", "-f", "tsv").lines[1:] == [f"b\t{other.url}/\tbob\tyes\tno"]
     run = near("servers", "remove", "c")
-    assert (run.code, "knows no server c" in run.err) == (5, True)
+    assert (run.code, "knows no server c" in run.err, "servers add c" in run.err) == (5, True, False)
     assert near("servers", "forget", "b").code == 2
 
 
@@ -102,14 +104,14 @@ def test_a_job_left_alone_can_be_followed_later(near: Callable[..., Run], orthan
 
 @pytest.mark.parametrize("how", [[], ["--async"]])
 def test_what_is_not_there_is_a_failure(how: list[str], near: Callable[..., Run]) -> None:
-    assert near("retrieve", "b", "9.9", *how).code == 1
+    assert near("retrieve", "b", "9.9", *how).code == 5
     assert near("stow", "b", "9.9", *how).code == 5
     assert "knows no server z" in near("retrieve", "z", "9.9", *how).err
 
 
 def test_delete_reaches_a_server_that_allows_it(near: Callable[..., Run], fake_server: Callable[..., Fake]) -> None:
     server = fake_server(lambda _request: Answer(200))
-    near("servers", "add", "b", server.url, "--can-delete")
+    near("servers", "add", "b", server.url, "--can-delete", "--replace")
     assert near("delete", "b", "1.2/3.4").code == 2
     run = near("delete", "b", "1.2/3.4", "--yes")
     assert run.code == 0, run.err
@@ -117,9 +119,9 @@ def test_delete_reaches_a_server_that_allows_it(near: Callable[..., Run], fake_s
 
 
 def test_a_server_that_knows_no_delete_is_named(near: Callable[..., Run], other: Orthanc) -> None:
-    near("servers", "add", "b", other.url, "--user", "bob", "--password-env", "THEIRS", "--can-delete")
+    near("servers", "add", "b", other.url, "--user", "bob", "--password-env", "THEIRS", "--can-delete", "--replace")
     run = near("delete", "b", "1.2", "--yes")
-    assert (run.code, "b did not do it" in run.err) == (1, True)
+    assert (run.code, "b did not do it" in run.err, "takes no DELETE" in run.err) == (1, True, True)
     assert near("delete", "nobody", "1.2", "--yes").code == 5
 
 
@@ -147,7 +149,7 @@ def test_a_certificate_and_its_encrypted_key_open_the_other_server(
         opened = [*shown, "--client-key-password-env", "KEY"]
         codes = []
         for options in (words, [*words, *shown], [*words, *opened]):
-            added = run_dw("orthanc", "servers", "add", "b", gate.url, *options, env=environment)
+            added = run_dw("orthanc", "servers", "add", "b", gate.url, "--replace", *options, env=environment)
             assert added.code == 0, added.err
             run = run_dw("orthanc", "retrieve", "b", "2.25.1", env=environment)
             codes.append(run.code)
@@ -159,3 +161,82 @@ def test_another_dialect_is_wrong_usage(tiny_pacs: TinyPacs, run_dw: Dw) -> None
     run_dw("profile", "add", "t", tiny_pacs.url, "--dialect", "tiny-pacs", "--token-env", "T")
     run = run_dw("-p", "t", "orthanc", "servers", env={"T": "tok123"})
     assert (run.code, "no Orthanc" in run.err) == (2, True)
+
+
+def test_a_login_that_the_other_server_refuses_is_not_ours(near: Callable[..., Run], other: Orthanc) -> None:
+    wire.stow(other.url, [images.instance()], headers=other.headers)
+    near("servers", "add", "b", other.url, "--user", "bob", "--password-env", "PW", "--replace")
+    for words in (("get", "b", "/studies"), ("retrieve", "b", "2.25.1"), ("retrieve", "b", "2.25.1", "--async")):
+        run = near(*words)
+        assert run.code == 4, run.err
+        assert ("b refuses Orthanc's login" in run.err, "profile edit a" in run.err) == (True, False)
+
+
+def test_a_known_server_is_replaced_only_where_that_is_said(near: Callable[..., Run], other: Orthanc) -> None:
+    run = near("servers", "add", "b", "http://c.example/rs")
+    assert (run.code, "--replace" in run.err) == (2, True)
+    assert near("servers", "-f", "tsv").lines[1].split("\t")[1] == f"{other.url}/"
+    run = near("servers", "add", "b", "http://c.example/rs", "--replace")
+    assert (run.code, "knows b anew, until it restarts" in run.err) == (0, True)
+
+
+@pytest.mark.parametrize(("name", "url"), [("we ird/n", "http://c.example"), ("c", "http://u:p@c.example/rs")])
+def test_a_server_that_cannot_be_added_is_refused_here(name: str, url: str, near: Callable[..., Run]) -> None:
+    assert near("servers", "add", name, url).code == 2
+    assert "c.example" not in near("servers").out
+
+
+def test_one_bad_reference_does_not_hide_the_good_ones(
+    near: Callable[..., Run], orthanc: Orthanc, other: Orthanc
+) -> None:
+    wire.stow(other.url, [images.instance()], headers=other.headers)
+    run = near("retrieve", "b", "9.9", "2.25.1")
+    assert (run.code, orthanc.count()) == (3, 1), run.err
+    assert "b lists no study 9.9" in run.err
+    assert "fetched 1 instances from b; 1 of 2 references failed" in run.err
+    other.wipe()
+    run = near("stow", "b", "9.9", "2.25.1")
+    assert (run.code, other.count()) == (3, 1), run.err
+    assert near("retrieve", "b", "9.9", "9.8").code == 5
+
+
+def test_what_names_no_study_says_what_to_write(near: Callable[..., Run]) -> None:
+    run = near("retrieve", "b", "series", "1.2")
+    assert (run.code, run.err.endswith("write STUDY/SERIES\n")) == (2, True)
+    run = near("job", "zzz")
+    assert (run.code, "knows no job zzz" in run.err) == (5, True)
+
+
+def test_ctrl_c_leaves_the_job_and_says_how_to_follow_it(fake_server: Callable[..., Fake], dw_process: Dw) -> None:
+    def answer(request: Request) -> Answer:
+        said: dict[str, object] = {"b": {}} if "servers?expand" in request.target else {"ID": "77"}
+        if "/jobs/" in request.target:
+            said = {"State": "Running", "Progress": 3, "Content": {}}
+        return Answer(200, {"Content-Type": "application/json"}, json.dumps(said).encode())
+
+    server = fake_server(answer)
+    process = dw_process.start("--url", f"{server.url}/dicom-web", "orthanc", "retrieve", "b", "1.2", "--async")
+    end = time.monotonic() + 20
+    while not any("/jobs/" in request.target for request in server.requests) and time.monotonic() < end:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _out, err = process.communicate(timeout=20)
+    assert (process.returncode, b"orthanc job 77 --wait" in err) == (130, True), err
+
+
+@pytest.mark.parametrize("words", [["servers"], ["servers", "show", "x"], ["retrieve", "x", "1.2"], ["job", "x"]])
+def test_what_no_orthanc_answers_is_said(words: list[str], fake_server: Callable[..., Fake], run_dw: Dw) -> None:
+    server = fake_server(lambda _request: Answer(200, {"Content-Type": "application/json"}, b'{"errors":[1]}'))
+    run = run_dw("--url", server.url, "orthanc", *words)
+    assert (run.code, run.out, "not what Orthanc's DICOMweb plugin answers" in run.err) == (1, "", True)
+
+
+def test_a_job_that_orthanc_forgets_is_no_success(fake_server: Callable[..., Fake], run_dw: Dw) -> None:
+    def answer(request: Request) -> Answer:
+        if "/jobs/" in request.target:
+            return Answer(404)
+        said: dict[str, object] = {"b": {}} if "servers?expand" in request.target else {"ID": "77"}
+        return Answer(200, {"Content-Type": "application/json"}, json.dumps(said).encode())
+
+    run = run_dw("--url", fake_server(answer).url, "orthanc", "retrieve", "b", "1.2")
+    assert (run.code, "JobsHistorySize" in run.err) == (1, True)

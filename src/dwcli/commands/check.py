@@ -44,6 +44,7 @@ def check(
     from dwcli.jobs.item import Tally
 
     dw: DwContext = ctx.obj
+    log = reporting.begin(dw, report)
     level, rest = references.split_level(words)
     if len(rest) < 2:
         raise UsageError("a reference and a folder are wanted", "dw check UID out/")
@@ -54,7 +55,7 @@ def check(
     with dw.out.progress("checking") as progress:
         asked = references.read(dw, rest, level)
         items = job.check(dw.patient_client, asked, folder, deep=deep, jobs=jobs, on_expect=progress.expect)
-        reporting.show(dw, reporting.ticked(items, progress.item), tally, report)
+        reporting.show(dw, reporting.ticked(items, progress.item), tally, log)
     how = "equal byte for byte" if deep else "there"
     words_out = [f"{tally.outcomes['present']} instances {how}"]
     words_out += reporting.counts(tally, missing="missing", extra="extra", conflict="different", failed="failed")

@@ -53,6 +53,7 @@ def copy(
     from dwcli.jobs.item import Tally
 
     dw: DwContext = ctx.obj
+    log = reporting.begin(dw, report)
     level, rest = references.split_level(words)
     if not to:
         raise UsageError("--to names no profile", "dw copy REF --to PROFILE")
@@ -73,7 +74,7 @@ def copy(
             on_bytes=progress.add,
             on_expect=progress.expect,
         )
-        seconds = reporting.show(dw, reporting.ticked(items, progress.item), tally, report)
+        seconds = reporting.show(dw, reporting.ticked(items, progress.item), tally, log)
     done = tally.count("stored", "warned")
     summary = [f"{done} copied ({reporting.speed(tally, seconds)})"]
     summary += reporting.counts(

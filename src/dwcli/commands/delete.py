@@ -1,7 +1,7 @@
 """`dw delete`: studies, series and instances off a server."""
 
+import shlex
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,12 +11,11 @@ from dwcli.commands import references, reporting
 from dwcli.context import DwContext
 from dwcli.dicomweb import refs
 from dwcli.dicomweb.dicomjson import text
-from dwcli.errors import DwError, UsageError
+from dwcli.errors import DwError, ExitCode, UsageError, combine
 from dwcli.options import takes
 
 if TYPE_CHECKING:
     from dwcli.jobs.delete import Doomed
-    from dwcli.jobs.item import Item
 
 _COLUMNS = ("level", "reference", "PatientName", "PatientID", "StudyDate", "StudyDescription", "series", "instances")
 _STUDY = {"PatientName": "00100010", "PatientID": "00100020", "StudyDate": "00080020", "StudyDescription": "00081030"}
@@ -36,9 +35,13 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     reason: Annotated[
-        str,
-        typer.Option("--reason", metavar="CODE^SCHEME", help="The coded reason, where a server wants one to reject."),
-    ] = "113001^DCM",
+        str | None,
+        typer.Option(
+            "--reason",
+            metavar="CODE^SCHEME",
+            help="The coded reason, where a server rejects in place of deleting (113001^DCM).",
+        ),
+    ] = None,
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE", help="One JSON line a reference, and a summary.")
     ] = None,
@@ -55,23 +58,38 @@ def delete(
       dw delete STUDY/SERIES --dry-run
       dw search --date ..2015 -f uids | dw delete study - --yes
     """
+    from dwcli.dicomweb import removal
     from dwcli.jobs import delete as job
-    from dwcli.jobs.item import Tally
+    from dwcli.jobs.item import Item, Tally
 
     dw: DwContext = ctx.obj
+    log = reporting.begin(dw, report)
     level, rest = references.split_level(words)
-    job.can(dw.client)
+    code = removal.parse_reason(reason or removal.QUALITY)
+    job.can(dw.client, dw.profile.place.root if dw.profile.place else None)
+    if reason and dw.client.dialect.delete != "reject":
+        dw.out.warn(f"this server is told no reason (dialect {dw.client.dialect.name}): --reason is left out")
     asks = not yes and not dry_run
     if asks and ("-" in rest or sys.stdin is None or not sys.stdin.isatty()):
         raise UsageError("nobody can be asked on this stdin", "--dry-run to see what would go, then --yes")
-    doomed = [job.plan(dw.client, ref) for ref in references.read(dw, rest, level)]
-    if not doomed:
-        raise UsageError("nothing to delete was named", "dw delete study UID")
-    if dry_run:
-        dw.out.table(map(_record, doomed), columns=_COLUMNS)
+    try:
+        looked = [job.look(dw.client, ref) for ref in references.read(dw, rest, level)]
+    except DwError:
         dw.out.info("nothing was deleted")
+        raise
+    if not looked:
+        raise UsageError("nothing to delete was named", "dw delete study UID")
+    doomed = [one for one in looked if not isinstance(one, Item)]
+    if dry_run or asks:
+        for one in looked:
+            if isinstance(one, Item):
+                dw.out.warn(reporting.told(one))
+    if dry_run:
+        dw.out.table(map(_record, doomed), columns=_COLUMNS, empty="")
+        dw.out.info("nothing was deleted")
+        dw.finish(combine((one.code for one in looked if isinstance(one, Item)), succeeded=bool(doomed)))
         return
-    if asks:
+    if asks and doomed:
         for one in doomed:
             dw.out.info(_sentence(one))
         if not dw.out.confirm(
@@ -79,14 +97,22 @@ def delete(
         ):
             raise DwError("nothing was deleted")
     tally = Tally()
-
-    def items() -> Iterator["Item"]:
-        for one in doomed:
-            yield job.delete(dw.client, one, reason=reason)
-
-    reporting.show(dw, items(), tally, report)
+    items = (one if isinstance(one, Item) else job.delete(dw.client, one, reason=code) for one in looked)
+    reporting.show(dw, items, tally, log)
     dw.out.info(", ".join([f"{tally.count('deleted')} deleted", *reporting.counts(tally, failed="failed")]))
+    if ExitCode.FAILED in tally.codes:
+        dw.out.info(_otherwise(dw))
     dw.finish(tally.code)
+
+
+def _otherwise(dw: DwContext) -> str:
+    """What to do where a server did not delete what it lists."""
+    dialect = dw.client.dialect
+    server = dw.profile.name or f"--url {shlex.quote(dw.profile.url)}"
+    return dialect.delete_otherwise or (
+        f"each server deletes in its own way, which its dialect names ({dialect.name} here): "
+        f"`dw doctor {server}` says which one fits"
+    )
 
 
 def _record(one: "Doomed") -> dict[str, object]:

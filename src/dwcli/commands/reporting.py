@@ -1,11 +1,14 @@
 """How the results of a transfer are shown: progress, the rows of a pipe, the report file, the summary."""
 
+import io
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
+
+import typer
 
 from dwcli.context import DwContext
 from dwcli.errors import DwError, ExitCode, UsageError
@@ -15,67 +18,136 @@ from dwcli.output import size
 COLUMNS = ("outcome", "study", "series", "instance", "path", "size", "reason")
 
 
-def show(dw: DwContext, items: Iterator[Item], tally: Tally, report: Path | None, *, go_on: str = "") -> float:
+class Report:
+    """The file of `--report`: one JSON line an item, at once, so that a killed run leaves its lines, and a summary.
+
+    It is emptied as the run begins, and the summary, with the exit code, is written as the run ends, however it ends.
+    Without a path nothing is written. Raises UsageError where it cannot be made, DwError where it cannot be written.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._tally = Tally()
+        self._began = time.monotonic()
+        self._file: io.FileIO | None = None
+        if path is not None:
+            try:
+                path.parent.mkdir(
+                    parents=True, exist_ok=True
+                )  # it may be the folder that `-o` names, and still to come
+                # Unbuffered: a line is there at once, and a full disk is met here, not when the file is closed.
+                self._file = io.FileIO(path, "w")
+            except OSError as error:
+                raise UsageError(
+                    f"cannot write the report {path}: {error.strerror or error}",
+                    "name another file: --report FILE.jsonl",
+                ) from error
+
+    def count(self, tally: Tally) -> None:
+        """The summary is of this tally, and its seconds begin now."""
+        self._tally = tally
+        self._began = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """How long it has taken."""
+        return time.monotonic() - self._began
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Add one line."""
+        if self._file is None:
+            return
+        line = json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+        try:
+            while line:
+                line = line[self._file.write(line) or 0 :]
+        except OSError as error:
+            raise DwError(f"cannot write the report {self._path}: {error.strerror or error}") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.write(
+                {
+                    "summary": dict(self._tally.outcomes),
+                    "bytes": self._tally.bytes,
+                    "seconds": round(self.seconds, 3),
+                    "exit": _code(error),
+                }
+            )
+        finally:
+            if self._file is not None:
+                self._file.close()
+
+
+def _code(error: BaseException | None) -> int:
+    match error:
+        case None:
+            return int(ExitCode.OK)
+        case KeyboardInterrupt():
+            return int(ExitCode.INTERRUPTED)
+        case DwError() | typer.Exit():
+            return int(error.exit_code)
+        case _:
+            return int(ExitCode.FAILED)
+
+
+def begin(dw: DwContext, path: Path | None) -> Report:
+    """The report of a run, before anything that can fail: an old one must not pass for that of a run that failed."""
+    return dw.enter(Report(path))
+
+
+def show(dw: DwContext, items: Iterator[Item], tally: Tally, report: Report, *, go_on: str = "") -> float:
     """Print the items, write the report, count; returns the seconds it took.
 
-    A person is told of what needs a look, at once and in full; a pipe gets every item, the report a summary line too.
+    A person is told of what needs a look, at once and in full; a pipe gets every item.
     Where nobody reads the pipe any more the work goes on in silence.
     `go_on` is what to do after an interruption, in words.
     """
-    started = time.monotonic()
-    ended: ExitCode | None = None
+    report.count(tally)
     person = dw.out.terminal and not dw.out.format
-    told: list[Item] = []
-    with _report(report) as write:
+    warned = False
 
-        def counted() -> Iterator[dict[str, Any]]:
-            for item in items:
-                tally.add(item)
-                record = item.record()
-                write(record)
-                if not person:
-                    if item.code is not ExitCode.OK and not told:
-                        # Its mail is often all that a cron job shows: one reason stands for the rest.
-                        told.append(item)
-                        dw.out.warn(_told(item))
-                    yield record
-                elif _needs_a_look(item):
-                    dw.out.line(_told(item))
+    def counted() -> Iterator[dict[str, Any]]:
+        nonlocal warned
+        for item in items:
+            tally.add(item)
+            record = item.record()
+            report.write(record)
+            if not person:
+                if item.code is not ExitCode.OK and not warned:
+                    # Its mail is often all that a cron job shows: one reason stands for the rest.
+                    warned = True
+                    dw.out.warn(told(item))
+                yield record
+            elif _needs_a_look(item):
+                dw.out.line(told(item))
 
+    word = "stopped"
+    try:
         try:
-            try:
-                dw.out.table(counted(), columns=COLUMNS, empty="")
-            except BrokenPipeError:
-                # The reader has seen enough (`| head`), but the transfer is not done.
-                dw.out.close_quietly()
-                dw.out.table(counted(), columns=COLUMNS, empty="")
-        except KeyboardInterrupt:
-            ended = ExitCode.INTERRUPTED
-            raise
-        except DwError as error:
-            ended = error.exit_code
-            raise
-        except BaseException:
-            ended = ExitCode.FAILED
-            raise
-        finally:
-            # Now, not when the last name of it goes: its threads write to a folder that is about to be closed.
-            close = getattr(items, "close", None)
-            if close:
-                close()
-            seconds = time.monotonic() - started
-            if ended is not None:
-                done = sum(tally.outcomes[outcome] for outcome in DONE)
-                word = "interrupted" if ended is ExitCode.INTERRUPTED else "stopped"
-                dw.out.info(f"{word}; {done} done in {seconds:.1f} s" + (f"; {go_on}" if go_on else ""))
-            write(
-                {
-                    "summary": dict(tally.outcomes),
-                    "bytes": tally.bytes,
-                    "seconds": round(seconds, 3),
-                    "exit": int(tally.code if ended is None else ended),
-                }
-            )
+            dw.out.table(counted(), columns=COLUMNS, empty="")
+        except BrokenPipeError:
+            # The reader has seen enough (`| head`), but the transfer is not done.
+            dw.out.close_quietly()
+            dw.out.table(counted(), columns=COLUMNS, empty="")
+        word = ""
+    except KeyboardInterrupt:
+        word = "interrupted"
+        raise
+    finally:
+        # Now, not when the last name of it goes: its threads write to a folder that is about to be closed.
+        close = getattr(items, "close", None)
+        if close:
+            close()
+        seconds = report.seconds
+        if word:
+            done = sum(tally.outcomes[outcome] for outcome in DONE)
+            dw.out.info(f"{word}; {done} done in {seconds:.1f} s" + (f"; {go_on}" if go_on else ""))
     return seconds
 
 
@@ -83,7 +155,7 @@ def _needs_a_look(item: Item) -> bool:
     return item.code is not ExitCode.OK or item.outcome in ("warned", "stranger", "unverified")
 
 
-def _told(item: Item) -> str:
+def told(item: Item) -> str:
     """`failed STUDY/SERIES: why`; the reference is one that can be typed again."""
     what = item.path or "/".join(uid for uid in (item.study, item.series, item.instance) if uid)
     return f"{item.outcome} {what}" + (f": {item.reason}" if item.reason else "")
@@ -106,30 +178,3 @@ def ticked(items: Iterable[Item], tick: Callable[[], None]) -> Iterator[Item]:
         if item.instance:
             tick()
         yield item
-
-
-@contextmanager
-def _report(path: Path | None) -> Iterator[Any]:
-    """A function that writes one JSON line, at once, so that a killed run leaves its lines."""
-    if path is None:
-        yield lambda _record: None
-        return
-    try:
-        # Unbuffered: a line is there at once, and a full disk is met here, not when the file is closed.
-        path.parent.mkdir(parents=True, exist_ok=True)  # it may be the folder that `-o` names, and still to come
-        file = path.open("wb", buffering=0)
-    except OSError as error:
-        raise UsageError(
-            f"cannot write the report {path}: {error.strerror or error}", "name another file: --report FILE.jsonl"
-        ) from error
-
-    def write(record: dict[str, Any]) -> None:
-        line = json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
-        try:
-            while line:
-                line = line[file.write(line) or 0 :]
-        except OSError as error:
-            raise DwError(f"cannot write the report {path}: {error.strerror or error}") from error
-
-    with file:
-        yield write

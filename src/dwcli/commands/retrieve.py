@@ -104,6 +104,7 @@ def retrieve(
     from dwcli.jobs.retrieve import Options, Retrieval
 
     dw: DwContext = ctx.obj
+    log = reporting.begin(dw, report)
     syntax = media.parse_transfer_syntax(transfer_syntax)
     if words and words[0] in ("frames", "bulkdata"):
         if matching.given(match):
@@ -127,7 +128,7 @@ def retrieve(
     if zipped is not None:
         if output != Path() or layout or dry_run or overwrite:
             raise UsageError("--zip makes one file, without a folder", "dw retrieve study UID --zip study.zip")
-        _zip(dw, asked, zipped, options, report)
+        _zip(dw, asked, zipped, options, log)
         return
     if not layout and (output / INDEX).exists():
         dw.out.warn(f"{output} was filled with another --layout: what is there under its names is not looked at")
@@ -144,12 +145,12 @@ def retrieve(
                 job = Retrieval(dw.patient_client, sink, options, on_bytes=progress.add, on_expect=progress.expect)
                 found = job.run(asked)
             items = reporting.ticked(found, progress.item)
-            seconds = reporting.show(dw, items, tally, report, go_on=_GO_ON)
+            seconds = reporting.show(dw, items, tally, log, go_on=_GO_ON)
     dw.out.info(_summary(tally, output, seconds))
     dw.finish(tally.code)
 
 
-def _zip(dw: DwContext, asked: Iterator[Ref], target: Path, options: "Options", report: Path | None) -> None:
+def _zip(dw: DwContext, asked: Iterator[Ref], target: Path, options: "Options", log: reporting.Report) -> None:
     from dwcli.jobs import zipped
     from dwcli.jobs.item import Tally
 
@@ -158,7 +159,7 @@ def _zip(dw: DwContext, asked: Iterator[Ref], target: Path, options: "Options", 
         items = zipped.retrieve(
             dw.patient_client, asked, target, options, on_bytes=progress.add, on_expect=progress.expect
         )
-        seconds = reporting.show(dw, reporting.ticked(items, progress.item), tally, report)
+        seconds = reporting.show(dw, reporting.ticked(items, progress.item), tally, log)
     dw.out.info(_summary(tally, target, seconds))
     dw.finish(tally.code)
 

@@ -84,6 +84,7 @@ def store(
     dw: DwContext = ctx.obj
     if report and journal and report.absolute() == journal.absolute():
         raise UsageError("the report would overwrite the journal", "give them two names")
+    log = reporting.begin(dw, report)
     found = scan(paths, include=include or (), exclude=exclude or ())
     options = Options(study, jobs, _bytes(batch_size), verify, max_errors)
     tally = Tally()
@@ -92,7 +93,7 @@ def store(
         book = Journal(journal, dw.profile.url) if journal and journal.exists() else None
         with book or nullcontext():
             planned = plan(found, options, book, store_bytes=dw.profile.dialect.store_bytes)
-            reporting.show(dw, planned, tally, report)
+            reporting.show(dw, planned, tally, log)
         _tell_of_nothing(dw, tally, paths, filtered=bool(include or exclude))
         files = tally.outcomes["offered"]
         dw.out.info(f"would send {files} instances ({size(tally.bytes)}); nothing was sent")
@@ -103,7 +104,7 @@ def store(
         with dw.out.progress("storing") as progress:
             job = Storing(dw.patient_client, options, journal=book, on_bytes=progress.add, on_expect=progress.expect)
             items = reporting.ticked(job.run(found), progress.item)
-            seconds = reporting.show(dw, items, tally, report, go_on=_WITH_JOURNAL if book else _WITHOUT)
+            seconds = reporting.show(dw, items, tally, log, go_on=_WITH_JOURNAL if book else _WITHOUT)
     finally:
         if book:
             book.close()

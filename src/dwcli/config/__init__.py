@@ -6,7 +6,7 @@ A flag beats a variable, a variable beats the file, the file beats the default.
 from dwcli.config.choice import select
 from dwcli.config.environment import Environment, proxy_from_environment, read_secret, variable
 from dwcli.config.file import File
-from dwcli.config.profile import BUILT_IN, Place, Profile, built_in, local_archive, place_of
+from dwcli.config.profile import BUILT_IN, Place, Profile, address_of, built_in, local_archive, place_of
 from dwcli.logins import KINDS, SECRETS, Login
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Login",
     "Place",
     "Profile",
+    "address_of",
     "built_in",
     "local_archive",
     "place_of",

@@ -1,11 +1,11 @@
 """One run of one command: its profile, its connections, its output, and its end."""
 
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from dwcli.net.transport import Settings
 
 _SOON = 3  # tries
+
+Entered = TypeVar("Entered")
 
 
 class DwContext:
@@ -140,6 +142,10 @@ class DwContext:
 
         places.serve(root, port, self.out, read_only=read_only, reindex=reindex)
 
+    def enter(self, room: AbstractContextManager[Entered]) -> Entered:
+        """Enter a context that lasts as long as this run and is told of the error that the run ends with."""
+        return self._stack.enter_context(room)
+
     def finish(self, code: ExitCode) -> None:
         """End the command with this exit code."""
         if code is not ExitCode.OK:
@@ -154,22 +160,29 @@ class DwContext:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stack.close()
         if isinstance(error, DwError) and "NAME" in error.hint and len(self._spoken_to) == 1:
             from dwcli.context import access
 
             error.hint = access.named(error.hint, *self._spoken_to.values())
+        end = self._end(error)
+        # With the error that the run ends with, which a report quotes.
+        self._stack.__exit__(type(end) if end else None, end, trace)
+        if end is not None and end is not error:
+            raise end
+
+    def _end(self, error: BaseException | None) -> BaseException | None:
+        """What a run ends with that came to `error`, after its output is handed on."""
         lost = error if isinstance(error, OSError) else None
         try:
             self.out.flush()
         except OSError as failure:
             lost = lost or failure
+        except DwError as failure:  # there is no such format
+            return failure
         if lost is None:
-            return
+            return error
         self.out.close_quietly()
-        if isinstance(lost, BrokenPipeError):
-            # A reader that has seen enough (`| head`) is not a failure; what else ended the command stays its end.
-            if error is None or error is lost:
-                raise typer.Exit(0)
-            return
-        raise DwError(f"cannot write the output: {lost.strerror or lost}") from lost
+        if not isinstance(lost, BrokenPipeError):
+            return DwError(f"cannot write the output: {lost.strerror or lost}")
+        # A reader that has seen enough (`| head`) is not a failure; what else ended the command stays its end.
+        return typer.Exit(0) if error is None or error is lost else error

@@ -1,6 +1,7 @@
 """Deleting is not in PS3.18: the requests of the ways that servers have of their own, and what they answer."""
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urljoin
@@ -9,7 +10,10 @@ from dwcli.dicomweb import refs
 from dwcli.dicomweb.dialects import Dialect
 from dwcli.dicomweb.refs import InstanceRef, Level, Ref, SeriesRef
 from dwcli.dicomweb.request import Body, Request
-from dwcli.errors import ProtocolError
+from dwcli.errors import ProtocolError, UsageError
+
+QUALITY = "113001^DCM"
+"""The reason that is given where the user gives none: rejected for quality reasons (PS3.16 CID 7011)."""
 
 _ACCEPT = {"Accept": "application/json"}
 _TYPES = {"Study": Level.STUDY, "Series": Level.SERIES, "Instance": Level.INSTANCE}
@@ -20,8 +24,15 @@ def plain(base: str, ref: Ref) -> Request:
     return Request("DELETE", f"{base}/{refs.path(ref)}", _ACCEPT)
 
 
+def parse_reason(typed: str) -> str:
+    """A coded reason, `CODE^SCHEME`. Raises UsageError."""
+    if not re.fullmatch(r"[^^\s]+\^[^^\s]+", typed):
+        raise UsageError(f"not a coded reason: {typed}", f"write CODE^SCHEME, as in {QUALITY}")
+    return typed
+
+
 def reject(base: str, ref: Ref, reason: str) -> Request:
-    """Reject with a coded reason (`113001^DCM`: for quality reasons), after which nobody sees the objects."""
+    """Reject with a coded reason (`CODE^SCHEME`), after which nobody sees the objects."""
     return Request("POST", f"{base}/{refs.path(ref)}/reject/{quote(reason, safe='')}", _ACCEPT)
 
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from dwcli.client import Client
 from dwcli.dicomweb import refs, removal
@@ -49,6 +50,17 @@ def plan(client: Client, ref: Ref) -> Doomed:
     return Doomed(ref, len(rows), None if None in counts else sum(count or 0 for count in counts), study)
 
 
+def look(client: Client, ref: Ref) -> Doomed | Item:
+    """The plan, or an item that says why this one cannot go. What holds for every other one too is raised: a login
+    that fails, a server that does not answer."""
+    try:
+        return plan(client, ref)
+    except DwError as error:
+        if error.exit_code in (ExitCode.AUTH, ExitCode.TEMPORARY):
+            raise
+        return failed(error, *_uids(ref))
+
+
 def _count(client: Client, study: str, row: Row) -> int | None:
     said = text(row, _COUNT)
     if said.isdecimal():
@@ -63,12 +75,16 @@ def _instances(client: Client, study: str, series: str) -> set[str]:
     return {text(row, refs.INSTANCE_UID) for row in client.search(Query(Level.INSTANCE, study, series))}
 
 
-def can(client: Client) -> None:
-    """Raises RefusedError, with the way to do it, where this server is known to delete nothing over the network."""
+def can(client: Client, folder: Path | None = None) -> None:
+    """Raises RefusedError, with the way to do it, where this server is known to delete nothing over the network.
+
+    `folder`: where its files are, if they are on this disk.
+    """
     if client.dialect.delete == "none":
+        own = f"delete its files: they are in {folder}" if folder else client.dialect.delete_otherwise
         raise RefusedError(
             f"this server deletes nothing over DICOMweb (dialect {client.dialect.name})",
-            client.dialect.delete_otherwise or "ask its administrator, or see its own interface",
+            own or "ask its administrator, or see its own interface",
             status=501,
         )
 
@@ -78,8 +94,13 @@ def delete(
 ) -> Item:
     """Delete it, and look whether it is gone: `deleted`, or `failed` with the reason. An AuthError is raised."""
     ref = doomed.ref
+    said = "the server said yes, and lists it still"
     try:
-        _remove(client, ref, reason, wait)
+        try:
+            _remove(client, ref, reason, wait)
+        except AbsentError as error:
+            # It was listed a moment ago: gone since then, or deleted in another way here.
+            said = f"{error.message}, and lists it still: this server deletes in another way"
         for pause in _PAUSES:
             wait(pause)
             if not _listed(client, ref):
@@ -88,7 +109,7 @@ def delete(
         if error.exit_code is ExitCode.AUTH:
             raise
         return failed(error, *_uids(ref))
-    return failed(DwError("the server said yes, and lists it still"), *_uids(ref))
+    return failed(DwError(said), *_uids(ref))
 
 
 def _remove(client: Client, ref: Ref, reason: str, wait: Callable[[float], None]) -> None:
@@ -104,14 +125,11 @@ def _remove(client: Client, ref: Ref, reason: str, wait: Callable[[float], None]
 
 
 def _asked(client: Client, asked: Request) -> bytes:
-    """Send it; the answer's body. A refusal of the method says how else it may be done."""
+    """Send it; the answer's body. Raises the DwError that a status of 400 or above means."""
     with client.request(asked) as response:
         body = response.read(_ANSWER)
         if response.status >= 400:
-            error = response.refusal(body)
-            if response.status in (405, 501):
-                error.hint = client.dialect.delete_otherwise or "dw doctor says how this server deletes, if it does"
-            raise error
+            raise response.refusal(body)
         return body
 
 

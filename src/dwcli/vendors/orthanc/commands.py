@@ -1,43 +1,40 @@
 """`dw orthanc`: let an Orthanc talk to other DICOMweb servers; nothing passes through here."""
 
-import os
+import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import unquote
 
 import typer
 
-from dwcli import config
 from dwcli.commands import matching, references
 from dwcli.context import DwContext, parse_headers
 from dwcli.dicomweb import refs
 from dwcli.dicomweb.dicomjson import Row, RowReader
 from dwcli.dicomweb.query import parse_path
-from dwcli.dicomweb.refs import Level
-from dwcli.errors import DwError, UsageError
+from dwcli.dicomweb.refs import Level, Ref
+from dwcli.errors import AbsentError, DwError, ExitCode, TemporaryError, UsageError, combine
 from dwcli.files.whole import WholeFile
 from dwcli.help import App
 from dwcli.options import takes
+from dwcli.vendors.orthanc.servers import RemoteHeader, peers_of, servers
 
 if TYPE_CHECKING:
     from dwcli.vendors.orthanc.peers import Job, Peers
 
 app = App()
+app.command("servers")(servers)
 
 _Server = Annotated[str, typer.Argument(metavar="NAME", help="A server that this Orthanc knows.")]
 _Words = Annotated[
     list[str], typer.Argument(metavar="[study|series|instance] REF...", help="References, or - for stdin.")
 ]
-_RemoteHeader = Annotated[
-    list[str] | None,
-    typer.Option("--remote-header", metavar="'NAME: VALUE'", help="A header that Orthanc sends on; repeatable."),
-]
 _Param = Annotated[
     list[str] | None, typer.Option("--param", metavar="K=V", help="A query parameter that Orthanc sends; repeatable.")
 ]
-_Async = Annotated[bool, typer.Option("--async", help="As a job of Orthanc's, shown with its progress.")]
+_Async = Annotated[bool, typer.Option("--async", help="As a job of Orthanc's, as is done in any case.")]
 _Detach = Annotated[bool, typer.Option("--detach", help="With --async: print the job's ID and leave it alone.")]
 _Priority = Annotated[int | None, typer.Option("--priority", metavar="N", help="The job's priority; 0 is usual.")]
 
@@ -47,83 +44,6 @@ def register(parent: typer.Typer) -> None:
     parent.add_typer(app, name="orthanc", help="Let an Orthanc fetch from and send to other DICOMweb servers.")
 
 
-@app.command("servers")
-@takes()
-def servers(
-    ctx: typer.Context,
-    action: Annotated[str, typer.Argument(metavar="[list|show|add|remove]", help="list, by default.")] = "list",
-    name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="The name that Orthanc gives the server.")
-    ] = None,
-    address: Annotated[str | None, typer.Argument(metavar="[URL]", help="Its DICOMweb base URL, to add it.")] = None,
-    user: Annotated[str | None, typer.Option("--user", metavar="U", help="Orthanc's user name there.")] = None,
-    password_env: Annotated[
-        str | None, typer.Option("--password-env", metavar="V", help="The password, from this variable,")
-    ] = None,
-    password_stdin: Annotated[bool, typer.Option("--password-stdin", help="or from stdin.")] = False,
-    remote_header: _RemoteHeader = None,
-    chunked: Annotated[
-        bool, typer.Option("--chunked/--no-chunked", help="Whether that server takes chunked uploads.")
-    ] = True,
-    can_delete: Annotated[bool, typer.Option("--can-delete", help="That server understands DELETE.")] = False,
-    client_cert: Annotated[
-        str | None, typer.Option("--client-cert", metavar="PATH", help="A certificate on Orthanc's own machine.")
-    ] = None,
-    client_key: Annotated[str | None, typer.Option("--client-key", metavar="PATH", help="Its key, there too.")] = None,
-    key_password_env: Annotated[
-        str | None,
-        typer.Option("--client-key-password-env", metavar="V", help="The key's password, from this variable."),
-    ] = None,
-    seconds: Annotated[
-        int, typer.Option("--remote-timeout", metavar="S", help="Seconds that Orthanc waits; 0: as it is configured.")
-    ] = 0,
-) -> None:
-    """List, show, add or remove the DICOMweb servers that this Orthanc knows.
-
-    Examples:
-
-    \b
-      dw -p pacs orthanc servers
-      dw -p pacs orthanc servers add archive https://archive.example.org/dicom-web --user alice --password-env PW
-      dw -p pacs orthanc servers remove archive
-    """
-    dw: DwContext = ctx.obj
-    peers = _peers(dw)
-    match action:
-        case "list" if name is None:
-            dw.out.table(_records(peers.names()), columns=("name", "url", "user", "chunked", "delete"), empty="none")
-        case "show" if name and address is None:
-            peers.known(name)
-            settings = peers.names()[name]
-            records: list[dict[str, object]] = [{"key": key, "value": value} for key, value in settings.items()]
-            dw.out.table(records, columns=("key", "value"))
-        case "add" if name and address:
-            from dwcli.vendors.orthanc.peers import Peer
-
-            password = _password(password_env, stdin=password_stdin) if user else ""
-            peer = Peer(
-                url=address,
-                username=user or "",
-                password=password,
-                headers=parse_headers(tuple(remote_header or ())),
-                chunked=chunked,
-                can_delete=can_delete,
-                certificate=client_cert or "",
-                key=client_key or "",
-                key_password=_from_variable(key_password_env) if key_password_env else "",
-                timeout=seconds,
-            )
-            peers.add(name, peer)
-            dw.out.info(f"{dw.client.base} knows {name} now")
-        case "remove" if name and address is None:
-            peers.remove(name)
-            dw.out.info(f"{dw.client.base} has forgotten {name}")
-        case _:
-            raise UsageError(
-                "not a way to speak of servers", "dw orthanc servers [list | show NAME | add NAME URL | remove NAME]"
-            )
-
-
 @app.command("get")
 @takes()
 def get(
@@ -131,7 +51,7 @@ def get(
     server: _Server,
     path: Annotated[str, typer.Argument(metavar="PATH", help="Below that server's URL, such as /studies.")],
     param: _Param = None,
-    remote_header: _RemoteHeader = None,
+    remote_header: RemoteHeader = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the answer here.")
     ] = None,
@@ -152,7 +72,7 @@ def get(
     # Orthanc takes no query in a path.
     path, _, query = path.partition("?")
     pairs = _pairs([*map(unquote, filter(None, query.split("&"))), *(param or ())])
-    with _peers(dw).get(server, path, pairs, headers) as response:
+    with peers_of(dw).get(server, path, pairs, headers) as response:
         if output is not None:
             with WholeFile(output) as file:
                 for chunk in response.chunks():
@@ -177,7 +97,7 @@ def retrieve(
     detach: _Detach = False,
     priority: _Priority = None,
     param: _Param = None,
-    remote_header: _RemoteHeader = None,
+    remote_header: RemoteHeader = None,
 ) -> None:
     """Let this Orthanc fetch studies, series or instances from another server.
 
@@ -192,14 +112,25 @@ def retrieve(
     asked = list(references.read(dw, rest, level))
     for ref in asked:
         if not ref.known:
-            raise UsageError(f"{refs.show(ref)}: the UIDs above are needed", "write STUDY/SERIES/INSTANCE")
-    peers = _peers(dw)
+            whole = "STUDY/SERIES" if ref.level is Level.SERIES else "STUDY/SERIES/INSTANCE"
+            raise UsageError(f"{refs.show(ref)}: another server has to be told the study too", f"write {whole}")
+    peers = peers_of(dw)
     how = _how(as_job=as_job, detach=detach, priority=priority)
     how |= {"HttpHeaders": parse_headers(tuple(remote_header or ())), "Arguments": _pairs(param)}
-    said = peers.retrieve(server, asked, **how)
-    content = _finished(dw, peers, said, f"{server} to Orthanc", detach=detach) if as_job else said
-    if content is not None:
-        dw.out.info(f"Orthanc has fetched {content.get('ReceivedInstancesCount', '?')} instances from {server}")
+    if detach:
+        dw.out.line(peers.retrieve(server, asked, **how))
+        return
+
+    def fetch(ref: Ref) -> int:
+        try:
+            job = _followed(dw, peers, peers.retrieve(server, [ref], **how), f"{server} to Orthanc", server)
+        except DwError as error:
+            if error.exit_code is ExitCode.FAILED and not peers.lists(server, ref):
+                raise AbsentError(f"{server} lists no {ref.level} {refs.show(ref)}") from error
+            raise
+        return _number(job.content.get("ReceivedInstancesCount"))
+
+    _each(dw, asked, fetch, "Orthanc has fetched {} instances from " + server)
 
 
 @app.command("stow")
@@ -211,7 +142,7 @@ def stow(
     as_job: _Async = False,
     detach: _Detach = False,
     priority: _Priority = None,
-    remote_header: _RemoteHeader = None,
+    remote_header: RemoteHeader = None,
 ) -> None:
     """Let this Orthanc send studies, series or instances of its own to another server.
 
@@ -223,13 +154,19 @@ def stow(
     """
     dw: DwContext = ctx.obj
     level, rest = references.split_level(words)
-    peers = _peers(dw)
+    asked = list(references.read(dw, rest, level))
+    peers = peers_of(dw)
     how = _how(as_job=as_job, detach=detach, priority=priority)
     how["HttpHeaders"] = parse_headers(tuple(remote_header or ()))
-    said = peers.stow(server, references.read(dw, rest, level), **how)
-    content = _finished(dw, peers, said, f"Orthanc to {server}", detach=detach) if as_job else said
-    if content is not None:
-        dw.out.info(f"Orthanc has sent {content.get('InstancesCount', '?')} instances to {server}")
+    if detach:
+        dw.out.line(peers.stow(server, asked, **how))
+        return
+
+    def send(ref: Ref) -> int:
+        job = _followed(dw, peers, peers.stow(server, [ref], **how), f"Orthanc to {server}", server)
+        return _number(job.content.get("InstancesCount"))
+
+    _each(dw, asked, send, "Orthanc has sent {} instances to " + server)
 
 
 @app.command("delete")
@@ -255,7 +192,7 @@ def delete(
             raise UsageError("nobody can be asked on this stdin", "--yes")
         if not dw.out.confirm(f"delete {', '.join(map(refs.show, asked))} on {server}?"):
             raise DwError("nothing was deleted")
-    peers = _peers(dw)
+    peers = peers_of(dw)
     for ref in asked:
         peers.delete(server, ref)
         dw.out.info(f"{server} has taken the order to delete {refs.show(ref)}")
@@ -276,7 +213,7 @@ def job(
       dw -p pacs orthanc job 9c4bff65-29cc-4ef3-b106-1e5662f346d2 --wait
     """
     dw: DwContext = ctx.obj
-    peers = _peers(dw)
+    peers = peers_of(dw)
     found = _followed(dw, peers, number, "job") if wait else peers.job(number)
     record = {"id": found.id, "state": found.state, "progress": found.progress, "error": found.error, **found.content}
     dw.out.table([record], columns=("id", "state", "progress", "error"))
@@ -284,49 +221,56 @@ def job(
         raise DwError(f"the job failed: {found.error}")
 
 
-def _peers(dw: DwContext) -> "Peers":
-    from dwcli.vendors.orthanc.peers import Peers
-
-    return Peers(dw.client)
-
-
 def _how(*, as_job: bool, detach: bool, priority: int | None) -> dict[str, Any]:
     if detach and not as_job:
         raise UsageError("--detach leaves a job alone, and without --async there is none", "--async --detach")
-    return {"Synchronous": not as_job, "Priority": priority}
+    return {"Priority": priority}
 
 
-def _finished(
-    dw: DwContext, peers: "Peers", said: Mapping[str, Any], label: str, *, detach: bool
-) -> Mapping[str, Any] | None:
-    """The account that a job gives at its end; None where it is left alone."""
-    number = str(said.get("ID", ""))
-    if detach:
-        dw.out.line(number)
-        return None
-    return _followed(dw, peers, number, label).content
+def _each(dw: DwContext, asked: Sequence[Ref], move: Callable[[Ref], int], told: str) -> None:
+    """Move one reference after another and say how many instances moved: `told` has a place for the number.
+
+    One that fails does not keep the others, unless the login fails or the server does not answer.
+    """
+    if not asked:
+        raise UsageError("no reference was given", "write STUDY, STUDY/SERIES or STUDY/SERIES/INSTANCE")
+    moved = done = 0
+    codes: list[ExitCode] = []
+    for ref in asked:
+        try:
+            moved += move(ref)
+            done += 1
+        except DwError as error:
+            if len(asked) == 1:
+                raise
+            codes.append(error.exit_code)
+            dw.out.warn(f"{refs.show(ref)}: {error.message}")
+            if error.exit_code in (ExitCode.AUTH, ExitCode.TEMPORARY):
+                break
+    failed = f"; {len(asked) - done} of {len(asked)} references failed" if codes else ""
+    dw.out.info(told.format(moved) + failed)
+    dw.finish(combine(codes, succeeded=bool(done)))
 
 
-def _followed(dw: DwContext, peers: "Peers", number: str, label: str) -> "Job":
+def _number(count: object) -> int:
+    """Orthanc writes some of its counts as text."""
+    return int(count) if isinstance(count, int | str) and str(count).isdecimal() else 0
+
+
+def _followed(dw: DwContext, peers: "Peers", number: str, label: str, server: str = "") -> "Job":
     from dwcli.vendors.orthanc.peers import Job
 
     last = Job(number, "", 0, "", {})
-    with dw.out.progress(label, total_items=100) as progress:
-        for last in peers.follow(number):
-            for _ in range(last.progress - progress.done_items):
-                progress.item()
+    try:
+        with dw.out.progress(label, total_items=100) as progress:
+            for last in peers.follow(number, server):
+                for _ in range(last.progress - progress.done_items):
+                    progress.item()
+    except (KeyboardInterrupt, TemporaryError):
+        here = f"-p {dw.profile.name}" if dw.profile.name else f"--url {shlex.quote(dw.profile.url)}"
+        dw.out.info(f"Orthanc's job goes on: dw {here} orthanc job {number} --wait")
+        raise
     return last
-
-
-def _records(known: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, object]]:
-    for name, settings in known.items():
-        yield {
-            "name": name,
-            "url": settings.get("Url", ""),
-            "user": settings.get("Username") or "",
-            "chunked": str(settings.get("ChunkedTransfers", "1")) in ("1", "True", "true"),
-            "delete": str(settings.get("HasDelete", "0")) in ("1", "True", "true"),
-        }
 
 
 def _rows(chunks: Iterator[bytes]) -> Iterator[Row]:
@@ -354,18 +298,3 @@ def _pairs(given: list[str] | None) -> dict[str, str]:
             raise UsageError(f"not a parameter: {pair}", "write --param KEY=VALUE")
         pairs[key] = value
     return pairs
-
-
-def _password(variable: str | None, *, stdin: bool) -> str:
-    if variable:
-        return _from_variable(variable)
-    if stdin:
-        return sys.stdin.readline().rstrip(os.linesep)
-    raise UsageError("a user without a password", "--password-env VARIABLE or --password-stdin")
-
-
-def _from_variable(name: str) -> str:
-    value = config.variable(name)
-    if value is None:
-        raise UsageError(f"the variable {name}, which should hold the password, is not set")
-    return value

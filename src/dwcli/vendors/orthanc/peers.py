@@ -4,23 +4,26 @@ Seen with Orthanc 1.10.1 and its plugin 1.7; the same routes are there since plu
 """
 
 import json
+import shlex
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote
 
 from dwcli.client import Client
-from dwcli.dicomweb import removal
-from dwcli.dicomweb.refs import InstanceRef, Ref, SeriesRef
+from dwcli.dicomweb import refs, removal
+from dwcli.dicomweb.dicomjson import text
+from dwcli.dicomweb.refs import InstanceRef, Level, Ref, SeriesRef
 from dwcli.dicomweb.request import Request
-from dwcli.errors import AbsentError, DwError, ProtocolError, RefusedError, UsageError
+from dwcli.errors import AbsentError, AuthError, DwError, ProtocolError, RefusedError, UsageError
 from dwcli.jobs import ownname
 from dwcli.net.body import Bytes
 from dwcli.net.transport import Response
 
 _PAUSES = (0.1, 0.2, 0.5)
+_ANSWER = 1 << 20
 _ENDED = ("Success", "Failure")
 
 
@@ -91,11 +94,16 @@ class Peers:
 
     def names(self) -> dict[str, dict[str, Any]]:
         """The servers that it knows, each with its settings; passwords are left out by Orthanc itself."""
-        found = _object(self._call("GET", "servers?expand"))
+        found = _object(answer := self._call("GET", "servers?expand"))
+        if not all(isinstance(settings, dict) for settings in found.values()):
+            raise _other(answer)
         return {str(name): dict(settings) for name, settings in found.items()}
 
     def add(self, name: str, peer: Peer) -> None:
-        """Make a server known, or change it. Orthanc forgets it when it restarts."""
+        """Make a server known, or change it. Orthanc forgets it when it restarts. Raises UsageError for a name that
+        Orthanc's own paths cannot hold."""
+        if not name.strip() or "/" in name or name in (".", ".."):
+            raise UsageError(f"Orthanc cannot call a server {name!r}", "a name without a slash")
         self._call("PUT", f"servers/{_word(name)}", peer.document())
 
     def remove(self, name: str) -> None:
@@ -107,66 +115,121 @@ class Peers:
     def get(
         self, name: str, path: str, parameters: Mapping[str, str], headers: Mapping[str, str]
     ) -> Iterator[Response]:
-        """What a server answers to a GET that Orthanc sends it."""
+        """What a server answers to a GET that Orthanc sends it. An error is that of the other server, and names it."""
         document = {"Uri": path, "Arguments": dict(parameters), "HttpHeaders": dict(headers)}
-        with self._client.transport.stream(self._request("POST", f"servers/{_word(name)}/get", document)) as response:
+        # By now Orthanc has taken our own login.
+        self.known(name)
+        with ExitStack() as stack:
+            try:
+                asked = self._request("POST", f"servers/{_word(name)}/get", document)
+                response = stack.enter_context(self._client.transport.stream(asked))
+            except AuthError:
+                raise _not_let_in(name) from None
+            except AbsentError:
+                raise AbsentError(f"{name} has no {path}") from None
+            except RefusedError as error:
+                raise _undone(name, error) from error
             yield response
 
     def known(self, name: str) -> None:
         """Raises AbsentError where Orthanc knows no server of that name; a job would only fail."""
         if name not in self.names():
-            raise AbsentError(f"this Orthanc knows no server {name}", f"dw orthanc servers add {name} URL")
+            raise AbsentError(
+                f"this Orthanc knows no server {name}",
+                "dw orthanc servers lists those that it knows",
+            )
 
-    def retrieve(self, name: str, refs: Sequence[Ref], **how: object) -> Mapping[str, Any]:
-        """Orthanc fetches these from a server into itself; its account of it, or the job where `Synchronous` is off."""
-        return self._run(name, "retrieve", [_uids(ref) for ref in refs], how)
+    def retrieve(self, name: str, asked: Sequence[Ref], **how: object) -> str:
+        """Let Orthanc fetch these from a server into itself; the ID of its job."""
+        return self._begin(name, "retrieve", [_uids(ref) for ref in asked], how)
 
-    def stow(self, name: str, refs: Iterable[Ref], **how: object) -> Mapping[str, Any]:
-        """Orthanc sends these of its own to a server; answers as `retrieve`. Raises AbsentError for what it lacks."""
-        own = [one.name for ref in refs for one in ownname.find(self._client, ref)]
-        return self._run(name, "stow", own, how)
+    def stow(self, name: str, asked: Sequence[Ref], **how: object) -> str:
+        """Let Orthanc send these of its own to a server; the ID of its job. Raises AbsentError for what it lacks."""
+        own = [one.name for ref in asked for one in ownname.find(self._client, ref)]
+        return self._begin(name, "stow", own, how)
+
+    def lists(self, name: str, ref: Ref) -> bool:
+        """Whether a server lists this, as far as Orthanc can ask it: a job that fails does not say why.
+
+        True where nobody knows."""
+        above = refs.path(ref).rpartition("/")[0]
+        key = {Level.STUDY: "StudyInstanceUID", Level.SERIES: "SeriesInstanceUID", Level.INSTANCE: "SOPInstanceUID"}
+        try:
+            with self.get(name, f"/{above}", {key[ref.level]: removal.own_uid(ref)}, {}) as response:
+                answer = response.read(_ANSWER)
+            rows = json.loads(answer) if answer.strip() else []
+        except AbsentError:
+            return False
+        except (DwError, ValueError):
+            return True
+        return not isinstance(rows, list) or any(
+            isinstance(row, dict) and text(row, ref.level.uid_tag) == removal.own_uid(ref) for row in rows
+        )
 
     def delete(self, name: str, ref: Ref) -> None:
         """Orthanc sends a DELETE to a server that was added with `can_delete`."""
         keys = {"Study": "StudyInstanceUID", "Series": "SeriesInstanceUID", "Instance": "SOPInstanceUID"}
         uids = {keys[level]: uid for level, uid in _uids(ref).items()}
         self.known(name)
-        self._told(name, "delete", {"Level": str(ref.level).capitalize(), **uids})
+        try:
+            self._told(name, "delete", {"Level": str(ref.level).capitalize(), **uids})
+        except RefusedError as error:
+            if error.status == 500:
+                error.hint = f"it takes no DELETE of this, or refuses Orthanc's login; {error.hint}"
+            raise
 
     def job(self, job: str) -> Job:
         """How a job stands."""
         url = removal.core(self._client.base, self._client.dialect, f"jobs/{_word(job)}")
-        found = _object(ownname.call(self._client, Request("GET", url, {"Accept": "application/json"})))
-        content = dict(found.get("Content") or {})
+        try:
+            answer = ownname.call(self._client, Request("GET", url, {"Accept": "application/json"}))
+        except AbsentError:
+            raise AbsentError(f"this Orthanc knows no job {job}", "it forgets the oldest of those that ended") from None
+        found = _object(answer)
+        state, progress, content = found.get("State"), found.get("Progress", 0), found.get("Content") or {}
+        if not (isinstance(state, str) and isinstance(progress, int) and isinstance(content, dict)):
+            raise _other(answer)
         words = content.get("FunctionErrorDescription") or found.get("ErrorDetails") or found.get("ErrorDescription")
-        state = str(found.get("State", ""))
-        return Job(job, state, int(found.get("Progress", 0)), str(words) if state == "Failure" else "", content)
+        return Job(job, state, progress, str(words) if state == "Failure" else "", content)
 
-    def follow(self, job: str, wait: Callable[[float], None] = time.sleep) -> Iterator[Job]:
-        """A job at every look until it ends. Raises DwError where it failed."""
+    def follow(self, job: str, name: str = "", wait: Callable[[float], None] = time.sleep) -> Iterator[Job]:
+        """A job at every look until it ends. Raises DwError where it failed, AuthError where the server `name` was to
+        blame for that."""
         pauses = iter(_PAUSES)
         while True:
-            now = self.job(job)
+            try:
+                now = self.job(job)
+            except AbsentError as error:
+                if not name:
+                    raise
+                how = "look whether all is there; Orthanc's JobsHistorySize says how many it remembers"
+                raise DwError(f"Orthanc has forgotten its job {job}, and how it ended", how) from error
             yield now
             if now.state == "Failure":
+                if name and "bad credentials" in now.error.lower():
+                    raise _not_let_in(name)
                 raise DwError(f"Orthanc's job failed: {now.error}", "its log, and the other server's, say more")
             if now.ended:
                 return
             wait(next(pauses, _PAUSES[-1]))
 
-    def _run(self, name: str, verb: str, resources: Sequence[object], how: Mapping[str, object]) -> Mapping[str, Any]:
+    def _begin(self, name: str, verb: str, resources: Sequence[object], how: Mapping[str, object]) -> str:
         said = {"Resources": list(resources), **{key: value for key, value in how.items() if value not in (None, {})}}
         self.known(name)
-        return _object(self._told(name, verb, said))
+        # Always as a job: what fails without one says nothing but that it failed.
+        job = _object(answer := self._told(name, verb, {**said, "Synchronous": False})).get("ID")
+        if not isinstance(job, str) or not job:
+            raise _other(answer)
+        return job
 
     def _told(self, name: str, verb: str, said: Mapping[str, object]) -> bytes:
         """What Orthanc answers to an order that another server has to carry out."""
         try:
             return self._call("POST", f"servers/{_word(name)}/{verb}", said)
+        except AuthError:
+            raise _not_let_in(name) from None
         except RefusedError as error:
-            raise RefusedError(
-                f"{name} did not do it: {error.message}", "Orthanc's log says why", status=error.status
-            ) from error
+            raise _undone(name, error) from error
 
     def _call(self, method: str, path: str, document: object = None) -> bytes:
         return ownname.call(self._client, self._request(method, path, document))
@@ -192,11 +255,25 @@ def _word(name: str) -> str:
     return quote(name, safe="")
 
 
+def _not_let_in(name: str) -> AuthError:
+    again = f"dw orthanc servers add {shlex.quote(name)} URL --replace --user U --password-env VARIABLE"
+    return AuthError(f"{name} refuses Orthanc's login", again)
+
+
+def _undone(name: str, error: RefusedError) -> RefusedError:
+    return RefusedError(f"{name} did not do it: {error.message}", "Orthanc's log says why", status=error.status)
+
+
 def _object(answer: bytes) -> dict[str, Any]:
     try:
         found = json.loads(answer)
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        raise ProtocolError(f"this is not what Orthanc's DICOMweb plugin answers: {answer[:60]!r}")
+        raise _other(answer)
     return found
+
+
+def _other(answer: bytes) -> ProtocolError:
+    said = answer[:60].decode("utf-8", "replace")
+    return ProtocolError(f"this is not what Orthanc's DICOMweb plugin answers: {said}")
