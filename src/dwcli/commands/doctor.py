@@ -63,8 +63,8 @@ def doctor(
     profile = (
         dw.profile if name is None else config.select(dw.environment, profile=name, timeout=dw.given.timeout, ask=ask)
     )
-    if save and not profile.name:
-        raise UsageError("--save writes into a profile, and there is none", "dw profile add NAME URL")
+    if save:
+        _has_place_for_it(dw, profile)
     client = dw.connect(profile, tries=2, seconds=_SECONDS)
     findings: list[job.Finding] = []
     with closing(job.examine(client, write=write, large=large)) as examined:
@@ -88,6 +88,21 @@ def doctor(
     _end(dw, profile, findings, suggestion, save=save)
 
 
+def _has_place_for_it(dw: DwContext, profile: config.Profile) -> None:
+    """--save wants a profile of the configuration file, looked over at its own address. Raises UsageError."""
+    if profile.name in config.BUILT_IN and profile.place is not None:
+        raise UsageError(f"the profile {profile.name} is built in: there is nothing to write into", "leave out --save")
+    if profile.place is not None:
+        raise UsageError("a folder is no profile: there is nothing to write into", "leave out --save")
+    if not profile.name:
+        raise UsageError("--save writes into a profile, and there is none", "dw profile add NAME URL")
+    if profile.url != dw.file.table(profile.name)["url"].strip().rstrip("/"):
+        raise UsageError(
+            f"--url is not the address of the profile {profile.name}",
+            f"dw profile edit {profile.name} --url {profile.url}",
+        )
+
+
 def _end(
     dw: DwContext, profile: config.Profile, findings: "list[Finding]", suggestion: "Suggestion", *, save: bool
 ) -> None:
@@ -100,6 +115,6 @@ def _end(
     if save:
         dw.file.put(profile.name, {"url": profile.url, "dialect": suggestion.value}, replace=True)
         dw.out.info(f"profile {profile.name} has it now")
-    elif profile.name and not suggestion.is_that_of(profile.dialect):
+    elif profile.name and profile.place is None and not suggestion.is_that_of(profile.dialect):
         dw.out.info(f"to use it from now on: dw doctor {profile.name} --save")
     dw.finish(combine(failed, succeeded=True))
