@@ -150,7 +150,7 @@ ROWS = (
     Row("metadata {S} -f jsonl", dicom_json(3, "00100020", "CRANIUM1"), "metadata"),
     Row("metadata {I} -f json", prints('"7FE00010"', '"BulkDataURI"'), "metadata"),
     Row("metadata {I} -f xml", documents(1, "00280010", 256), "metadata"),
-    Row("metadata {I} -f json --bulkdata {out}", pixels("{SOP}/7FE00010.bin"), "metadata", "1 files of bulk data"),
+    Row("metadata {I} -f json --bulkdata {out}", pixels("{SOP}/7FE00010.bin"), "metadata", "1 file of bulk data"),
     Row("metadata 1.2.3", refuses(5, "(404)"), "metadata"),
     # retrieve
     Row("retrieve study {S} -o {out}", brings(*PATHS)),

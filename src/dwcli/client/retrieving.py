@@ -18,7 +18,7 @@ class Retrieving(Searching):
 
     def metadata(self, ref: Ref) -> Iterator[Row]:
         """The metadata of each instance below `ref`, as received (PS3.18 10.4.1.1.2)."""
-        self._offers("metadata")
+        self._offers("metadata", ref)
         found = self.resolve(ref)
         try:
             yield from self._rows(request.metadata(self.base, found, self.dialect))
@@ -93,7 +93,7 @@ class Retrieving(Searching):
 
     def frames(self, ref: FrameRef, transfer_syntax: str = "") -> Iterator[Event]:
         """The frames asked for, one part each, in ascending order; raw little endian unless a syntax is named."""
-        self._offers("frames")
+        self._offers("frames", ref.instance)
         ladder = media.frames_ladder(transfer_syntax)
         asked = FrameRef(self._instance(ref.instance), ref.frames)
         yield from self._climb(
@@ -112,7 +112,7 @@ class Retrieving(Searching):
 
     def bulkdata_url(self, ref: InstanceRef, tag: str) -> str:
         """The URL of one attribute's value, from the instance's metadata. Raises AbsentError where it names none."""
-        self._offers("bulkdata")
+        self._offers("bulkdata", ref)
         ref = self._instance(ref)
         asked = request.metadata(self.base, ref, self.dialect)
         for row in self._rows(asked):
@@ -128,7 +128,9 @@ class Retrieving(Searching):
 
     def rendered(self, ref: Ref | FrameRef, wanted: Rendering) -> Iterator[Event]:
         """A picture made by the server (PS3.18 10.4.1.1.3)."""
-        self._offers("thumbnail" if wanted.thumbnail else "rendered")
+        self._offers(
+            "thumbnail" if wanted.thumbnail else "rendered", ref.instance if isinstance(ref, FrameRef) else ref
+        )
         found: Ref | FrameRef
         match ref:
             case FrameRef(instance, frames):

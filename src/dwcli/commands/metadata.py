@@ -75,7 +75,9 @@ def _with_bulk_data(
         bulk = Fetching(dw.client, folder, on_bytes=progress.add, on_error=dw.out.warn)
         rows = (bulk.row(ref, _only(row, tags)) for ref, row in reading.whole(job.rows(asked)))
         dw.out.metadata(rows, tags=tags)
-    dw.out.info(f"{folder}: {bulk.files} files of bulk data" + (f", {len(bulk.codes)} failed" if bulk.codes else ""))
+    words = [f"{bulk.files} file{'s' * (bulk.files != 1)} of bulk data"] if bulk.files else []
+    words += [f"{len(bulk.codes)} failed"] if bulk.codes else []
+    dw.out.info(f"{folder}: {', '.join(words) or 'nothing of what was asked for is bulk data'}")
     dw.finish(combine([*job.codes, *bulk.codes], succeeded=bulk.files > 0 or job.shown > 0))
 
 

@@ -122,11 +122,10 @@ class RowReader:
                 self._row = [text[start:]]
                 return -1
             raise _not_rows(text[max(start, error.pos - 20) :]) from None
-        except (
-            ValueError,
-            RecursionError,
-        ) as error:  # an integer of thousands of digits, thousands of levels
-            raise ProtocolError(f"the answer is not DICOM JSON: {error}") from None
+        except ValueError:
+            raise ProtocolError("the answer is not DICOM JSON: a number in it has thousands of digits") from None
+        except RecursionError:
+            raise ProtocolError("the answer is not DICOM JSON: it is nested thousands of levels deep") from None
         if row and not any(map(_TAG_KEY.fullmatch, row)):
             raise _not_rows(text[start:])
         rows.append(row)

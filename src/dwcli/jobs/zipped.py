@@ -75,7 +75,14 @@ def _from_server(client: Client, ref: Ref, target: Path, on_bytes: Callable[[int
         if expected is not None and count < expected:
             raise TruncatedError(f"the server's zip holds {count} of {expected} instances")
     series = ref.series if isinstance(ref, SeriesRef) else ""
-    return Item("received", ref.study, series, path=str(target), size=file.size, reason=f"{count} instances in one zip")
+    return Item(
+        "received",
+        ref.study,
+        series,
+        path=str(target),
+        size=file.size,
+        reason=f"{count} instance{'s' * (count != 1)} in one zip",
+    )
 
 
 def _members(file: WholeFile) -> int:
