@@ -1,5 +1,6 @@
 """`dw doctor`: what a server can and cannot do."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,10 +11,11 @@ from dwcli import config
 from dwcli.commands.findings import LEGEND, tell
 from dwcli.context import DwContext
 from dwcli.context.prompts import ask
-from dwcli.errors import UsageError, combine
+from dwcli.errors import DwError, UsageError, combine
 from dwcli.options import takes
 
 if TYPE_CHECKING:
+    from dwcli.client import Client
     from dwcli.jobs.doctor import Finding, Suggestion
 
 _COLUMNS = ("group", "check", "result", "section", "standard", "found", "consequence", "setting")
@@ -66,6 +68,8 @@ def doctor(
     if save:
         _has_place_for_it(dw, profile)
     client = dw.connect(profile, tries=2, seconds=_SECONDS)
+    if write and client.dialect.delete == "none":
+        _accept_what_stays(dw, client)
     findings: list[job.Finding] = []
     with closing(job.examine(client, write=write, large=large)) as examined:
 
@@ -103,6 +107,17 @@ def _has_place_for_it(dw: DwContext, profile: config.Profile) -> None:
         )
 
 
+def _accept_what_stays(dw: DwContext, client: "Client") -> None:
+    """--write on a server that is known to delete nothing: a person is asked, a script is told. Raises DwError."""
+    words = f"what --write stores stays there: {client.base} deletes nothing over the network"
+    if not dw.out.terminal or sys.stdin is None or not sys.stdin.isatty():
+        dw.out.warn(words)
+        return
+    dw.out.info(words)
+    if not dw.out.confirm("store the made studies all the same?"):
+        raise DwError("nothing was stored", "without --write nothing is")
+
+
 def _end(
     dw: DwContext, profile: config.Profile, findings: "list[Finding]", suggestion: "Suggestion", *, save: bool
 ) -> None:
@@ -111,6 +126,9 @@ def _end(
     failed = [finding.failure for finding in findings if finding.failure is not None]
     unknown = f", {len(failed)} not found out" if failed else ""
     dw.out.info(f"{differing} of {len(findings)} differ from the standard{unknown}")
+    for finding in findings:
+        if finding.group == "store" and finding.check == "delete" and finding.differs:
+            dw.out.warn(f"what --write has stored stays: {finding.found}")
     dw.out.info(f"dialect: {suggestion.words} ({suggestion.reasons})")
     if save:
         dw.file.put(profile.name, {"url": profile.url, "dialect": suggestion.value}, replace=True)
