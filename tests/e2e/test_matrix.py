@@ -63,7 +63,7 @@ class Otherwise:
 
 
 def _no(resource: str) -> Check:
-    return refuses(1, f"this server has no {resource} resource", "dw retrieve instance REF")
+    return refuses(1, f"this server has no {resource} resource", "dw retrieve ", " -o DIR")
 
 
 _NO_DELETE = "this server deletes nothing over DICOMweb"
