@@ -759,16 +759,20 @@ def test_what_a_dialect_says_is_missing_is_not_asked_for(connect: Connect) -> No
         lambda: list(client.rendered(REF, Rendering())),
         lambda: list(client.bulkdata(f"{client.base}/x")),
     ):
-        with pytest.raises(RefusedError, match="tiny-pacs"):
+        with pytest.raises(RefusedError, match="tiny-pacs") as caught:
             ask()
+        assert " REF" not in caught.value.hint
     assert targets(client) == []
+    with pytest.raises(RefusedError) as caught:
+        list(client.rendered(InstanceRef("1", "a/b", "c"), Rendering()))
+    assert "dw retrieve instance 1/a%2Fb/c -o DIR" in caught.value.hint
 
 
 def test_a_picture_is_taken_and_an_error_page_is_not(connect: Connect) -> None:
     client = connect(lambda _: Answer(200, {"Content-Type": "image/png"}, b"\xff\xd8\xff\xe0"))
     assert received(client.rendered(REF, Rendering())) == ([b"\xff\xd8\xff\xe0"], False)
     for body in (b"<html>", b'{"e": 1}', b"<?xml version='1.0'?><error/>", b""):
-        with pytest.raises(DwError):
+        with pytest.raises(DwError, match="where a picture was due"):
             received(connect(lambda _, body=body: Answer(200, {}, body)).rendered(REF, Rendering()))
 
 

@@ -134,8 +134,8 @@ def test_tags_come_in_upper_case_also_in_items_but_name_groups_stay() -> None:
         (b'[{"00100020":{"vr":"LO","Value":[oops, and many more characters after this one]}}]', "oops"),
         (b'[{"00100020" {"vr":"LO"}}]', '"00100020" {'),
         (b"]", "]"),
-        (b'{"00100020":' + b"[" * 100_000, "recursion"),
-        (b'{"00100020":' + b"9" * 5000 + b"}", "digits"),
+        (b'{"00100020":' + b"[" * 100_000, "nested thousands of levels"),
+        (b'{"00100020":' + b"9" * 5000 + b"}", "a number in it has thousands of digits"),
     ],
 )
 def test_what_is_not_dicom_json_is_a_protocol_error_with_an_excerpt(body: bytes, shown: str) -> None:

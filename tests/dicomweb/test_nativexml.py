@@ -125,3 +125,9 @@ def test_a_private_attribute_gets_the_block_of_its_creator() -> None:
 def test_anything_else_is_a_protocol_error(body: bytes) -> None:
     with pytest.raises(ProtocolError):
         nativexml.parse(body)
+
+
+def test_a_dtd_is_refused_in_words() -> None:
+    with pytest.raises(ProtocolError, match="it has a DTD") as caught:
+        nativexml.parse(b'<!DOCTYPE x SYSTEM "file:///etc/passwd"><NativeDicomModel/>')
+    assert "DTDForbidden" not in caught.value.message

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from servers import images
+from servers import images, wire
 from servers.dw import Dw
 from servers.inside import Inside
 from servers.orthanc import Orthanc
@@ -79,3 +79,25 @@ def test_a_uid_that_no_url_can_name_spoils_nothing_else_in_the_archive(tmp_path:
     run = run_dw("-p", "local", "retrieve", "..", "-o", tmp_path / "out", env=env)
     assert (run.code, list((tmp_path / "out").rglob("*.dcm"))) == (2, [])
     assert "cannot be asked for" in run.out
+
+
+def test_orthanc_says_truly_what_it_cannot_show_and_shows_the_rest(orthanc: Orthanc, run_dw: Dw) -> None:
+    odd = ["1.2/3", "x?y=1#f"]
+    files = [images.instance(uid, f"{uid}.1", f"{uid}.1.1") for uid in [*odd, "1.2"]]
+    assert wire.stow(orthanc.url, files, headers=orthanc.headers).status == 200
+    run = run_dw("metadata", "1.2%2F3", env=orthanc.environment)
+    assert (run.code, run.out) == (1, ""), run.err
+    assert "error: 1.2%2F3: it is there" in run.err
+    assert "dw retrieve study 1.2%2F3 -o DIR" in run.err
+    run = run_dw("metadata", "9.9%2F9", env=orthanc.environment)
+    assert run.code == 5, run.err
+    for command in (["metadata"], ["retrieve", "-o", "out"]):
+        run = run_dw(*command, "x%3Fy=1%23f", env=orthanc.environment)
+        assert run.code == 1, run.err
+        assert "it may be there" in run.out + run.err
+        assert "x?y=1" in run.out + run.err
+    words = "\n".join(run_dw("search", "-f", "uids", env=orthanc.environment).lines)
+    run = run_dw("metadata", "-", "-f", "jsonl", stdin=words, env=orthanc.environment)
+    assert run.code == 3, run.err
+    assert len(run.lines) == 1 and '"1.2.1.1"' in run.out
+    assert run.err.count("error: ") == 2

@@ -63,7 +63,7 @@ class Otherwise:
 
 
 def _no(resource: str) -> Check:
-    return refuses(1, f"this server has no {resource} resource", "dw retrieve instance REF")
+    return refuses(1, f"this server has no {resource} resource", "dw retrieve ", " -o DIR")
 
 
 _NO_DELETE = "this server deletes nothing over DICOMweb"
@@ -151,7 +151,7 @@ ROWS = (
     Row("metadata {S} -f jsonl", dicom_json(3, "00100020", "CRANIUM1"), "metadata"),
     Row("metadata {I} -f json", prints('"7FE00010"', '"BulkDataURI"'), "metadata"),
     Row("metadata {I} -f xml", documents(1, "00280010", 256), "metadata"),
-    Row("metadata {I} -f json --bulkdata {out}", pixels("{SOP}/7FE00010.bin"), "metadata", "1 files of bulk data"),
+    Row("metadata {I} -f json --bulkdata {out}", pixels("{SOP}/7FE00010.bin"), "metadata", "1 file of bulk data"),
     Row("metadata 1.2.3", refuses(5, "(404)"), "metadata"),
     # retrieve
     Row("retrieve study {S} -o {out}", brings(*PATHS)),

@@ -134,3 +134,15 @@ def test_a_server_that_refuses_a_known_instance_is_asked_for_it(
     outcomes = {line.split("\t")[4]: line.split("\t")[0] for line in run.lines[1:]}
     assert outcomes == {str(files[0]): "present", str(files[1]): "conflict", str(files[2]): "stored"}
     assert tiny_pacs.count() == 3
+
+
+def test_what_orthanc_stores_under_another_name_is_told_with_that_name(
+    orthanc: Orthanc, dw: Inside, tmp_path: Path
+) -> None:
+    file = tmp_path / "odd.dcm"
+    file.write_bytes(images.instance("a b", "a b.1", "a b.1.1"))
+    run = dw("store", file, "-f", "jsonl", env=orthanc.environment)
+    assert run.code == 1, run.err
+    assert "the reply names ab.1.1 in its place, and the server does not have it" in run.out
+    assert "names no instance" not in run.out
+    assert "not sent" not in run.err

@@ -86,8 +86,50 @@ def test_what_does_not_come_leaves_no_zip(fake_server: Callable[..., Fake], run_
 
     server = fake_server(Short())
     run = run_dw("retrieve", "1.1", "--url", server.url, "--zip", tmp_path / "s.zip", "-f", "jsonl")
-    assert run.code == 3, run.err
-    assert sorted(json.loads(line)["outcome"] for line in run.lines) == ["failed", "received"]
+    assert run.code == 1, run.err
+    assert [json.loads(line)["outcome"] for line in run.lines] == ["failed"]  # what came is nowhere
     assert "the zip was not written" in run.err
+    assert "the same command" not in run.err
     assert not (tmp_path / "s.zip").exists()
     assert not list(tmp_path.glob(".dw-*"))
+
+
+def test_a_study_that_is_not_there_is_not_tried_again(
+    fake_server: Callable[..., Fake], run_dw: Dw, tmp_path: Path
+) -> None:
+    server = fake_server(Quirky())
+    run = run_dw("retrieve", "1.99", "--url", server.url, "--zip", tmp_path / "s.zip")
+    assert run.code == 5, run.err
+    assert "the zip was not written" in run.err
+    assert "same command" not in run.err
+
+
+@pytest.mark.parametrize("name", ["-", "nowhere/s.zip", "."])
+def test_a_zip_that_can_have_no_such_name_is_refused_first(
+    name: str, fake_server: Callable[..., Fake], run_dw: Dw, tmp_path: Path
+) -> None:
+    server = fake_server(Quirky())
+    run = run_dw("retrieve", "1.1", "--url", server.url, "--zip", name, cwd=tmp_path)
+    assert run.code == 2, run.err
+    assert name.partition("/")[0] in run.err
+    assert server.requests == []
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+
+
+def test_strangers_that_come_again_and_again_are_in_it_once(
+    fake_server: Callable[..., Fake], run_dw: Dw, tmp_path: Path
+) -> None:
+    class Stranger(Quirky):
+        def whole(self, request: Request, study: str) -> Answer:
+            return self.parts([self.file(study, f"{study}.1.1"), self.file("3", "3.1.1")])
+
+        def instance(self, request: Request, study: str, instance: str) -> Answer:
+            return self.parts([self.file(study, instance), self.file("3", "3.1.1")])
+
+    server = fake_server(Stranger())
+    run = run_dw("retrieve", "1.1", "--url", server.url, "--zip", tmp_path / "s.zip", "-f", "jsonl")
+    assert "UserWarning" not in run.err
+    assert run.code == 0, run.err
+    told = [(row["outcome"], row["instance"]) for row in map(json.loads, run.lines)]
+    assert told.count(("stranger", "3.1.1")) == 1
+    assert len(members(tmp_path / "s.zip")) == 3

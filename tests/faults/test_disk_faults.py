@@ -135,3 +135,16 @@ def test_the_drafts_of_a_dead_run_go_and_those_of_a_live_one_stay(
         assert not dead.exists()
         assert draft.keep().outcome == "same"
     assert digests(out) == expected(sent)
+
+
+def test_a_disk_too_full_for_a_zip(orthanc: Orthanc, run_dw: Dw, tmp_path: Path, small_disk: Path) -> None:
+    sent = study(4, 8, side=128)  # 32 files of 34 kB
+    assert wire.stow(orthanc.url, [one.data for one in sent], headers=orthanc.headers).status == 200
+    report = tmp_path / "run.jsonl"
+    line = ("retrieve", "study", STUDY, "--zip", small_disk / "s.zip", "--report", report)
+    run = run_dw(*line, env=orthanc.environment)
+    assert run.code == 1, run.err
+    assert f"cannot write {small_disk / 's.zip'}: No space left on device" in run.err
+    assert "only what is missing" not in run.err
+    assert list(small_disk.iterdir()) == []
+    assert [json.loads(text)["exit"] for text in report.read_text().splitlines()] == [1]

@@ -158,3 +158,64 @@ def test_a_profile_keeps_what_it_says_of_its_own_and_loses_what_is_no_longer_tru
     assert saved["page_size"] == 7
     assert saved["wildcards"] is True and saved["counts"] is True
     assert saved["missing"] == ["bulkdata", "frames", "rendered", "thumbnail"]
+
+
+class Bare(Quirky):
+    """Two studies of one instance each, of these names, in an archive that has neither metadata nor includefield."""
+
+    def __init__(self, *names: str) -> None:
+        super().__init__(len(names))
+        for row, name in zip(self.studies, names, strict=True):
+            row["00100010"]["Value"] = [{"Alphabetic": name}]
+
+    def answer(self, request: Request, parts: list[str], given: dict[str, str]) -> Answer:
+        return Answer(404) if parts[-1] == "metadata" else super().answer(request, parts, given)
+
+    def series(self, study: str) -> list[dict[str, Any]]:
+        return [{**row, "00201209": {"vr": "IS", "Value": [1]}} for row in super().series(study)]
+
+    def instances(self, study: str) -> list[dict[str, Any]]:
+        return super().instances(study)[:1]
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (("Ö^1", "CQ500-CT-310"), "they do"),
+        (("Ö^1", "Ö^2", "Doe^3"), "they do"),
+        (("Ö^1", "Ö^2"), "not tried"),
+    ],
+    ids=["the second has a fit name", "a later one has", "none has"],
+)
+def test_what_there_is_no_fit_sample_for_is_said_to_be_not_tried(
+    names: tuple[str, ...], found: str, fake_server: Callable[..., Fake], run_dw: Dw
+) -> None:
+    run = run_dw("doctor", "--url", fake_server(Bare(*names)).url, "-f", "json")
+    records = {record["check"]: record for record in json.loads(run.out)}
+    assert found in records["wildcards"]["found"]
+    assert ("not tried" in records["part of a name"]["found"]) is (found == "not tried")
+    assert "not tried for several" in records["length of a study"]["found"]
+    assert records["length of a study"]["result"] == "note"
+    assert "dw retrieve brings it" in records["includefield"]["consequence"]
+
+
+@pytest.mark.parametrize("dialect", ["auto", "tiny-pacs"])
+def test_stderr_says_what_stays_on_a_server_that_deletes_nothing(
+    dialect: str, fake_server: Callable[..., Fake], run_dw: Dw
+) -> None:
+    class Keeping(Quirky):
+        def change(self, request: Request, parts: list[str]) -> Answer:
+            return Answer(200, {"Content-Type": "application/dicom+json"}, b"{}")
+
+    run_dw("profile", "add", "p", fake_server(Keeping()).url, "--dialect", dialect)
+    run = run_dw("doctor", "p", "--write")
+    assert ("stays there" in run.err) is (dialect == "tiny-pacs")
+
+
+def test_a_person_is_asked_before_anything_stays(fake_server: Callable[..., Fake], run_dw: Dw) -> None:
+    server = fake_server(Quirky())
+    run_dw("profile", "add", "p", server.url, "--dialect", "tiny-pacs")
+    run = run_dw("doctor", "p", "--write", tty=100, answers={"store the made studies": "n\n"})
+    assert run.code == 1
+    assert "nothing was stored" in run.err
+    assert server.requests == []

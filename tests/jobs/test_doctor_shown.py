@@ -2,6 +2,7 @@
 
 import csv
 import io
+import tomllib
 from collections.abc import Callable
 
 import pytest
@@ -89,3 +90,20 @@ def test_saving_wants_a_profile_and_large_wants_write(fake_server: Callable[...,
         run = run_dw("doctor", "--url", server.url, *options)
         assert run.code == 2
     assert server.requests == []
+
+
+@pytest.mark.parametrize("words", [("local",), ("demo",), ("--url", ".")])
+def test_nothing_is_saved_of_what_is_no_server(words: tuple[str, ...], run_dw: Dw) -> None:
+    run = run_dw("doctor", *words, "--save")
+    assert run.code == 2, run.err
+    assert "nothing to write into" in run.err
+    assert not run_dw.config.exists()
+
+
+def test_saving_keeps_the_address_that_the_profile_has(fake_server: Callable[..., Fake], run_dw: Dw) -> None:
+    server = fake_server(Quirky(3), path="/rs")
+    run_dw("profile", "add", "p", server.url)
+    elsewhere = server.url.removesuffix("/rs") + "/other"
+    assert run_dw("doctor", "-p", "p", "--url", elsewhere, "--save").code == 2
+    assert server.requests == []
+    assert tomllib.loads(run_dw.config.read_text())["profiles"]["p"]["url"] == server.url

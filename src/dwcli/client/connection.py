@@ -1,15 +1,17 @@
 """One server and the conversation with it: what was asked, what came, and what that turned out to be."""
 
 import re
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-from dwcli.dicomweb import dialects, media, multipart
+from dwcli.dicomweb import dialects, media, multipart, refs
 from dwcli.dicomweb.dialects import Dialect, Resource
+from dwcli.dicomweb.dicomjson import excerpt
 from dwcli.dicomweb.multipart import PartData, PartEnd, PartStart, Truncated
-from dwcli.dicomweb.refs import Level
+from dwcli.dicomweb.refs import Level, Ref
 from dwcli.dicomweb.request import Request
 from dwcli.errors import (
     AbsentError,
@@ -26,6 +28,14 @@ from dwcli.net.transport import Response, Transport
 NOT_THIS_WAY = frozenset({400, 406, 415})
 _NO_SUCH_PATH = frozenset({400, 405})
 _RESOURCE = re.compile(r"/(metadata|frames|rendered|thumbnail|bulkdata)(?:[/?]|$)")
+
+_DUE = {
+    media.Body.MULTIPART: "a multipart body",
+    media.Body.DICOM: "a DICOM file",
+    media.Body.JSON: "JSON",
+    media.Body.XML: "XML",
+    media.Body.PICTURE: "a picture",
+}
 
 Value = TypeVar("Value")
 
@@ -216,11 +226,13 @@ class Connection:
     def _has_own(self, level: Level) -> bool:
         return self.dialect.own_uids and level is not Level.STUDY
 
-    def _offers(self, resource: Resource) -> None:
+    def _offers(self, resource: Resource, ref: Ref | None = None) -> None:
         if resource in self.dialect.missing:
             raise RefusedError(
                 f"this server has no {resource} resource (dialect {self.dialect.name})",
-                "dw retrieve instance REF brings the whole instance",
+                f"dw retrieve {ref.level} {shlex.quote(refs.show(ref))} -o DIR brings the instances whole"
+                if ref
+                else "",
                 status=501,
             )
 
@@ -231,11 +243,11 @@ class Connection:
             raise AbsentError(f"{response.host} has nothing there (204)")
         if kind is media.Body.HTML:
             raise AuthError(
-                f"{response.host} answered with a web page where {wanted[0].value} was due",
+                f"{response.host} answered with a web page where {_DUE[wanted[0]]} was due",
                 "this is usually a login page or a wrong address: dw profile test",
             )
-        said = response.headers.get("X-Error-Reason", "") or repr(head[:200].decode("utf-8", "replace"))
+        said = response.headers.get("X-Error-Reason", "") or excerpt(head, 200)
         raise ProtocolError(
             f"{response.host} answered {kind.value} ({response.content_type or 'no Content-Type'}) where "
-            f"{wanted[0].value} was due: {said}"
+            f"{_DUE[wanted[0]]} was due: {said or 'nothing'}"
         )

@@ -1,5 +1,6 @@
 """WADO-RS and WADO-URI: metadata, instances, frames, bulk data and pictures as they come (PS3.18 10.4, chapter 9)."""
 
+import shlex
 from collections.abc import Iterator
 
 from dwcli.client.connection import Event
@@ -9,7 +10,7 @@ from dwcli.dicomweb.dicomjson import Row, text
 from dwcli.dicomweb.query import Query
 from dwcli.dicomweb.refs import FrameRef, InstanceRef, Level, Ref, StudyRef
 from dwcli.dicomweb.request import Rendering
-from dwcli.errors import AbsentError, RefusedError, UsageError
+from dwcli.errors import AbsentError, DwError, RefusedError, UsageError
 
 
 class Retrieving(Searching):
@@ -17,8 +18,12 @@ class Retrieving(Searching):
 
     def metadata(self, ref: Ref) -> Iterator[Row]:
         """The metadata of each instance below `ref`, as received (PS3.18 10.4.1.1.2)."""
-        self._offers("metadata")
-        yield from self._rows(request.metadata(self.base, self.resolve(ref), self.dialect))
+        self._offers("metadata", ref)
+        found = self.resolve(ref)
+        try:
+            yield from self._rows(request.metadata(self.base, found, self.dialect))
+        except (AbsentError, RefusedError) as error:
+            raise self._truly(found, error) from None
 
     def retrieve(self, ref: Ref, transfer_syntax: str = "*") -> Iterator[Event]:
         """The instances below `ref` as they come: Opened, then PartStart, PartData…, PartEnd for each (PS3.18 10.4).
@@ -44,12 +49,40 @@ class Retrieving(Searching):
         except (AbsentError, RefusedError, UsageError) as error:
             uids = (ref.study, getattr(ref, "series", ""), getattr(ref, "instance", ""))
             if all(map(refs.is_segment, uids)):
-                raise
+                raise self._truly(ref, error) from None
             if not isinstance(ref, InstanceRef) or not self.dialect.wado_uri:
                 self._advise(error)
                 raise
             # What no path can name, a query can.
             yield from self.wado_uri(ref, transfer_syntax)
+
+    def _truly(self, ref: Ref, error: DwError) -> DwError:
+        """The error itself, unless a UID in `ref` is one that this server mistakes: then what it says is not so."""
+        uids = [uid for uid in (ref.study, getattr(ref, "series", ""), getattr(ref, "instance", "")) if uid]
+        if any(char in uid for uid in uids for char in "*?"):
+            return RefusedError(
+                f"it may be there, but a UID with * or ? is a wildcard to many servers, which never find it by name "
+                f"({error.message})",
+                "the server's own pages or tools reach it",
+                status=getattr(error, "status", 404),
+            )
+        if all(map(refs.is_segment, uids)) or not self._is_listed(ref):
+            return error
+        return RefusedError(
+            f"it is there, but the paths of this server cannot name a UID with a / ({error.message})",
+            f"dw retrieve {ref.level} {shlex.quote(refs.show(ref))} -o DIR brings the instances whole",
+            status=getattr(error, "status", 404),
+        )
+
+    def _is_listed(self, ref: Ref) -> bool:
+        """Whether a search finds anything below `ref`."""
+        try:
+            for row in self.search(Query(Level.INSTANCE, ref.study, getattr(ref, "series", ""), limit=None)):
+                if not isinstance(ref, InstanceRef) or text(row, refs.INSTANCE_UID) == ref.instance:
+                    return True
+        except (AbsentError, RefusedError):
+            pass
+        return False
 
     def _below(self, ref: Ref) -> Iterator[InstanceRef]:
         """The instances of a study or series, for a server that gives them only one by one."""
@@ -60,7 +93,7 @@ class Retrieving(Searching):
 
     def frames(self, ref: FrameRef, transfer_syntax: str = "") -> Iterator[Event]:
         """The frames asked for, one part each, in ascending order; raw little endian unless a syntax is named."""
-        self._offers("frames")
+        self._offers("frames", ref.instance)
         ladder = media.frames_ladder(transfer_syntax)
         asked = FrameRef(self._instance(ref.instance), ref.frames)
         yield from self._climb(
@@ -79,7 +112,7 @@ class Retrieving(Searching):
 
     def bulkdata_url(self, ref: InstanceRef, tag: str) -> str:
         """The URL of one attribute's value, from the instance's metadata. Raises AbsentError where it names none."""
-        self._offers("bulkdata")
+        self._offers("bulkdata", ref)
         ref = self._instance(ref)
         asked = request.metadata(self.base, ref, self.dialect)
         for row in self._rows(asked):
@@ -95,7 +128,9 @@ class Retrieving(Searching):
 
     def rendered(self, ref: Ref | FrameRef, wanted: Rendering) -> Iterator[Event]:
         """A picture made by the server (PS3.18 10.4.1.1.3)."""
-        self._offers("thumbnail" if wanted.thumbnail else "rendered")
+        self._offers(
+            "thumbnail" if wanted.thumbnail else "rendered", ref.instance if isinstance(ref, FrameRef) else ref
+        )
         found: Ref | FrameRef
         match ref:
             case FrameRef(instance, frames):

@@ -1,5 +1,6 @@
 """`dw doctor`: what a server can and cannot do."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,10 +11,11 @@ from dwcli import config
 from dwcli.commands.findings import LEGEND, tell
 from dwcli.context import DwContext
 from dwcli.context.prompts import ask
-from dwcli.errors import UsageError, combine
+from dwcli.errors import DwError, UsageError, combine
 from dwcli.options import takes
 
 if TYPE_CHECKING:
+    from dwcli.client import Client
     from dwcli.jobs.doctor import Finding, Suggestion
 
 _COLUMNS = ("group", "check", "result", "section", "standard", "found", "consequence", "setting")
@@ -63,9 +65,11 @@ def doctor(
     profile = (
         dw.profile if name is None else config.select(dw.environment, profile=name, timeout=dw.given.timeout, ask=ask)
     )
-    if save and not profile.name:
-        raise UsageError("--save writes into a profile, and there is none", "dw profile add NAME URL")
+    if save:
+        _has_place_for_it(dw, profile)
     client = dw.connect(profile, tries=2, seconds=_SECONDS)
+    if write and client.dialect.delete == "none":
+        _accept_what_stays(dw, client)
     findings: list[job.Finding] = []
     with closing(job.examine(client, write=write, large=large)) as examined:
 
@@ -88,6 +92,32 @@ def doctor(
     _end(dw, profile, findings, suggestion, save=save)
 
 
+def _has_place_for_it(dw: DwContext, profile: config.Profile) -> None:
+    """--save wants a profile of the configuration file, looked over at its own address. Raises UsageError."""
+    if profile.name in config.BUILT_IN and profile.place is not None:
+        raise UsageError(f"the profile {profile.name} is built in: there is nothing to write into", "leave out --save")
+    if profile.place is not None:
+        raise UsageError("a folder is no profile: there is nothing to write into", "leave out --save")
+    if not profile.name:
+        raise UsageError("--save writes into a profile, and there is none", "dw profile add NAME URL")
+    if profile.url != dw.file.table(profile.name)["url"].strip().rstrip("/"):
+        raise UsageError(
+            f"--url is not the address of the profile {profile.name}",
+            f"dw profile edit {profile.name} --url {profile.url}",
+        )
+
+
+def _accept_what_stays(dw: DwContext, client: "Client") -> None:
+    """--write on a server that is known to delete nothing: a person is asked, a script is told. Raises DwError."""
+    words = f"what --write stores stays there: {client.base} deletes nothing over the network"
+    if not dw.out.terminal or sys.stdin is None or not sys.stdin.isatty():
+        dw.out.warn(words)
+        return
+    dw.out.info(words)
+    if not dw.out.confirm("store the made studies all the same?"):
+        raise DwError("nothing was stored", "without --write nothing is")
+
+
 def _end(
     dw: DwContext, profile: config.Profile, findings: "list[Finding]", suggestion: "Suggestion", *, save: bool
 ) -> None:
@@ -96,10 +126,13 @@ def _end(
     failed = [finding.failure for finding in findings if finding.failure is not None]
     unknown = f", {len(failed)} not found out" if failed else ""
     dw.out.info(f"{differing} of {len(findings)} differ from the standard{unknown}")
+    for finding in findings:
+        if finding.group == "store" and finding.check == "delete" and finding.differs:
+            dw.out.warn(f"what --write has stored stays: {finding.found}")
     dw.out.info(f"dialect: {suggestion.words} ({suggestion.reasons})")
     if save:
         dw.file.put(profile.name, {"url": profile.url, "dialect": suggestion.value}, replace=True)
         dw.out.info(f"profile {profile.name} has it now")
-    elif profile.name and not suggestion.is_that_of(profile.dialect):
+    elif profile.name and profile.place is None and not suggestion.is_that_of(profile.dialect):
         dw.out.info(f"to use it from now on: dw doctor {profile.name} --save")
     dw.finish(combine(failed, succeeded=True))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,9 @@ from dwcli.dicomweb.dicomjson import Row
 from dwcli.dicomweb.refs import Ref
 from dwcli.errors import combine
 from dwcli.options import takes
+
+if TYPE_CHECKING:
+    from dwcli.jobs.describe import Describing
 
 
 def register(app: typer.Typer) -> None:
@@ -47,37 +50,35 @@ def metadata(
       dw metadata STUDY/SERIES -f csv --tag InstanceNumber --tag SliceLocation
       dw metadata STUDY/SERIES/INSTANCE -f json --bulkdata bulk/
     """
+    from dwcli.jobs.describe import Describing
+
     dw: DwContext = ctx.obj
     tags = [dictionary.parse_tag(name) for name in tag] if tag else None
     level, rest = references.split_level(words)
     if dw.out.format == "xml":
         dw.client.prefer_xml()
+    asked = references.read(dw, rest, level)
+    job = Describing(dw.client, on_error=dw.out.error)
     if bulkdata is not None:
-        _with_bulk_data(dw, references.read(dw, rest, level), bulkdata, tags)
+        _with_bulk_data(dw, job, asked, bulkdata, tags)
         return
-
-    def rows() -> Iterator[Row]:
-        for ref in references.read(dw, rest, level):
-            yield from reading.whole(dw.client.metadata(ref))
-
-    dw.out.metadata(rows(), tags=tags)
+    dw.out.metadata((row for _, row in reading.whole(job.rows(asked))), tags=tags)
+    dw.finish(combine(job.codes, succeeded=job.shown > 0))
 
 
-def _with_bulk_data(dw: DwContext, asked: Iterator[Ref], folder: Path, tags: list[str] | None) -> None:
+def _with_bulk_data(
+    dw: DwContext, job: "Describing", asked: Iterator[Ref], folder: Path, tags: list[str] | None
+) -> None:
     from dwcli.jobs.bulk import Fetching
 
     with dw.out.progress("fetching") as progress:
-        job = Fetching(dw.client, folder, on_bytes=progress.add, on_error=dw.out.warn)
-
-        def rows() -> Iterator[Row]:
-            for given in asked:
-                ref = dw.client.resolve(given)
-                for row in reading.whole(dw.client.metadata(ref)):
-                    yield job.row(ref, _only(row, tags))
-
-        dw.out.metadata(rows(), tags=tags)
-    dw.out.info(f"{folder}: {job.files} files of bulk data" + (f", {len(job.codes)} failed" if job.codes else ""))
-    dw.finish(combine(job.codes, succeeded=job.files > 0))
+        bulk = Fetching(dw.client, folder, on_bytes=progress.add, on_error=dw.out.warn)
+        rows = (bulk.row(ref, _only(row, tags)) for ref, row in reading.whole(job.rows(asked)))
+        dw.out.metadata(rows, tags=tags)
+    words = [f"{bulk.files} file{'s' * (bulk.files != 1)} of bulk data"] if bulk.files else []
+    words += [f"{len(bulk.codes)} failed"] if bulk.codes else []
+    dw.out.info(f"{folder}: {', '.join(words) or 'nothing of what was asked for is bulk data'}")
+    dw.finish(combine([*job.codes, *bulk.codes], succeeded=bulk.files > 0 or job.shown > 0))
 
 
 def _only(row: Row, tags: list[str] | None) -> Row:

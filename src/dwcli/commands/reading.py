@@ -1,12 +1,14 @@
 """Rows as they come from a server, and what it means where they stop in the middle."""
 
 from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
-from dwcli.dicomweb.dicomjson import Row
 from dwcli.errors import TemporaryError, TruncatedError
 
+Value = TypeVar("Value")
 
-def whole(rows: Iterable[Row]) -> Iterator[Row]:
+
+def whole(rows: Iterable[Value]) -> Iterator[Value]:
     """The rows of a listing. Raises TemporaryError where the answer is cut.
 
     To list is harmless, so the same command may be given again, and then ends with exit 0 or the same 75. It is not

@@ -62,7 +62,12 @@ def retrieve(
     jobs: Annotated[int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Streams at once.")] = 4,
     zipped: Annotated[
         Path | None,
-        typer.Option("--zip", metavar="FILE", help="One zip file in place of a folder: everything, or no file."),
+        typer.Option(
+            "--zip",
+            metavar="FILE",
+            parser=named_path,
+            help="One zip file in place of a folder: everything, or no file.",
+        ),
     ] = None,
     wado_uri: Annotated[bool, typer.Option("--wado-uri", help="Fetch instances by WADO-URI.")] = False,
     anonymize: Annotated[
@@ -126,6 +131,8 @@ def retrieve(
     if anonymize and (zipped or dry_run or verify):
         raise UsageError("--anonymize goes with neither --zip, --dry-run nor --verify", "the instances get other UIDs")
     if zipped is not None:
+        if zipped == Path("-"):
+            raise UsageError("a zip appears whole, under a name: it cannot go to stdout", "--zip study.zip")
         if output != Path() or layout or dry_run or overwrite:
             raise UsageError("--zip makes one file, without a folder", "dw retrieve study UID --zip study.zip")
         _zip(dw, asked, zipped, options, log)
@@ -157,9 +164,15 @@ def _zip(dw: DwContext, asked: Iterator[Ref], target: Path, options: "Options", 
     tally = Tally()
     with dw.out.progress("retrieving") as progress:
         items = zipped.retrieve(
-            dw.patient_client, asked, target, options, on_bytes=progress.add, on_expect=progress.expect
+            dw.patient_client,
+            asked,
+            target,
+            options,
+            on_bytes=progress.add,
+            on_expect=progress.expect,
+            on_item=progress.item,
         )
-        seconds = reporting.show(dw, reporting.ticked(items, progress.item), tally, log)
+        seconds = reporting.show(dw, items, tally, log)
     dw.out.info(_summary(tally, target, seconds))
     dw.finish(tally.code)
 

@@ -227,8 +227,10 @@ def _decoded(text: str, start: int) -> tuple[Row, int]:
         return (_upper(row) if any(key != key.upper() for key in row) else row), end
     except json.JSONDecodeError:
         raise
-    except (ValueError, RecursionError) as error:  # an integer of thousands of digits, thousands of levels
-        raise ProtocolError(f"the answer is not DICOM JSON: {error}") from None
+    except ValueError:
+        raise ProtocolError("the answer is not DICOM JSON: a number in it has thousands of digits") from None
+    except RecursionError:
+        raise ProtocolError("the answer is not DICOM JSON: it is nested thousands of levels deep") from None
 
 
 def _skip(text: str, at: int) -> int:

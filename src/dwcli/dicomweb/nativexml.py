@@ -34,6 +34,7 @@ def parse(data: bytes) -> Row:
     """
     from xml.etree.ElementTree import ParseError
 
+    from defusedxml import DTDForbidden
     from defusedxml.ElementTree import fromstring
 
     try:
@@ -41,6 +42,8 @@ def parse(data: bytes) -> Row:
         if _local(root) != "NativeDicomModel":
             raise _not_model(data, f"its root is {_local(root)}")
         return _data_set(root)
+    except DTDForbidden:
+        raise _not_model(data, "it has a DTD, which is never read") from None
     except (ParseError, ValueError, LookupError, RecursionError) as error:
         raise _not_model(data, str(error)) from None
 

@@ -8,6 +8,7 @@ from urllib.parse import quote, urljoin
 
 from dwcli.dicomweb import refs
 from dwcli.dicomweb.dialects import Dialect
+from dwcli.dicomweb.dicomjson import excerpt
 from dwcli.dicomweb.refs import InstanceRef, Level, Ref, SeriesRef
 from dwcli.dicomweb.request import Body, Request
 from dwcli.errors import ProtocolError, UsageError
@@ -65,7 +66,7 @@ def known(answer: bytes, level: Level) -> list[Known]:
             if _TYPES.get(entry["Type"]) is level
         ]
     except (KeyError, TypeError):
-        raise ProtocolError(f"the server's lookup answered something else: {answer[:60]!r}") from None
+        raise ProtocolError(f"the server's lookup answered something else: {excerpt(answer, 60)}") from None
 
 
 def own_uid(ref: Ref) -> str:
@@ -112,4 +113,4 @@ def _json(answer: bytes) -> Any:
     try:
         return json.loads(answer)
     except ValueError:
-        raise ProtocolError(f"the answer is no JSON: {answer[:60]!r}") from None
+        raise ProtocolError(f"the answer is no JSON: {excerpt(answer, 60)}") from None

@@ -98,7 +98,10 @@ def read(status: int, content_type: str, body: bytes, sent: Sequence[str]) -> Re
         case [only], [Failed("", code, words)] if not found:
             found[only] = Failed(only, code, words)
             strays = []
-    silence = "the reply does not name it" if found else "the reply names no instance"
+    others = [stray.instance for stray in strays if stray.instance]
+    silence = "the reply does not name it" if found or others else "the reply names no instance"
+    if len(sent) == 1 and len(others) == 1 and not found:
+        silence = f"the reply names {others[0]} in its place"
     if not 200 <= status < 300:
         silence = f"HTTP {status}, and {silence}"
     outcomes = {uid: found.get(uid) or Unknown(uid, silence) for uid in sent}

@@ -264,7 +264,7 @@ class Retrieval:
         elif listed:
             self._emit(self._unverified(ref, _fewer(plan.count or 0, len(listed))))
         elif plan.count is not None and plan.count > len(uids):
-            short = DwError(f"{len(uids)} of {plan.count} instances came, and the server cannot list them")
+            short = DwError(f"{len(uids)} of {_instances(plan.count)} came, and the server cannot list them")
             self._emit(failed(short, plan.study, plan.series))
         elif not uids:
             self._emit(failed(AbsentError("the series is empty"), plan.study, plan.series))
@@ -294,7 +294,7 @@ class Retrieval:
         if got.error is not None:
             self._emit(failed(_with_counts(got.error, len(uids), None), ref.study, getattr(ref, "series", "")))
         elif uids:
-            self._emit(self._unverified(ref, f"the server lists nothing; {len(uids)} instances came"))
+            self._emit(self._unverified(ref, f"the server lists nothing; {_instances(len(uids))} came"))
         elif not got.odd:
             self._emit(failed(AbsentError("the answer holds no instance"), ref.study, getattr(ref, "series", "")))
 
@@ -367,13 +367,17 @@ class Retrieval:
 
 
 def _fewer(count: int, listed: int) -> str:
-    return f"the server announces {count} instances and lists {listed}"
+    return f"the server announces {_instances(count)} and lists {listed}"
 
 
 def _with_counts(error: DwError, came: int, expected: int | None) -> DwError:
     """The same error, saying how many instances came."""
-    of = f" of {expected}" if expected is not None else ""
-    return DwError(f"{error.message}; {came}{of} instances came whole", error.hint, error.exit_code)
+    of = f"{came} of {_instances(expected)}" if expected is not None else _instances(came)
+    return DwError(f"{error.message}; {of} came whole", error.hint, error.exit_code)
+
+
+def _instances(count: int) -> str:
+    return "1 instance" if count == 1 else f"{count} instances"
 
 
 def _size(path: Path | None) -> int:

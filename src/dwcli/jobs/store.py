@@ -113,7 +113,8 @@ class Storing:
             self._pool.ease(self._client.transport.throttled)
         for note in reply.notes:
             self._client.warn(f"the server's reply to a store: {note}")
-        for stray in reply.strays:
+        # Of one file and another name for it, the file's own outcome tells.
+        for stray in reply.strays if len(files) > 1 or len(reply.strays) > 1 else ():
             reason = getattr(stray, "reason", "")
             name = f" {stray.instance}" if stray.instance else ""
             self._client.warn(f"the server's reply names an instance that was not sent{name}: {reason or 'stored'}")

@@ -1,20 +1,23 @@
 """A study or series as one zip file: the server's own where it makes them, else made here of what streams in.
 
 Of the promises of a retrieve one becomes stronger: the zip appears when everything that was announced is in it, or not
-at all.
+at all. So an instance is told of as received only once the zip has its name.
 """
 
+import errno
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from dwcli.client import Client
 from dwcli.dicomweb import refs, request
 from dwcli.dicomweb.dicomjson import text
 from dwcli.dicomweb.refs import InstanceRef, Ref, SeriesRef, StudyRef
-from dwcli.errors import DwError, RefusedError, TruncatedError
-from dwcli.files.sink import Sink
+from dwcli.errors import DwError, ExitCode, RefusedError, TruncatedError
+from dwcli.files.sink import FolderError, Sink
 from dwcli.files.whole import WholeFile
 from dwcli.jobs.item import Item, Tally
 from dwcli.jobs.retrieve import Options, Retrieval
@@ -22,6 +25,7 @@ from dwcli.jobs.retrieve import Options, Retrieval
 ACCEPT = "application/zip; transfer-syntax=*"
 _COUNT = "00201209"
 _BACKLOG = 8  # instances that may lie on the disk beside the zip
+_CAME = frozenset({"received", "replaced", "present", "stranger"})
 
 
 def retrieve(
@@ -32,8 +36,14 @@ def retrieve(
     *,
     on_bytes: Callable[[int], None],
     on_expect: Callable[[int], None],
+    on_item: Callable[[], None],
 ) -> Iterator[Item]:
-    """Everything below the references into the zip `target`; one item for each instance. Nothing is left on failure."""
+    """Everything below the references into the zip `target`; one item for each instance. Nothing is left on failure.
+
+    `on_item()` hears of each instance as it comes. Raises UsageError where `target` cannot be a file, before anything
+    is asked for.
+    """
+    WholeFile(target)
     found = [client.resolve(ref) for ref in asked]
     if client.dialect.zip and len(found) == 1 and not isinstance(found[0], InstanceRef):
         try:
@@ -42,7 +52,12 @@ def retrieve(
         except RefusedError as error:
             if error.status not in (400, 406, 415):
                 raise
-    yield from _made_here(client, found, target, options, on_bytes, on_expect)
+    held: list[Item] = []
+    try:
+        yield from _made_here(client, found, target, options, held, on_bytes, on_expect, on_item)
+    except (OSError, FolderError) as error:
+        raise _unwritable(target, error) from error
+    yield from held
 
 
 def _from_server(client: Client, ref: Ref, target: Path, on_bytes: Callable[[int], None]) -> Item:
@@ -60,7 +75,14 @@ def _from_server(client: Client, ref: Ref, target: Path, on_bytes: Callable[[int
         if expected is not None and count < expected:
             raise TruncatedError(f"the server's zip holds {count} of {expected} instances")
     series = ref.series if isinstance(ref, SeriesRef) else ""
-    return Item("received", ref.study, series, path=str(target), size=file.size, reason=f"{count} instances in one zip")
+    return Item(
+        "received",
+        ref.study,
+        series,
+        path=str(target),
+        size=file.size,
+        reason=f"{count} instance{'s' * (count != 1)} in one zip",
+    )
 
 
 def _members(file: WholeFile) -> int:
@@ -91,29 +113,81 @@ def _made_here(
     asked: list[Ref],
     target: Path,
     options: Options,
+    held: list[Item],
     on_bytes: Callable[[int], None],
     on_expect: Callable[[int], None],
+    on_item: Callable[[], None],
 ) -> Iterator[Item]:
-    """A zip of what streams in. Images are compressed already, or not worth it: they are stored as they are."""
+    """A zip of what streams in; what is in it goes to `held`, what else there is to say is yielded.
+
+    Images are compressed already, or not worth it: they are stored as they are.
+    """
     tally = Tally()
     with (
-        tempfile.TemporaryDirectory(prefix=".dw-zip-", dir=target.parent) as spool,
         WholeFile(target) as file,
+        tempfile.TemporaryDirectory(prefix=".dw-zip-", dir=target.parent) as spool,
         Sink(Path(spool)) as sink,
     ):
         job = Retrieval(client, sink, options, on_bytes=on_bytes, on_expect=on_expect, backlog=_BACKLOG)
         with zipfile.ZipFile(file.handle, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
             for item in job.run(asked):
-                tally.add(item)
-                if item.outcome not in ("received", "replaced", "present", "stranger"):
-                    yield item
+                if item.instance:
+                    on_item()
+                packed = _packed(archive, item, Path(spool)) if item.outcome in _CAME else item
+                if packed is None:
                     continue
-                path = Path(item.path)
-                name = path.relative_to(spool).as_posix()
-                archive.write(path, name)
-                path.unlink()
-                yield Item(
-                    item.outcome, item.study, item.series, item.instance, name, item.size, item.reason, item.code
-                )
+                tally.add(packed)
+                if packed.outcome in _CAME:
+                    held.append(packed)
+                else:
+                    yield packed
         if tally.codes:
-            raise DwError("the zip was not written: not everything came", "the same command tries again", tally.code)
+            raise _incomplete(tally)
+
+
+def _packed(archive: zipfile.ZipFile, item: Item, spool: Path) -> Item | None:
+    """Move one file into the zip; None where a stranger came again, whose file the folder has forgotten."""
+    path = Path(item.path)
+    name = path.relative_to(spool).as_posix()
+    moved = replace(item, path=name)
+    if name in archive.NameToInfo:
+        there = archive.getinfo(name)
+        again = not path.exists() or (there.file_size, there.CRC) == (path.stat().st_size, _checksum(path))
+        path.unlink(missing_ok=True)
+        words = "other bytes of this SOP Instance UID are in the zip and stay"
+        return None if again else moved.ended("conflict", words, ExitCode.FAILED)
+    archive.write(path, name)
+    path.unlink()
+    return moved
+
+
+def _checksum(path: Path) -> int:
+    found = 0
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            found = zlib.crc32(chunk, found)
+    return found
+
+
+def _incomplete(tally: Tally) -> DwError:
+    """Without a zip nothing was done, however much of it came."""
+    match tally.code:
+        case ExitCode.TEMPORARY as code:
+            hint = "the same command tries again, from the start"
+        case ExitCode.ABSENT as code:
+            hint = "dw search studies"
+        case ExitCode.PARTIAL | ExitCode.FAILED:
+            code, hint = ExitCode.FAILED, "-o DIR in place of --zip keeps what does come"
+        case code:
+            hint = ""
+    return DwError("the zip was not written: not everything came", hint, code)
+
+
+def _unwritable(target: Path, error: OSError | FolderError) -> DwError:
+    """A disk that fails, under the name of the zip: the folder beside it is gone by now."""
+    cause = error if isinstance(error, OSError) else error.__cause__
+    hint = "--zip FILE for another place"
+    if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+        hint = "make room there; the same command begins from the start"
+    reason = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(error)
+    return DwError(f"cannot write {target}: {reason}", hint)

@@ -32,19 +32,22 @@ class SpentError(TemporaryError):
 class Examination:
     """One server being looked over; `sample` is an instance to ask about, None where the server is empty.
 
-    `study_row` is the row of its study, `count` the number of instances in that where it is known, else 0.
+    `study_row` is the row of its study, `count` the number of instances in that where it is known, else 0; `rows` are
+    the first studies.
     """
 
     def __init__(self, client: Client) -> None:
         self.client = client
         self.studies: list[str] = []
         self.study_row: Row = {}
+        self.rows: list[Row] = []
         self.sample: InstanceRef | None = None
         self.series_rows: list[Row] = []
         self.count = 0
         self.decodes = True
         self.accept = client.dialect.json_type
         self.requests = 0
+        self._described: Answer | None = None
         self._silent = 0
         self._end = time.monotonic() + SECONDS
 
@@ -86,7 +89,8 @@ class Examination:
         if not self.studies:
             yield Finding("sample", "", "", "no study is there", "much cannot be tried: store one first, or --write")
             return
-        self._choose(answer.rows())
+        self.rows = answer.rows()
+        self._choose(self.rows)
 
     def _choose(self, rows: list[Row]) -> None:
         """An instance to ask about: of a study with more than one where there is one, as that shows more."""
@@ -109,6 +113,12 @@ class Examination:
                 break
             if self.count > 1:
                 return
+
+    def metadata(self, sample: InstanceRef) -> Answer:
+        """The metadata of the sample, asked for once."""
+        if self._described is None:
+            self._described = self.get(f"{refs.path(sample)}/metadata")
+        return self._described
 
     def _rows(self, path: str) -> list[Row]:
         try:

@@ -80,7 +80,7 @@ def names_of_both(patient: Examination) -> Iterator[Finding]:
     """Is the name in a row the one that stands in the metadata? Latin 1 in between loses letters."""
     if not patient.sample or not patient.study_row:
         return
-    rows = patient.get(f"{refs.path(patient.sample)}/metadata").rows()
+    rows = patient.metadata(patient.sample).rows()
     if not rows:
         return
     same = text(rows[0], _NAME) == text(patient.study_row, _NAME)

@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 from dwcli.dicomweb import refs
-from dwcli.dicomweb.dicomjson import text
+from dwcli.dicomweb.dicomjson import Row, text
 from dwcli.jobs.doctor.examination import COUNT, NOBODY, Examination
 from dwcli.jobs.doctor.finding import Finding, judged
 
 _NAME, _MODALITY, _DESCRIPTION = "00100010", "00080060", "00081030"
+_WILDCARDS, _PART = "* and ? match", "matches nothing without *"
+_MANY = 25
 _A_LOT = 60_000  # bytes of rows, of which not all were read: the one looked for may be among the rest
 
 
@@ -94,32 +96,43 @@ def circumflex(patient: Examination) -> Iterator[Finding]:
 
 def wildcards(patient: Examination) -> Iterator[Finding]:
     """A name by its beginning and `*`, and by a part without one."""
-    name = text(patient.study_row, _NAME).split("=")[0]
-    family = re.match("[A-Za-z]{3,}", name)
-    if not family:
+    if not patient.studies:
         return
-    uid = text(patient.study_row, refs.STUDY_UID)
-    answer = patient.get(f"studies?PatientName={name[:2]}*")
+    uid, word = _named(patient.rows) or _named(patient.get(f"studies?limit={_MANY}").rows()) or ("", "")
+    if not uid:
+        found_words = "not tried: no study at hand has a name that begins with three letters or digits of ASCII"
+        for check, standard in (("wildcards", _WILDCARDS), ("part of a name", _PART)):
+            yield Finding(check, "8.3.4.1.1", standard, found_words, "dw takes this server to do as the standard says")
+        return
+    answer = patient.get(f"studies?PatientName={word[:2]}*")
     found = uid in answer.uids(refs.STUDY_UID) or len(answer.body) > _A_LOT
     yield judged(
         "wildcards",
         "8.3.4.1.1",
-        "* and ? match",
+        _WILDCARDS,
         "they do" if found else f"they do not ({answer.words})",
         found,
         "dw fetches all rows and matches here",
         setting={"wildcards": False},
         fine={"wildcards": True},
     )
-    part = patient.get(f"studies?PatientName={family[0][1:]}")
+    part = patient.get(f"studies?PatientName={word[1:]}")
     yield judged(
         "part of a name",
         "8.3.4.1.1",
-        "matches nothing without *",
+        _PART,
         "matches" if (inside := uid in part.uids(refs.STUDY_UID)) else "matches nothing",
         not inside,
         "a search by name may find more than was asked for; dw shows it",
     )
+
+
+def _named(rows: list[Row]) -> tuple[str, str] | None:
+    """The UID of a study and the beginning of its patient's name, of letters that mean themselves everywhere."""
+    for row in rows:
+        if (uid := text(row, refs.STUDY_UID)) and (word := re.match("[A-Za-z0-9]{3,}", text(row, _NAME))):
+            return uid, word[0]
+    return None
 
 
 def keys(patient: Examination) -> Iterator[Finding]:
@@ -182,13 +195,14 @@ def including(patient: Examination) -> Iterator[Finding]:
         return
     study = f"studies?StudyInstanceUID={text(patient.study_row, refs.STUDY_UID)}"
     given = _has(patient, f"{study}&includefield=StudyDescription")
+    described = not given and patient.sample is not None and bool(patient.metadata(patient.sample).rows())
     yield judged(
         "includefield",
         "8.3.4.3",
         "brings an attribute",
         "does" if given else "ignored",
         given,
-        "dw cannot show what this server leaves out; dw metadata has it",
+        f"dw search cannot show what this server leaves out; dw {'metadata' if described else 'retrieve'} brings it",
     )
     if given:
         listed = _has(patient, f"{study}&includefield=StudyDescription%2CNumberOfStudyRelatedSeries")

@@ -192,13 +192,14 @@ class Storing:
             if not row:
                 continue
             came = text(row, _NAME)
+            other = "dw metadata" if metadata and where == "rows" else "dw retrieve"
             yield judged(
                 f"{check}: {where}",
                 "8.8, F.2.1",
                 "the name as it was stored",
                 "as stored" if came == sent.rstrip("=") else "with other letters",
                 came == sent.rstrip("="),
-                f"dw shows such names wrongly; {'dw metadata' if where == 'rows' else 'dw retrieve'} may have them",
+                f"dw shows such names wrongly; {other} may have them",
             )
         if found and one is self.first:
             yield from groups(f"{check}: groups of the name", raw(found, _NAME))
