@@ -9,7 +9,7 @@ from dwcli.dicomweb import multipart
 from dwcli.dicomweb.multipart import PartData, PartEnd
 from dwcli.dicomweb.request import Request
 from dwcli.errors import DwError, UsageError
-from dwcli.net.body import Bytes, ChangedError, FileBody, Multipart, Part, read_file
+from dwcli.net.body import Bytes, ChangedError, FileBody, Multipart, Part, read
 from dwcli.net.transport import Settings, Transport
 from servers.fake import Answer, Fake
 
@@ -46,7 +46,7 @@ def test_a_part_that_changed_while_it_was_sent_is_named(length: int, word: str) 
 
 def test_a_part_that_vanished_is_named_and_what_was_opened_is_closed(tmp_path: Path) -> None:
     with pytest.raises(ChangedError, match="cannot be read") as caught:
-        list(Multipart([Part(3, lambda: read_file(str(tmp_path / "gone")))]))
+        list(Multipart([Part(3, lambda: read(lambda: (tmp_path / "gone").open("rb")))]))
     assert caught.value.index == 0
     closed: list[bool] = []
 

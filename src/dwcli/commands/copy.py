@@ -1,6 +1,5 @@
 """`dw copy`: server to server."""
 
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -63,23 +62,23 @@ def copy(
     if target.url == dw.profile.url:
         raise UsageError("both ends of the copy are the same server", "-p FROM … --to TO")
     tally = Tally()
-    with tempfile.TemporaryDirectory(prefix="dw-copy-") as spool, dw.out.progress("copying") as progress:
+    with dw.out.progress("copying") as progress:
         items = job.copy(
             dw.patient_client,
             dw.connect(target),
             references.read(dw, rest, level),
-            Path(spool),
-            fetching=retrieve.Options(jobs=jobs, max_errors=max_errors),
+            fetching=retrieve.Options(jobs=jobs, verify=verify, max_errors=max_errors),
             storing=store.Options(jobs=jobs, verify=verify, max_errors=max_errors),
             on_bytes=progress.add,
             on_expect=progress.expect,
         )
         seconds = reporting.show(dw, reporting.ticked(items, progress.item), tally, log)
-    done = tally.count("stored", "warned")
+    done = tally.count("stored", "warned", "stranger")
     summary = [f"{done} copied ({reporting.speed(tally, seconds)})"]
     summary += reporting.counts(
         tally,
         warned="of them with warnings",
+        stranger="of them not asked for",
         present="already there",
         conflict="in conflict",
         failed="failed",

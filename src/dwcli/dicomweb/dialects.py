@@ -109,6 +109,9 @@ class Dialect:
     store_files: int = 0
     """Files a store request may carry; 0: no limit."""
 
+    store_jobs: int = 0
+    """Store requests that the server stands at once; 0: any number (tiny-pacs: of several, most instances fail)."""
+
     store_bytes: int = 0
     """Bytes that the body of a store request may have; 0: nobody says. A file that does not fit is refused here, by
     name, before it is sent (tiny-pacs: 64 MiB; AWS: 1 GB; Orthanc fails beyond 4 GB). Azure's 2 GB hold for the open
@@ -255,6 +258,7 @@ PRESETS: dict[str, Dialect] = {
             wildcards=False,
             counts=False,
             missing=("metadata", "frames", "bulkdata", "rendered", "thumbnail"),
+            store_jobs=1,
             store_bytes=64 * 1024**2,
             delete="none",
             delete_otherwise="stop the server and take the study out of its database and storage folder",

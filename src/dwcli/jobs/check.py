@@ -99,7 +99,7 @@ def check(
 def _compared(client: Client, ref: InstanceRef, file: DicomFile, *, deep: bool) -> Item:
     if not deep:
         return _item("present", file)
-    match compare.with_server(client, ref, file.path):
+    match compare.with_server(client, ref, file.open):
         case compare.Verdict.EQUAL:
             return _item("present", file)
         case compare.Verdict.DIFFERENT:

@@ -1,8 +1,9 @@
 """Whether a server holds the same instance as a file: byte for byte, or at least data set for data set."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from enum import Enum
-from pathlib import Path
+from typing import BinaryIO
 
 from dwcli.client import Client
 from dwcli.dicomweb import part10
@@ -22,7 +23,10 @@ class Verdict(Enum):
     UNKNOWN = "unknown"
 
 
-def with_server(client: Client, ref: InstanceRef, path: Path) -> Verdict:
+Open = Callable[[], AbstractContextManager[BinaryIO]]
+
+
+def with_server(client: Client, ref: InstanceRef, opened: Open) -> Verdict:
     """Fetch an instance and compare it with a file while it comes; nothing is kept.
 
     The file meta information (group 2) may differ, since servers write their own name into it; the data set may not.
@@ -31,7 +35,7 @@ def with_server(client: Client, ref: InstanceRef, path: Path) -> Verdict:
     """
     for last in (False, True):
         try:
-            return _compare(_bytes(client, ref), path)
+            return _compare(_bytes(client, ref), opened)
         except AbsentError:
             return Verdict.ABSENT
         except TruncatedError as error:
@@ -64,7 +68,7 @@ def _bytes(client: Client, ref: InstanceRef) -> Iterator[bytes]:
         raise TruncatedError("the answer is cut")
 
 
-def _compare(chunks: Iterator[bytes], path: Path) -> Verdict:
+def _compare(chunks: Iterator[bytes], opened: Open) -> Verdict:
     """Skip group 2 on both sides, then compare as the bytes come."""
     head = b""
     start: int | None = None
@@ -73,7 +77,7 @@ def _compare(chunks: Iterator[bytes], path: Path) -> Verdict:
         start = part10.data_set_offset(head)
         if start is not None or len(head) > _CHUNK:
             break
-    with path.open("rb") as file:
+    with opened() as file:
         own = part10.data_set_offset(file.read(_CHUNK))
         if start is None or own is None:
             for _ in chunks:

@@ -1,33 +1,37 @@
-"""Server to server: what is retrieved lies in a temporary folder only until the other server has taken it.
+"""Server to server: what is retrieved is held only until the other server has taken it.
 
 A copy is a retrieve that feeds a store, so that both keep their promises: every instance is whole before it is sent,
 is sent with its exact length, and is compared with what should have come.
 """
 
+import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
+from contextlib import suppress
+from dataclasses import replace
 
 from dwcli.client import Client
 from dwcli.dicomweb import refs
 from dwcli.dicomweb.dicomjson import text
 from dwcli.dicomweb.query import Query
-from dwcli.dicomweb.refs import Level, Ref
+from dwcli.dicomweb.refs import InstanceRef, Level, Ref
 from dwcli.errors import AuthError, DwError, ExitCode
-from dwcli.files.scan import DicomFile, Skipped, Unreadable, scan
-from dwcli.files.sink import Sink
+from dwcli.files.scan import DicomFile
+from dwcli.files.transit import Held, Transit
 from dwcli.jobs import retrieve, store
 from dwcli.jobs.item import DONE, Item, failed
+from dwcli.jobs.retrieve import Planned
 
 _BACKLOG = 8
-"""Instances that may wait between the two: what bounds the disk that a copy takes."""
+_BATCH = 4_000_000
+_ROOM = 3 * _BATCH
+"""Bytes that may wait between the two. More than a batch, or a batch would wait for ever to be full."""
 
 
 def copy(
     source: Client,
     target: Client,
     asked: Iterable[Ref],
-    spool: Path,
     *,
     fetching: retrieve.Options,
     storing: store.Options,
@@ -36,35 +40,139 @@ def copy(
 ) -> Iterator[Item]:
     """Copy everything below the references; one item for each instance, as the target's store has it.
 
-    `spool` is an empty folder that the caller removes. At the end the target is asked for what it was given.
+    What the target had before under a UID is compared afterwards, for some servers say stored and keep the old one.
+    At the end the target is asked for what it was given. Raises DwError, after the items that there are, where the
+    fetching broke off.
     """
-    troubles: deque[Item] = deque()
-    given: dict[tuple[str, str], set[str]] = {}
-    with Sink(spool) as sink:
-        fetch = retrieve.Retrieval(source, sink, fetching, on_bytes=on_bytes, on_expect=on_expect, backlog=_BACKLOG)
-        job = store.Storing(target, storing)
-        for item in job.run(_files(fetch.run(asked), troubles)):
-            while troubles:
-                yield troubles.popleft()
-            if item.outcome in DONE:
-                given.setdefault((item.study, item.series), set()).add(item.instance)
-            Path(item.path).unlink(missing_ok=True)
-            yield _without_path(item)
-    yield from troubles
+    with Transit(_ROOM) as transit:
+        fetch = retrieve.Retrieval(source, transit, fetching, on_bytes=on_bytes, on_expect=on_expect, backlog=_BACKLOG)
+        arrivals = _Arrivals(transit, _Before(target))
+        came = fetch.run(asked)
+        job = store.Storing(target, replace(storing, batch_bytes=_BATCH), doubt=arrivals.was_there)
+        given: dict[tuple[str, str], set[str]] = {}
+        try:
+            for item in job.run(arrivals.files(came)):
+                yield from arrivals.troubles()
+                if item.outcome in DONE:
+                    given.setdefault((item.study, item.series), set()).add(item.instance)
+                transit.release(item.path)
+                yield arrivals.told(item)
+            yield from arrivals.troubles()
+        finally:
+            if not arrivals.ended:
+                # Whoever waits for room, or for the source, waits in vain now.
+                transit.close()
+                source.transport.stop()
+                with suppress(ValueError):  # a thread that is about to end still runs it
+                    came.close()  # type: ignore[attr-defined]  # it is a generator
     for (study, series), uids in given.items():
-        yield from _unseen(target, study, series, uids)
+        yield from _unseen(target, study, series, uids, storing)
+    if arrivals.broken:
+        raise arrivals.broken
 
 
-def _files(items: Iterable[Item], troubles: deque[Item]) -> Iterator[DicomFile | Skipped | Unreadable]:
-    """What came, as files to store; what did not goes to `troubles`."""
-    for item in items:
-        if item.path and item.outcome in DONE:
-            yield from scan([Path(item.path)])
-        else:
-            troubles.append(_without_path(item))
+def plan(source: Client, target: Client, asked: Iterable[Ref]) -> Iterator[Planned]:
+    """What `copy` would look at, without fetching anything; `present` are those that the target lists."""
+    before = _Before(target)
+    with Transit(_ROOM) as transit:
+        job = retrieve.Retrieval(source, transit, retrieve.Options())
+        for ref in asked:
+            for series in job.plan([ref]):
+                there = before.listed(series.study, series.series) if series.series else frozenset()
+                only = frozenset({ref.instance}) if isinstance(ref, InstanceRef) else there
+                yield replace(series, present=there & only)
 
 
-def _unseen(target: Client, study: str, series: str, uids: set[str]) -> Iterator[Item]:
+class _Arrivals:
+    """What comes from the source: handed on as files to store, each instance once."""
+
+    def __init__(self, transit: Transit, before: "_Before") -> None:
+        self.ended = False
+        self.broken: DwError | None = None
+        self._transit = transit
+        self._before = before
+        self._troubles: deque[Item] = deque()
+        self._digests: dict[str, bytes] = {}
+        self._strangers: dict[str, str] = {}
+
+    def files(self, items: Iterable[Item]) -> Iterator[DicomFile]:
+        """The files to store; what did not come goes to the troubles. What ends it early is kept in `broken`, so that
+        what came until then is still stored."""
+        try:
+            for item in items:
+                if not item.path or item.outcome not in DONE:
+                    self._troubles.append(replace(item, path=""))
+                elif self._is_new(item, held := self._transit.held(item.path)):
+                    self._before.listed(held.study, held.series)
+                    yield held
+                else:
+                    self._transit.release(item.path)
+        except DwError as error:
+            self.broken = error
+        self.ended = True
+
+    def _is_new(self, item: Item, held: Held) -> bool:
+        """Whether an instance comes for the first time; another one of its UID is a conflict."""
+        with held.open() as file:
+            digest = hashlib.file_digest(file, "sha256").digest()  # type: ignore[arg-type]  # BinaryIO has readinto
+        first = self._digests.setdefault(item.instance, digest)
+        if first is not digest:
+            if first != digest:
+                words = "the source gave other bytes of this SOP Instance UID, too; the first ones were copied"
+                self._troubles.append(replace(item, path="").ended("conflict", words, ExitCode.FAILED))
+            return False
+        if item.outcome == "stranger":
+            self._strangers[item.instance] = item.reason
+        return True
+
+    def troubles(self) -> Iterator[Item]:
+        """Those since the last call."""
+        while self._troubles:
+            yield self._troubles.popleft()
+
+    def was_there(self, file: DicomFile) -> bool:
+        """Whether the target had an instance of that UID before the copy."""
+        return file.instance in self._before.listed(file.study, file.series)
+
+    def told(self, item: Item) -> Item:
+        """What became of an instance, without the path, and with a word on what nobody asked for."""
+        item = replace(item, path="")
+        why = self._strangers.get(item.instance, "")
+        if not why:
+            return item
+        outcome = "stranger" if item.outcome == "stored" else item.outcome
+        return item.ended(outcome, "; ".join(filter(None, (why, item.outcome, item.reason))), item.code)
+
+
+class _Before:
+    """What the target listed before the copy: asked once for each study, and for each series that it knows."""
+
+    def __init__(self, target: Client) -> None:
+        self._target = target
+        self._series: dict[str, frozenset[str]] = {}
+        self._instances: dict[tuple[str, str], frozenset[str]] = {}
+
+    def listed(self, study: str, series: str) -> frozenset[str]:
+        """The SOP Instance UIDs of a series; none where the target cannot tell. Raises AuthError."""
+        key = study, series
+        if key not in self._instances:
+            if study not in self._series:
+                self._series[study] = self._ask(Query(Level.SERIES, study=study), refs.SERIES_UID)
+            known = series in self._series[study]
+            query = Query(Level.INSTANCE, study=study, series=series)
+            self._instances[key] = self._ask(query, refs.INSTANCE_UID) if known else frozenset()
+        return self._instances[key]
+
+    def _ask(self, query: Query, uid: str) -> frozenset[str]:
+        try:
+            return frozenset(text(row, uid) for row in self._target.search(query))
+        except AuthError:
+            raise
+        except DwError:
+            return frozenset()
+
+
+def _unseen(target: Client, study: str, series: str, uids: set[str], storing: store.Options) -> Iterator[Item]:
     """Those of a series that the target took and does not list."""
     try:
         rows = target.search(Query(Level.INSTANCE, study=study, series=series))
@@ -72,13 +180,9 @@ def _unseen(target: Client, study: str, series: str, uids: set[str]) -> Iterator
     except AuthError:
         raise
     except DwError as error:
-        yield Item("unverified", study, series, reason=f"the target cannot list the series: {error.message}")
+        code = ExitCode.PARTIAL if storing.verify else ExitCode.OK
+        yield Item("unverified", study, series, reason=f"the target cannot list the series: {error.message}", code=code)
         return
     for uid in sorted(uids - listed):
         gone = DwError("the target took it, and does not list it", exit_code=ExitCode.FAILED)
         yield failed(gone, study, series, uid)
-
-
-def _without_path(item: Item) -> Item:
-    """An item without the spool's path, which means nothing to anybody afterwards."""
-    return Item(item.outcome, item.study, item.series, item.instance, "", item.size, item.reason, item.code)

@@ -22,7 +22,7 @@ from dwcli.jobs.compare import Verdict
 from dwcli.jobs.item import Item, Outcome, Strikes
 from dwcli.jobs.offer import AROUND, Found, ended, offers
 from dwcli.jobs.pool import Pool
-from dwcli.net.body import ChangedError, Part, read_file
+from dwcli.net.body import ChangedError, Part, read
 
 _TOO_LARGE = 413
 _MINDED = frozenset({400, 409, 422})  # a refusal of what is in the request, where some servers mean that they have it
@@ -42,7 +42,10 @@ class Options:
 
 
 class Storing:
-    """One run. `on_bytes(n)` hears of bytes as they go, `on_expect(files, bytes)` of what will go."""
+    """One run. `on_bytes(n)` hears of bytes as they go, `on_expect(files, bytes)` of what will go.
+
+    `doubt`: which files are compared in any case with what the server gives back, once it says stored.
+    """
 
     def __init__(
         self,
@@ -50,15 +53,18 @@ class Storing:
         options: Options,
         *,
         journal: Journal | None = None,
+        doubt: Callable[[DicomFile], bool] = lambda _file: False,
         on_bytes: Callable[[int], None] = lambda _n: None,
         on_expect: Callable[[int, int], None] = lambda _files, _bytes: None,
     ) -> None:
         self._client = client
         self._options = options
         self._journal = journal
+        self._doubt = doubt
         self._on_bytes = on_bytes
         self._on_expect = on_expect
-        self._pool: Pool[Item] = Pool(options.jobs, abort=client.transport.stop)
+        jobs = min(options.jobs, client.dialect.store_jobs or options.jobs)
+        self._pool: Pool[Item] = Pool(jobs, abort=client.transport.stop)
         self._limit = min(options.batch_bytes, client.dialect.store_bytes or options.batch_bytes)
         self._lock = Lock()
         self._told = False
@@ -87,7 +93,7 @@ class Storing:
     def _send(self, files: Sequence[DicomFile]) -> None:
         """One request; what it leaves open is settled file by file."""
         files = self._within_limit(files)
-        parts = [Part(file.size, partial(read_file, str(file.path))) for file in files]
+        parts = [Part(file.size, partial(read, file.open)) for file in files]
         sent = [0]
 
         def count(n: int) -> None:
@@ -206,8 +212,8 @@ class Storing:
                 self._end(file, "unknown", f"{why}, and the server does not give it back", ExitCode.FAILED)
 
     def _accepted(self, file: DicomFile, outcome: Outcome, reason: str) -> None:
-        """The server says it has it; under --verify it has to show it."""
-        if not self._options.verify:
+        """The server says it has it; under --verify, or in doubt, it has to show it."""
+        if not self._options.verify and not self._doubt(file):
             self._end(file, outcome, reason, ExitCode.OK)
             return
         try:
@@ -263,7 +269,7 @@ class Storing:
         self._end(file, outcome, why, ExitCode.FAILED)
 
     def _compare(self, file: DicomFile) -> Verdict:
-        return compare.with_server(self._client, InstanceRef(file.study, file.series, file.instance), file.path)
+        return compare.with_server(self._client, InstanceRef(file.study, file.series, file.instance), file.open)
 
     # Small things
 

@@ -4,8 +4,10 @@ Several servers refuse chunked uploads or lose them silently, and httpx replays 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from dwcli.dicomweb import media, multipart
 from dwcli.errors import DwError, UsageError
@@ -75,9 +77,9 @@ class Bytes:
         yield self._data
 
 
-def read_file(path: str) -> Iterator[bytes]:
+def read(opened: Callable[[], AbstractContextManager[BinaryIO]]) -> Iterator[bytes]:
     """A file in chunks; raises OSError."""
-    with open(path, "rb", buffering=0) as file:  # noqa: PTH123  pathlib costs more than the read of a small file
+    with opened() as file:
         while chunk := file.read(CHUNK):
             yield chunk
 
@@ -96,6 +98,6 @@ class FileBody:
 
     def __iter__(self) -> Iterator[bytes]:
         try:
-            yield from read_file(str(self._path))
+            yield from read(lambda: self._path.open("rb"))
         except OSError as error:
             raise DwError(f"cannot read {self._path}: {error.strerror}") from error

@@ -1,0 +1,191 @@
+"""`dw copy` tells the truth of both ends, takes little room between them, and leaves nothing on this disk."""
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from servers import images
+from servers.dw import Dw, Run
+from servers.fake import Answer, Fake, Request
+from servers.scripted import Instance, Scripted, is_retrieve, multipart, related, study
+
+STUDY = "2.25.7"
+Serve = Callable[..., Fake]
+
+
+def outcomes(run: Run) -> dict[str, int]:
+    """How many lines of a pipe have each outcome."""
+    found = [line.split("\t")[0] for line in run.lines[1:]]
+    return {outcome: found.count(outcome) for outcome in set(found)}
+
+
+@pytest.fixture
+def copy(run_dw: Dw, fake_server: Serve) -> Callable[..., Run]:
+    """`copy(source, target, *options)` of STUDY between two handlers."""
+
+    def run(source: Scripted, target: Scripted, *options: str, dw: Dw = run_dw) -> Run:
+        for name, handler in (("from", source), ("to", target)):
+            added = dw("profile", "add", name, fake_server(handler).url)
+            assert added.code == 0, added.err
+        return dw("-p", "from", "copy", "study", STUDY, "--to", "to", *options)
+
+    return run
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 20 MB, which only root may mount."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", str(place)]
+    try:
+        made = subprocess.run(mount, capture_output=True, timeout=10, check=False)
+    except FileNotFoundError:
+        pytest.skip("there is no mount here")
+    if made.returncode:
+        pytest.skip(f"a small disk cannot be mounted here: {made.stderr.decode().strip()}")
+    yield place
+    subprocess.run(["umount", str(place)], timeout=10, check=True)
+
+
+@pytest.mark.parametrize("jobs", ["1", "4"])
+def test_a_study_larger_than_the_disk_between(copy: Callable[..., Run], dw_process: Dw, disk: Path, jobs: str) -> None:
+    source, target = Scripted(study(2, 20, side=800)), Scripted()  # 40 files of 1.3 MB
+    dw_process.environment["TMPDIR"] = str(disk)
+    run = copy(source, target, "--jobs", jobs, dw=dw_process)
+    assert (run.code, outcomes(run)) == (0, {"stored": 40}), run.err
+    assert sorted(one.data for one in target.stored) == sorted(one.data for one in source.instances)
+
+
+def test_what_does_not_fit_between_is_told_and_the_rest_stored(
+    copy: Callable[..., Run], dw_process: Dw, disk: Path
+) -> None:
+    small = study(1, 3)
+    huge = images.instance(STUDY, f"{STUDY}.2", f"{STUDY}.2.1", side=4000)  # 32 MB
+    target = Scripted()
+    dw_process.environment["TMPDIR"] = str(disk)
+    run = copy(
+        Scripted([*small, Instance(STUDY, f"{STUDY}.2", f"{STUDY}.2.1", huge)]), target, "-j", "1", dw=dw_process
+    )
+    assert run.code == 1, run.err
+    assert f"cannot write in {disk}: No space left" in run.err
+    assert "TMPDIR" in run.err and "only what is missing" not in run.err
+    assert outcomes(run) == {"stored": 3}
+    assert len(target.stored) == 3
+
+
+def test_a_killed_copy_leaves_nothing(dw_process: Dw, fake_server: Serve, tmp_path: Path) -> None:
+    place = tmp_path / "between"
+    place.mkdir()
+    dw_process.environment["TMPDIR"] = str(place)
+
+    go_on = threading.Event()
+
+    def stall(_request: Request, answer: Answer) -> Answer:
+        if _request.method == "POST":
+            go_on.wait(20)
+        return answer
+
+    source, target = fake_server(Scripted(study(1, 8, side=1000))), fake_server(Scripted(bend=stall))
+    for name, server in (("from", source), ("to", target)):
+        assert dw_process("profile", "add", name, server.url).code == 0
+    process = dw_process.start("-p", "from", "copy", "study", STUDY, "--to", "to")
+    try:
+        deadline = time.monotonic() + 20
+        while not any(request.method == "POST" for request in target.requests):
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.02)
+        assert list(place.rglob("*")) == []
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate(timeout=10)
+        go_on.set()
+    assert list(place.rglob("*")) == []
+
+
+def changed(instances: list[Instance], number: int) -> list[Instance]:
+    """The same with other pixels in the first so many."""
+    other = [
+        Instance(one.study, one.series, one.uid, images.instance(one.study, one.series, one.uid, number=77))
+        for one in instances[:number]
+    ]
+    return [*other, *instances[number:]]
+
+
+def test_what_the_target_had_before_is_compared(copy: Callable[..., Run]) -> None:
+    sent = study(1, 5)
+    target = Scripted(changed(sent, 2)[:3])
+    run = copy(Scripted(sent), target)
+    assert (run.code, outcomes(run)) == (3, {"stored": 3, "conflict": 2}), run.err
+    assert "gives back other bytes" in run.out
+    # Only what was there before is fetched back.
+    assert sorted(target.retrieved("instances")) == [one.uid for one in sent[:3]]
+
+
+def test_a_new_study_is_not_fetched_back(copy: Callable[..., Run]) -> None:
+    target = Scripted()
+    run = copy(Scripted(study(2, 3)), target)
+    assert (run.code, outcomes(run)) == (0, {"stored": 6}), run.err
+    assert not any(is_retrieve_line(line) for line in target.asked)
+    # One question before, and what is asked of each series at the end.
+    assert target.asked[0] == f"GET /studies/{STUDY}/series"
+    assert target.asked[1].startswith("POST")
+
+
+def is_retrieve_line(line: str) -> bool:
+    return line.startswith("GET") and line.split("/")[-2] in ("studies", "series", "instances")
+
+
+def test_verify_of_a_source_that_lists_nothing_is_exit_3(copy: Callable[..., Run]) -> None:
+    run = copy(Scripted(study(1, 3), lists=False), Scripted(), "--verify")
+    assert (run.code, outcomes(run)) == (3, {"stored": 3, "unverified": 1}), run.err
+    assert "1 not verified" in run.err
+
+
+def test_verify_into_a_target_that_lists_nothing_is_exit_3(copy: Callable[..., Run]) -> None:
+    run = copy(Scripted(study(1, 3)), Scripted(lists=False), "--verify")
+    assert (run.code, outcomes(run)) == (3, {"stored": 3, "unverified": 1}), run.err
+
+
+def test_parts_of_another_study_are_copied_once_and_named(copy: Callable[..., Run]) -> None:
+    asked = study(1, 2)
+    own = [Instance("2.25.8", one.series, one.uid, images.instance("2.25.8", one.series, one.uid)) for one in asked]
+
+    def bend(request: Request, answer: Answer) -> Answer:
+        return related(multipart(one.data for one in own)) if is_retrieve(request) else answer
+
+    target = Scripted()
+    run = copy(Scripted(asked, bend=bend), target)
+    assert sorted(one.uid for one in target.stored) == sorted(one.uid for one in own)
+    assert (run.code, outcomes(run)) == (0, {"stranger": 2}), run.err
+    assert "2.25.8" in run.out and "/tmp" not in run.out
+    assert "not asked for" in run.err
+
+
+def test_one_stranger_among_the_others_is_named(copy: Callable[..., Run]) -> None:
+    asked, (stranger,) = study(1, 2), study(1, 1, name="2.25.8")
+
+    def bend(request: Request, answer: Answer) -> Answer:
+        return related(multipart(one.data for one in [*asked, stranger])) if is_retrieve(request) else answer
+
+    run = copy(Scripted(asked, bend=bend), Scripted())
+    assert (run.code, outcomes(run)) == (0, {"stored": 2, "stranger": 1}), run.err
+
+
+def test_an_instance_that_comes_twice_is_stored_once(copy: Callable[..., Run]) -> None:
+    sent = study(1, 3)
+
+    def bend(request: Request, answer: Answer) -> Answer:
+        parts = [one.data for one in [*sent, sent[0], changed(sent, 2)[1]]]
+        return related(multipart(parts)) if is_retrieve(request) else answer
+
+    target = Scripted()
+    run = copy(Scripted(sent, bend=bend), target)
+    assert (run.code, outcomes(run)) == (3, {"stored": 3, "conflict": 1}), run.err
+    assert sorted(one.data for one in target.stored) == sorted(one.data for one in sent)
