@@ -85,7 +85,7 @@ def combine(codes: Iterable[ExitCode], *, succeeded: bool) -> ExitCode:
             return code
     if failed == {ExitCode.TEMPORARY}:
         return ExitCode.TEMPORARY
-    if succeeded:
+    if succeeded or failed == {ExitCode.PARTIAL}:
         return ExitCode.PARTIAL
     return failed.pop() if failed in ({ExitCode.ABSENT}, {ExitCode.USAGE}) else ExitCode.FAILED
 

@@ -7,8 +7,10 @@ import typer
 
 from dwcli.commands import references, reporting
 from dwcli.context import DwContext
-from dwcli.errors import UsageError
+from dwcli.errors import ExitCode, UsageError
 from dwcli.options import named_path, takes
+
+_GO_ON = "the same command looks again"
 
 
 def register(app: typer.Typer) -> None:
@@ -55,9 +57,12 @@ def check(
     with dw.out.progress("checking") as progress:
         asked = references.read(dw, rest, level)
         items = job.check(dw.patient_client, asked, folder, deep=deep, jobs=jobs, on_expect=progress.expect)
-        reporting.show(dw, reporting.ticked(items, progress.item), tally, log)
+        reporting.show(dw, reporting.ticked(items, progress.item), tally, log, go_on=_GO_ON, few=True)
     how = "equal byte for byte" if deep else "there"
     words_out = [f"{tally.outcomes['present']} instances {how}"]
     words_out += reporting.counts(tally, missing="missing", extra="extra", conflict="different", failed="failed")
+    words_out += reporting.counts(tally, unverified="not verified")
+    if ExitCode.TEMPORARY in tally.codes:
+        words_out.append(_GO_ON)
     dw.out.info(f"{folder}: {', '.join(words_out)}")
     dw.finish(tally.code)

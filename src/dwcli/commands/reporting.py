@@ -3,6 +3,7 @@
 import io
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +16,7 @@ from dwcli.errors import DwError, ExitCode, UsageError
 from dwcli.jobs.item import DONE, Item, Tally
 from dwcli.output import size
 
+_FEW = 10
 COLUMNS = ("outcome", "study", "series", "instance", "path", "size", "reason")
 
 
@@ -101,16 +103,20 @@ def begin(dw: DwContext, path: Path | None) -> Report:
     return dw.enter(Report(path))
 
 
-def show(dw: DwContext, items: Iterator[Item], tally: Tally, report: Report, *, go_on: str = "") -> float:
+def show(
+    dw: DwContext, items: Iterator[Item], tally: Tally, report: Report, *, go_on: str = "", few: bool = False
+) -> float:
     """Print the items, write the report, count; returns the seconds it took.
 
     A person is told of what needs a look, at once and in full; a pipe gets every item.
     Where nobody reads the pipe any more the work goes on in silence.
-    `go_on` is what to do after an interruption, in words.
+    `go_on` is what to do after an interruption, in words. With `few`, of many alike a person is told the first ones and
+    the number.
     """
     report.count(tally)
     person = dw.out.terminal and not dw.out.format
     warned = False
+    alike: Counter[str] = Counter()
 
     def counted() -> Iterator[dict[str, Any]]:
         nonlocal warned
@@ -125,7 +131,9 @@ def show(dw: DwContext, items: Iterator[Item], tally: Tally, report: Report, *, 
                     dw.out.warn(told(item))
                 yield record
             elif _needs_a_look(item):
-                dw.out.line(told(item))
+                alike[item.outcome] += 1
+                if not few or alike[item.outcome] <= _FEW:
+                    dw.out.line(told(item))
 
     word = "stopped"
     try:
@@ -145,6 +153,9 @@ def show(dw: DwContext, items: Iterator[Item], tally: Tally, report: Report, *, 
         if close:
             close()
         seconds = report.seconds
+        for outcome, number in alike.items() if few else ():
+            if number > _FEW:
+                dw.out.line(f"{number - _FEW} more {outcome}; a pipe or --report FILE names each")
         if word:
             done = sum(tally.outcomes[outcome] for outcome in DONE)
             dw.out.info(f"{word}; {done} done in {seconds:.1f} s" + (f"; {go_on}" if go_on else ""))

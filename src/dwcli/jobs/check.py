@@ -7,21 +7,22 @@ from pathlib import Path
 from dwcli.client import Client
 from dwcli.dicomweb import refs
 from dwcli.dicomweb.dicomjson import text
-from dwcli.dicomweb.query import Query
+from dwcli.dicomweb.query import Query, Term
 from dwcli.dicomweb.refs import InstanceRef, Level, Ref, SeriesRef, StudyRef
-from dwcli.errors import AbsentError, AuthError, DwError, ExitCode
-from dwcli.files.scan import DicomFile, Skipped, Unreadable, scan
-from dwcli.jobs import compare
+from dwcli.errors import AbsentError, AuthError, DwError, ExitCode, ProtocolError, RefusedError
+from dwcli.files.scan import DicomFile
+from dwcli.jobs import compare, folder
 from dwcli.jobs.item import Item, failed
+from dwcli.jobs.offer import ended
 from dwcli.jobs.pool import Pool
 
-Found = dict[tuple[str, str], dict[str, DicomFile]]
+_CANNOT = (RefusedError, AbsentError, ProtocolError)
 
 
 def check(
     client: Client,
     asked: Iterable[Ref],
-    folder: Path,
+    root: Path,
     *,
     deep: bool,
     jobs: int,
@@ -30,86 +31,132 @@ def check(
     """One item for each instance: present, missing in the folder, extra there, or in conflict with the server's.
 
     `deep` fetches each instance and compares its bytes; otherwise a file that has the UIDs counts as the instance.
-    What the server does not list at all is a failure (absent). Raises AuthError.
+    What a server that can list does not list is a failure (absent); where it cannot, the whole is unverified. Raises
+    AuthError.
     """
-    here: Found = {}
-    twice: list[Item] = []
-    for file in scan([folder]):
-        match file:
-            case DicomFile():
-                series = here.setdefault((file.study, file.series), {})
-                if file.instance in series:
-                    twice.append(_item("extra", file, f"{series[file.instance].path} has the same SOP Instance UID"))
-                else:
-                    series[file.instance] = file
-            case Unreadable(path, reason):
-                yield Item("failed", path=str(path), reason=reason, code=ExitCode.FAILED)
-            case Skipped():
-                pass
-    yield from twice
-    pool: Pool[Item] = Pool(jobs, abort=client.transport.stop)
+    here = folder.read(root)
+    yield from here.twins
+    yield from _Check(client, here, deep=deep, jobs=jobs, on_expect=on_expect).run(asked)
+    yield from here.left()
 
-    def guarded(ref: Ref, task: Callable[[], None]) -> None:
+
+class _Check:
+    def __init__(
+        self, client: Client, here: folder.Folder, *, deep: bool, jobs: int, on_expect: Callable[[int], None]
+    ) -> None:
+        self._client = client
+        self._here = here
+        self._deep = deep
+        self._on_expect = on_expect
+        self._pool: Pool[Item] = Pool(jobs, abort=client.transport.stop)
+
+    def run(self, asked: Iterable[Ref]) -> Iterator[Item]:
+        yield from self._pool.run(partial(self._guarded, ref, partial(self._start, ref)) for ref in asked)
+
+    def _guarded(self, ref: Ref, task: Callable[[], None]) -> None:
         """One thing that cannot be checked does not stop the others; a login that fails does."""
         try:
             task()
         except AuthError:
             raise
         except DwError as error:
-            pool.emit(failed(error, ref.study, getattr(ref, "series", ""), getattr(ref, "instance", "")))
+            self._pool.emit(failed(error, ref.study, getattr(ref, "series", ""), getattr(ref, "instance", "")))
 
-    def start(ref: Ref) -> None:
-        found = client.resolve(ref)
+    def _start(self, ref: Ref) -> None:
+        found = self._client.resolve(ref)
         match found:
             case StudyRef(study):
-                there = [text(row, refs.SERIES_UID) for row in client.series_of(study)]
-                if not there:
-                    raise AbsentError(f"the server lists no series in study {study}")
-                only_here = [series for owner, series in here if owner == study and series not in there]
+                try:
+                    there = [text(row, refs.SERIES_UID) for row in self._client.series_of(study)]
+                    if not there:
+                        raise AbsentError(f"the server lists no series in study {study}")
+                except _CANNOT as error:
+                    self._unlisted(found, error)
+                    return
+                only_here = [series for owner, series in self._here.series if owner == study and series not in there]
                 for series in [*there, *only_here]:
                     part = SeriesRef(study, series)
-                    pool.add(partial(guarded, part, partial(one_series, part, None)))
-            case SeriesRef():
-                one_series(found, None)
-            case InstanceRef(study, series, instance):
-                one_series(SeriesRef(study, series), instance)
+                    self._pool.add(partial(self._guarded, part, partial(self._series, part)))
+            case _:
+                self._series(found)
 
-    def one_series(ref: SeriesRef, only: str | None) -> None:
-        """A series against the files that claim to be of it; of these `only` one instance, where one is named."""
-        rows = client.search(Query(Level.INSTANCE, study=ref.study, series=ref.series))
-        uids = (text(row, refs.INSTANCE_UID) for row in rows)
-        there = {uid: None for uid in uids if uid and only in (None, uid)}  # in the server's order
-        files = here.get((ref.study, ref.series), {})
-        if not there and (only is not None or not files):
-            raise AbsentError("the server lists no such thing")
-        on_expect(len(there))
-        for uid in there:
+    def _series(self, ref: SeriesRef | InstanceRef) -> None:
+        """A series, or one instance of it, as the server lists it."""
+        files = self._here.series.get((ref.study, ref.series), {})
+        try:
+            rows = self._client.search(Query(Level.INSTANCE, study=ref.study, series=ref.series))
+            there = _of(ref, (text(row, refs.INSTANCE_UID) for row in rows))
+            if not there and (isinstance(ref, InstanceRef) or not files):
+                raise AbsentError("the server lists no such thing")
+        except _CANNOT as error:
+            self._unlisted(ref, error)
+            return
+        self._against(ref, there)
+
+    def _unlisted(self, ref: Ref, error: DwError) -> None:
+        """A server that does not list it by a search: by its metadata perhaps, or not at all."""
+        found: dict[str, list[str]] = {}
+        try:
+            for row in self._client.metadata(ref):
+                series = text(row, refs.SERIES_UID) or getattr(ref, "series", "")
+                found.setdefault(series, []).append(text(row, refs.INSTANCE_UID))
+        except _CANNOT:
+            found = {}
+        for series, uids in found.items():
+            part = SeriesRef(ref.study, series) if isinstance(ref, StudyRef) else ref
+            self._against(part, _of(part, uids))
+        if found:
+            return
+        if self._lists():
+            raise error
+        for (study, series), files in self._here.series.items():
+            if study == ref.study and series == getattr(ref, "series", series) and self._deep:
+                for file in files.values():
+                    if file.instance == getattr(ref, "instance", file.instance):
+                        self._pool.emit(self._compared(file))
+        words = f"the server lists nothing, so nobody can tell what is missing ({error.message})"
+        above = ref.study, getattr(ref, "series", ""), getattr(ref, "instance", "")
+        self._pool.emit(Item("unverified", *above, reason=words, code=ExitCode.PARTIAL))
+
+    def _lists(self) -> bool:
+        """Whether the server can list at all: it is asked for a study that cannot be."""
+        try:
+            for _ in self._client.search(Query(Level.STUDY, terms=(Term(refs.STUDY_UID, "2.25.0"),), limit=1)):
+                break
+        except _CANNOT:
+            return False
+        return True
+
+    def _against(self, ref: SeriesRef | InstanceRef, there: Iterable[str]) -> None:
+        """What the server lists of a series against the files that claim to be of it."""
+        files = self._here.series.get((ref.study, ref.series), {})
+        uids = dict.fromkeys(there)  # in the server's order
+        self._on_expect(len(uids))
+        for uid in uids:
             file = files.get(uid)
             if file is None:
-                pool.emit(Item("missing", ref.study, ref.series, uid, reason="not in the folder", code=ExitCode.FAILED))
+                self._pool.emit(self._here.lacks(ref.study, ref.series, uid))
             else:
-                pool.emit(_compared(client, InstanceRef(ref.study, ref.series, uid), file, deep=deep))
-        for uid, file in files.items():
-            if only is None and uid not in there:
-                pool.emit(_item("extra", file, "the server does not list it"))
+                self._pool.emit(self._compared(file) if self._deep else ended(file, "present"))
+        if isinstance(ref, SeriesRef):
+            for uid, file in files.items():
+                if uid not in uids:
+                    self._pool.emit(ended(file, "extra", "the server does not list it", ExitCode.FAILED))
 
-    yield from pool.run(partial(guarded, ref, partial(start, ref)) for ref in asked)
-
-
-def _compared(client: Client, ref: InstanceRef, file: DicomFile, *, deep: bool) -> Item:
-    if not deep:
-        return _item("present", file)
-    match compare.with_server(client, ref, file.open):
-        case compare.Verdict.EQUAL:
-            return _item("present", file)
-        case compare.Verdict.DIFFERENT:
-            return _item("conflict", file, "its bytes are not those that the server gives")
-        case compare.Verdict.ABSENT:
-            return _item("extra", file, "the server lists it, but does not have it")
-        case compare.Verdict.UNKNOWN:
-            return _item("failed", file, "the server does not give it out, so it cannot be compared")
+    def _compared(self, file: DicomFile) -> Item:
+        ref = InstanceRef(file.study, file.series, file.instance)
+        match compare.with_server(self._client, ref, file.open):
+            case compare.Verdict.EQUAL:
+                return ended(file, "present")
+            case compare.Verdict.DIFFERENT:
+                return ended(file, "conflict", "its bytes are not those that the server gives", ExitCode.FAILED)
+            case compare.Verdict.ABSENT:
+                return ended(file, "extra", "the server does not have it", ExitCode.FAILED)
+            case compare.Verdict.UNKNOWN:
+                words = "the server does not give it out, so it cannot be compared"
+                return ended(file, "failed", words, ExitCode.FAILED)
 
 
-def _item(outcome: str, file: DicomFile, reason: str = "") -> Item:
-    code = ExitCode.OK if outcome == "present" else ExitCode.FAILED
-    return Item(outcome, file.study, file.series, file.instance, str(file.path), file.size, reason, code)  # type: ignore[arg-type]
+def _of(ref: SeriesRef | InstanceRef, uids: Iterable[str]) -> list[str]:
+    """Those that are meant by a reference."""
+    return [uid for uid in uids if uid and uid == getattr(ref, "instance", uid)]

@@ -1,0 +1,110 @@
+"""`dw check` says what is wrong with each file, once, and owns up where the server cannot list."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from servers.dw import Dw, Run
+from servers.fake import Answer, Fake, Request
+from servers.scripted import Instance, Scripted, study
+
+STUDY = "2.25.7"
+SERIES = f"{STUDY}.1"
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """A folder with three instances as retrieve writes them."""
+    return fill(tmp_path / "out", study(1, 3))
+
+
+def fill(folder: Path, instances: list[Instance]) -> Path:
+    for one in instances:
+        path = folder / one.study / one.series / f"{one.uid}.dcm"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(one.data)
+    return folder
+
+
+@pytest.fixture
+def check(run_dw: Dw, fake_server: Callable[..., Fake]) -> Callable[..., Run]:
+    """`check(handler, folder, *options)` of STUDY."""
+
+    def run(handler: Callable[[Request], Answer], folder: Path, *options: str, tty: int | None = None) -> Run:
+        return run_dw("check", STUDY, folder, *options, env={"DW_URL": fake_server(handler).url}, tty=tty)
+
+    return run
+
+
+def rows(run: Run) -> list[tuple[str, str, str]]:
+    """Outcome, instance and reason of each line that is not `present`."""
+    lines = [line.split("\t") for line in run.lines[1:]]
+    return [(line[0], line[3], line[-1]) for line in lines if line[0] != "present"]
+
+
+def test_a_server_that_cannot_list_is_unverified(check: Callable[..., Run], out: Path) -> None:
+    run = check(Scripted(study(1, 3), lists=False), out)
+    assert run.code == 3, run.err
+    ((outcome, _, reason),) = rows(run)
+    assert outcome == "unverified" and "the server lists nothing" in reason
+    assert "1 not verified" in run.err
+
+
+def test_a_server_that_cannot_list_is_compared_by_deep(check: Callable[..., Run], out: Path) -> None:
+    (out / STUDY / SERIES / f"{SERIES}.4.dcm").write_bytes(study(1, 4)[3].data)
+    run = check(Scripted(study(1, 3), lists=False), out, "--deep")
+    assert run.code == 3, run.err
+    assert [row[0] for row in rows(run)] == ["extra", "unverified"]
+    assert "3 instances equal byte for byte" in run.err
+
+
+def test_a_server_that_lists_by_its_metadata_alone(check: Callable[..., Run], out: Path) -> None:
+    plain = Scripted(study(1, 4))
+
+    def handler(request: Request) -> Answer:
+        if request.target.split("?")[0].endswith("/metadata"):
+            moved = Request("GET", f"/studies/{STUDY}/instances", request.headers, b"", 0)
+            return plain(moved)
+        return Answer(404) if "/studies/2" not in request.target or "series" in request.target else plain(request)
+
+    run = check(handler, out)
+    assert (run.code, [row[:2] for row in rows(run)]) == (3, [("missing", f"{SERIES}.4")]), run.err
+
+
+@pytest.mark.parametrize(("data", "why"), [(b"", "empty file"), (b"garbage" * 99, "not DICOM")])
+def test_a_spoilt_file_is_there(check: Callable[..., Run], out: Path, data: bytes, why: str) -> None:
+    spoilt = out / STUDY / SERIES / f"{SERIES}.2.dcm"
+    spoilt.write_bytes(data)
+    run = check(Scripted(study(1, 3)), out)
+    assert run.code == 3
+    assert rows(run) == [("conflict", f"{SERIES}.2", f"there, but spoilt: {why}")]
+    assert str(spoilt) in run.out
+
+
+def test_a_file_that_cannot_be_read_is_named_once(check: Callable[..., Run], out: Path) -> None:
+    file = out / STUDY / SERIES / f"{SERIES}.2.dcm"
+    file.unlink()
+    file.symlink_to(out / "nowhere")
+    run = check(Scripted(study(1, 3)), out)
+    assert run.code == 3
+    assert rows(run) == [("failed", f"{SERIES}.2", "there, but broken link")]
+
+
+def test_the_file_with_the_right_name_is_the_instance(check: Callable[..., Run], out: Path) -> None:
+    folder = out / STUDY / SERIES
+    (folder / f"{SERIES}.1.dcm").write_bytes((folder / f"{SERIES}.2.dcm").read_bytes())
+    run = check(Scripted(study(1, 3)), out)
+    assert run.code == 3
+    extra, missing = rows(run)
+    assert extra[0] == "extra" and f"{SERIES}.2.dcm has the same" in extra[2]
+    assert missing[:2] == ("missing", f"{SERIES}.1") and f"holds {SERIES}.2" in missing[2]
+
+
+def test_a_person_is_told_the_first_of_many(check: Callable[..., Run], tmp_path: Path) -> None:
+    server, folder = Scripted(study(1, 50)), fill(tmp_path / "out", study(1, 1))
+    shown = check(server, folder, tty=200)
+    told = shown.out + shown.err
+    assert told.count("not in the folder") == 10
+    assert "39 more missing" in told
+    assert len(rows(check(server, folder))) == 49
