@@ -189,3 +189,49 @@ def test_an_instance_that_comes_twice_is_stored_once(copy: Callable[..., Run]) -
     run = copy(Scripted(sent, bend=bend), target)
     assert (run.code, outcomes(run)) == (3, {"stored": 3, "conflict": 1}), run.err
     assert sorted(one.data for one in target.stored) == sorted(one.data for one in sent)
+
+
+def test_a_dry_run_copies_nothing(copy: Callable[..., Run]) -> None:
+    source, target = Scripted(study(2, 3)), Scripted(study(1, 2))
+    run = copy(source, target, "--dry-run")
+    assert run.code == 0, run.err
+    assert [line.split("\t")[2:] for line in run.lines[1:]] == [["3", "2"], ["3", "0"]]
+    assert "would copy 6 instances in 2 series to to, which lists 2 of them" in run.err
+    assert target.stored == [] and source.retrieved("series") == source.retrieved("studies") == []
+
+
+def test_an_interrupted_copy_ends_at_once_and_says_how_to_go_on(dw_process: Dw, fake_server: Serve) -> None:
+    go_on = threading.Event()
+
+    def stall(request: Request, answer: Answer) -> Answer:
+        if request.method == "POST":
+            go_on.wait(20)
+        return answer
+
+    source, target = fake_server(Scripted(study(2, 20, side=800))), fake_server(Scripted(bend=stall))
+    for name, server in (("from", source), ("to", target)):
+        assert dw_process("profile", "add", name, server.url).code == 0
+    process = dw_process.start("-p", "from", "copy", "study", STUDY, "--to", "to")
+    try:
+        deadline = time.monotonic() + 20
+        while not any(request.method == "POST" for request in target.requests):
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.02)
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=10)
+        assert time.monotonic() - began < 3
+    finally:
+        go_on.set()
+        process.kill()
+    assert process.returncode in (130, 143)
+    assert b"the same command copies again" in err and b"Traceback" not in err
+
+
+def test_a_target_that_refuses_the_login_ends_a_copy(copy: Callable[..., Run]) -> None:
+    def bend(request: Request, answer: Answer) -> Answer:
+        return Answer(401) if request.method == "POST" else answer
+
+    run = copy(Scripted(study(4, 20, side=500)), Scripted(bend=bend))
+    assert run.code == 4, run.err
+    assert "401" in run.out

@@ -1,16 +1,23 @@
 """`dw copy`: server to server."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dwcli import config
 from dwcli.commands import references, reporting
 from dwcli.context import DwContext
-from dwcli.errors import UsageError
+from dwcli.errors import ExitCode, UsageError
 from dwcli.options import takes
+
+if TYPE_CHECKING:
+    from dwcli.jobs.retrieve import Planned
+
+
+_GO_ON = "the same command copies again, and compares what is there"
 
 
 def register(app: typer.Typer) -> None:
@@ -29,6 +36,7 @@ def copy(
     verify: Annotated[
         bool, typer.Option("--verify", help="Fetch each instance back from the target and compare.")
     ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be copied.")] = False,
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE", help="One JSON line an instance, and a summary.")
     ] = None,
@@ -38,7 +46,7 @@ def copy(
 ) -> None:
     """Copy from one server to another.
 
-    Nothing stays on this disk; at the end the target is asked for what it was given.
+    Nothing stays on this disk. What the target had before is compared; at the end it is asked for what it was given.
 
     Examples:
 
@@ -46,6 +54,7 @@ def copy(
       dw copy UID --to archive
       dw -p pacs search --date today -f uids | dw -p pacs copy study - --to archive
       dw copy STUDY/SERIES --to archive --verify
+      dw copy UID --to archive --dry-run
     """
     from dwcli.jobs import copy as job
     from dwcli.jobs import retrieve, store
@@ -61,18 +70,22 @@ def copy(
     target = config.select(own, profile=to, timeout=dw.given.timeout, ask=dw.ask)
     if target.url == dw.profile.url:
         raise UsageError("both ends of the copy are the same server", "-p FROM … --to TO")
+    asked = references.read(dw, rest, level)
+    if dry_run:
+        _plan(dw, job.plan(dw.patient_client, dw.connect(target), asked), target.name)
+        return
     tally = Tally()
     with dw.out.progress("copying") as progress:
         items = job.copy(
             dw.patient_client,
             dw.connect(target),
-            references.read(dw, rest, level),
+            asked,
             fetching=retrieve.Options(jobs=jobs, verify=verify, max_errors=max_errors),
             storing=store.Options(jobs=jobs, verify=verify, max_errors=max_errors),
             on_bytes=progress.add,
             on_expect=progress.expect,
         )
-        seconds = reporting.show(dw, reporting.ticked(items, progress.item), tally, log)
+        seconds = reporting.show(dw, reporting.ticked(items, progress.item), tally, log, go_on=_GO_ON)
     done = tally.count("stored", "warned", "stranger")
     summary = [f"{done} copied ({reporting.speed(tally, seconds)})"]
     summary += reporting.counts(
@@ -85,5 +98,32 @@ def copy(
         unknown="unknown",
         unverified="not verified",
     )
+    if ExitCode.TEMPORARY in tally.codes:
+        summary.append(_GO_ON)
     dw.out.info(f"{target.name}: {', '.join(summary)}")
     dw.finish(tally.code)
+
+
+def _plan(dw: DwContext, plans: "Iterable[Planned]", target: str) -> None:
+    """`--dry-run`: the series, how many instances they have, and how many of them the target lists."""
+    series = instances = there = unknown = 0
+
+    def records() -> Iterator[dict[str, object]]:
+        nonlocal series, instances, there, unknown
+        for plan in plans:
+            series += plan.count is not None
+            unknown += plan.count is None
+            instances += plan.count or 0
+            there += len(plan.present)
+            yield {
+                "study": plan.study,
+                "series": plan.series,
+                "instances": plan.count,
+                "present": len(plan.present),
+            }
+
+    dw.out.table(records(), columns=("study", "series", "instances", "present"))
+    words = f"would copy {instances} instances in {series} series to {target}, which lists {there} of them"
+    if unknown:
+        words += f", and what {unknown} references hold that the server does not list"
+    dw.out.info(f"{words}; nothing was copied")
