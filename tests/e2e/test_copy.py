@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from servers import images
+from servers import images, wire
 from servers.dw import Dw, Run
 from servers.fake import Answer, Fake, Request
+from servers.orthanc import Orthanc
 from servers.scripted import Instance, Scripted, is_retrieve, multipart, related, study
 
 STUDY = "2.25.7"
@@ -235,3 +236,17 @@ def test_a_target_that_refuses_the_login_ends_a_copy(copy: Callable[..., Run]) -
     run = copy(Scripted(study(4, 20, side=500)), Scripted(bend=bend))
     assert run.code == 4, run.err
     assert "401" in run.out
+
+
+def test_what_orthanc_silently_keeps_is_a_conflict(orthanc: Orthanc, run_dw: Dw, tmp_path: Path) -> None:
+    sent = study(1, 4)
+    for one in sent:
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "in" / f"{one.uid}.dcm").write_bytes(one.data)
+    older = changed(sent, 2)[:2]
+    assert wire.stow(orthanc.url, [one.data for one in older], headers=orthanc.headers).status == 200
+    login = ["--user", orthanc.environment["DW_USER"], "--password-env", "SECRET"]
+    run_dw.environment["SECRET"] = orthanc.environment["DW_PASSWORD"]
+    assert run_dw("profile", "add", "to", orthanc.url, *login).code == 0
+    run = run_dw("--url", tmp_path / "in", "copy", "study", STUDY, "--to", "to")
+    assert (run.code, outcomes(run)) == (3, {"stored": 2, "conflict": 2}), run.err
