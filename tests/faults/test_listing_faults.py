@@ -31,7 +31,8 @@ HALF = ROWS[: ROWS.index(b"2.25.3")]
         (["search", "-f", "uids"], "2.25.1\n2.25.2\n"),
         (["search", "--sort", "StudyDate", "-f", "uids"], ""),
         (["search", "--count"], ""),
-        (["search", "--modality", "CT,MR", "-f", "uids"], "2.25.1\n2.25.2\n"),
+        # These rows do not show the key, and what would tell whether the server heeds it is cut as well.
+        (["search", "--modality", "CT,MR", "-f", "uids"], ""),
         (["metadata", "2.25.9", "-f", "flat"], '{"StudyInstanceUID":"2.25.1"}\n{"StudyInstanceUID":"2.25.2"}\n'),
     ],
     ids=lambda words: "-".join(words) if isinstance(words, list) else "",
