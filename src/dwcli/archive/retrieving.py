@@ -136,6 +136,8 @@ def read(one: Held, base: str) -> Json:
     if pixels:
         made[pixels.tag] = {"vr": pixels.vr, "BulkDataURI": url + pixels.tag}
     made["00083002"] = {"vr": "UI", "Value": [one.syntax]}
+    if "00080005" in made:  # the file's own, but JSON is UTF-8 (PS3.18 F.2)
+        made["00080005"] = {"vr": "CS", "Value": ["ISO_IR 192"]}
     return dict(sorted(made.items()))
 
 
