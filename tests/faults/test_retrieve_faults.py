@@ -389,6 +389,7 @@ def test_a_login_page_is_no_image(run_dw: Dw, tmp_path: Path, fake_server: Calla
     assert run.code == 4, run.err
     assert files(tmp_path / "out") == {}
     assert other.requests == []
+    assert run.err.count("stopped, the rest was not tried; ") == 1  # and what to do
 
 
 def test_a_401_after_the_first_series_keeps_what_came(

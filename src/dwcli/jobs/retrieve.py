@@ -357,6 +357,7 @@ class Retrieval:
         except DwError as error:
             if isinstance(error, AuthError):
                 self._pool.halt()
+                self._client.warn(f"stopped, the rest was not tried; {error.hint}".removesuffix("; "))
             self._emit(failed(error, ref.study, getattr(ref, "series", ""), getattr(ref, "instance", "")))
 
     def _emit(self, item: Item) -> None:
