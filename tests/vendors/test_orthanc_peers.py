@@ -81,7 +81,7 @@ def test_get_shows_what_the_other_server_has(near: Callable[..., Run], other: Or
 
 @pytest.mark.parametrize("how", [[], ["--async", "--priority", "7"]])
 def test_the_real_ct_moves_there_and_back(
-    how: list[str], near: Callable[..., Run], orthanc: Orthanc, other: Orthanc, cranium: list[Path]
+    how: list[str], near: Callable[..., Run], orthanc: Orthanc, other: Orthanc, cranium: list[Path], run_dw: Dw
 ) -> None:
     wire.stow(other.url, cranium, headers=other.headers)
     run = near("retrieve", "b", images.CRANIUM_STUDY, *how)
@@ -91,6 +91,12 @@ def test_the_real_ct_moves_there_and_back(
     run = near("stow", "b", f"{images.CRANIUM_STUDY}/{images.CRANIUM_SERIES}", *how)
     assert (run.code, other.count()) == (0, len(cranium)), run.err
     assert f"sent {len(cranium)} instances" in run.err
+    run_dw("profile", "add", "b", other.url, "--dialect", "orthanc", "--user", "bob", "--password-env", "THEIRS")
+    for name, server in {"a": orthanc, "b": other}.items():
+        gone = run_dw(
+            "-p", name, "delete", "study", images.CRANIUM_STUDY, "--yes", env={"PW": "secret", "THEIRS": "b0b"}
+        )
+        assert (gone.code, server.count()) == (0, 0), gone.err
 
 
 def test_a_job_left_alone_can_be_followed_later(near: Callable[..., Run], orthanc: Orthanc, other: Orthanc) -> None:
