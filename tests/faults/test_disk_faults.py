@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from servers import wire
+from servers.disk import small
 from servers.dw import Dw
 from servers.fake import Fake
 from servers.orthanc import Orthanc
@@ -31,17 +32,8 @@ def expected(instances: list[Instance]) -> dict[str, str]:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 256 kB, which only root may mount."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place)]
-    try:
-        made = subprocess.run(mount, capture_output=True, timeout=10, check=False)
-    except FileNotFoundError:
-        pytest.skip("there is no mount here")
-    if made.returncode:
-        pytest.skip(f"a small disk cannot be mounted here: {made.stderr.decode().strip()}")
-    yield place
-    subprocess.run(["umount", str(place)], timeout=10, check=True)
+    with small(tmp_path / "disk", "256k") as place:
+        yield place
 
 
 def test_a_full_disk_ends_a_retrieve(orthanc: Orthanc, run_dw: Dw, tmp_path: Path, small_disk: Path) -> None:

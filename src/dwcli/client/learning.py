@@ -36,20 +36,20 @@ class Learning(Rows):
         if not self._learns or error.status not in NOT_UNDERSTOOD:
             return False
         before = self.dialect
-        plain = replace(sent, terms=(), include=(), fuzzy=False, limit=1, offset=0)
-        if not self._takes(plain):
+        bare = plain(sent)
+        if not self._takes(bare):
             paged = replace(before, paging_required=True, page_size=AUTO_PAGE)
-            if sent.level is not Level.STUDY or not self._takes(replace(plain, limit=AUTO_PAGE), paged):
+            if sent.level is not Level.STUDY or not self._takes(replace(bare, limit=AUTO_PAGE), paged):
                 return False
             self.dialect = paged
-        keys = [term.name for term in sent.terms if not self._takes(replace(plain, terms=(impossible(term),)))]
-        fields = [field for field in sent.include if not self._takes(replace(plain, include=(field,)))]
+        keys = [term.name for term in sent.terms if not self._takes(replace(bare, terms=(impossible(term),)))]
+        fields = [field for field in sent.include if not self._takes(replace(bare, include=(field,)))]
         self.dialect = replace(
             self.dialect,
             refused_keys=_joined(self.dialect.refused_keys, keys),
             refused_fields=_joined(self.dialect.refused_fields, fields),
         )
-        if (sent.limit or 0) > AUTO_PAGE and not self.dialect.page_size and not self._takes(plain.page(0, sent.limit)):
+        if (sent.limit or 0) > AUTO_PAGE and not self.dialect.page_size and not self._takes(bare.page(0, sent.limit)):
             self.dialect = replace(self.dialect, page_size=AUTO_PAGE)
         return self.dialect != before
 
@@ -60,18 +60,18 @@ class Learning(Rows):
         """
         if not self._learns or self._knows_wildcards or not self.dialect.wildcards:
             return False
-        plain = replace(sent, terms=(), include=(), limit=_SAMPLES, offset=0)
+        some = replace(plain(sent), limit=_SAMPLES)
         for term in sent.terms:
             name = f"{sent.level} {term.name}"
             if not term.is_pattern or not term.value.strip("*") or "." in term.path or name in self._sampled:
                 continue
             self._sampled.add(name)
-            rows = self._first(replace(plain, include=(term.name,))) or self._first(plain)
+            rows = self._first(replace(some, include=(term.name,))) or self._first(some)
             letters = (text(row, term.path)[:1] for row in rows)
             letter = next((one for one in letters if one.isascii() and one.isalnum()), "")
             if not letter:
                 continue
-            self._knows_wildcards = bool(self._first(replace(plain, terms=(Term(term.path, f"{letter}*"),), limit=1)))
+            self._knows_wildcards = bool(self._first(replace(some, terms=(Term(term.path, f"{letter}*"),), limit=1)))
             if not self._knows_wildcards:
                 self.dialect = replace(self.dialect, wildcards=False)
             return not self._knows_wildcards
@@ -128,6 +128,11 @@ class Learning(Rows):
 def uid_of(query: Query, row: Row) -> str:
     """What tells a row from the others: its UID, or all of it where it has none."""
     return text(row, query.level.uid_tag) or repr(row)
+
+
+def plain(query: Query) -> Query:
+    """The first row of the same resource, whatever it is."""
+    return replace(query, terms=(), include=(), fuzzy=False, limit=1, offset=0)
 
 
 def _joined(known: tuple[str, ...], more: list[str]) -> tuple[str, ...]:

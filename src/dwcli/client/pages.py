@@ -4,7 +4,7 @@ from collections.abc import Generator, Iterator
 from dataclasses import replace
 from itertools import islice
 
-from dwcli.client.learning import NOT_UNDERSTOOD, Learning, uid_of
+from dwcli.client.learning import NOT_UNDERSTOOD, Learning, plain, uid_of
 from dwcli.client.rows import Page
 from dwcli.dicomweb import request
 from dwcli.dicomweb.dicomjson import Row, text
@@ -296,11 +296,6 @@ def is_relational(query: Query) -> bool:
             return not query.study
         case Level.INSTANCE:
             return not query.series
-
-
-def plain(query: Query) -> Query:
-    """The first row of the same resource, whatever it is."""
-    return replace(query, terms=(), include=(), fuzzy=False, limit=1, offset=0)
 
 
 def end(query: Query) -> int | None:

@@ -34,9 +34,8 @@ class Report:
         self._file: io.FileIO | None = None
         if path is not None:
             try:
-                path.parent.mkdir(
-                    parents=True, exist_ok=True
-                )  # it may be the folder that `-o` names, and still to come
+                # It may be the folder that `-o` names, and still to come.
+                path.parent.mkdir(parents=True, exist_ok=True)
                 # Unbuffered: a line is there at once, and a full disk is met here, not when the file is closed.
                 self._file = io.FileIO(path, "w")
             except OSError as error:

@@ -110,14 +110,15 @@ class Sink:
         A file under its final name is complete if its head still says that it is this instance, and if it has the size
         in the index where there is one. What somebody changed behind the head is seen by comparing bytes alone.
         """
-        if self._index:
-            entry = self._index.find(instance)
-            if not entry or (entry.study, entry.series) != (study, series):
-                return None
-            path = entry.path
-        else:
-            path = self.root / self.layout.relative(uids(study, series, instance))
-        return path if path.is_file() and is_of(read_head(path), instance) else None
+        path = self.where(study, series, instance)
+        return path if path and path.is_file() and is_of(read_head(path), instance) else None
+
+    def where(self, study: str, series: str, instance: str) -> Path | None:
+        """The name of an instance that `instances` gave, without another look at the file."""
+        if self._index is None:
+            return self.root / self.layout.relative(uids(study, series, instance))
+        entry = self._index.find(instance)
+        return entry.path if entry and (entry.study, entry.series) == (study, series) else None
 
     def instances(self, study: str, series: str | None = None) -> Iterator[Present]:
         """What is complete in the folder of a study, or of one of its series, in no order."""

@@ -331,7 +331,7 @@ class Retrieval:
     # Small things
 
     def _found(self, ref: InstanceRef) -> None:
-        path = self._sink.find(ref.study, ref.series, ref.instance)
+        path = self._sink.where(ref.study, ref.series, ref.instance)
         self._emit(Item("present", ref.study, ref.series, ref.instance, str(path or ""), _size(path)))
 
     def _unverified(self, ref: StudyRef | SeriesRef, reason: str) -> Item:
