@@ -23,7 +23,8 @@ from dwcli.errors import (
     TruncatedError,
     UsageError,
 )
-from dwcli.net.transport import Response, Transport
+from dwcli.net.response import Response
+from dwcli.net.transport import Transport
 
 NOT_THIS_WAY = frozenset({400, 406, 415})
 _NO_SUCH_PATH = frozenset({400, 405})

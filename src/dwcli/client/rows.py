@@ -10,7 +10,7 @@ from dwcli.dicomweb import media
 from dwcli.dicomweb.dicomjson import Row, RowReader
 from dwcli.dicomweb.request import Request
 from dwcli.errors import RefusedError
-from dwcli.net.transport import Response
+from dwcli.net.response import Response
 
 
 @dataclass(slots=True)

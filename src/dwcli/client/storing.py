@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from dwcli.client.connection import Connection
 from dwcli.dicomweb import media, request
 from dwcli.errors import DwError, TemporaryError, TruncatedError
-from dwcli.net.transport import Response
+from dwcli.net.response import Response
 
 if TYPE_CHECKING:
     from dwcli.dicomweb import stow

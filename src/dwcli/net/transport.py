@@ -6,15 +6,13 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from functools import partial
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-import httpcore
 import httpx
 
 from dwcli.dicomweb.request import Body, Request
@@ -25,14 +23,13 @@ from dwcli.errors import (
     TemporaryError,
     UsageError,
 )
-from dwcli.net.ahead import ahead
 from dwcli.net.auth import Login, origin_of
-from dwcli.net.failures import failures, refusal
+from dwcli.net.failures import failures
+from dwcli.net.response import Response
 
 RETRIED = frozenset({408, 429, 502, 503, 504})
 _MESSAGE_BYTES = 64 * 1024
 _REDIRECTS = 5
-_LARGE = 1 << 20  # bytes
 _UNKNOWN = 3  # tries of a server that never answered yet: the address may be wrong, and somebody waits
 
 
@@ -55,97 +52,6 @@ class Settings:
     patience: float = 300.0
     """Seconds that all pauses between the tries of one request, and the silences, may take together."""
     connections: int = 64
-
-
-class Response:
-    """An answer whose body has not been read yet. Valid inside `Transport.stream`."""
-
-    def __init__(self, response: httpx.Response, where: str, settings: Settings) -> None:
-        self._response = response
-        self._settings = settings
-        self.host = where
-        self.status = response.status_code
-        self.headers: Mapping[str, str] = response.headers
-
-    @property
-    def content_type(self) -> str:
-        """The Content-Type header, empty where there is none."""
-        return self.headers.get("Content-Type", "")
-
-    @property
-    def length(self) -> int | None:
-        """The body's length in bytes where the server says it."""
-        text = self.headers.get("Content-Length", "")
-        return int(text) if text.isdecimal() and not self.headers.get("Content-Encoding") else None
-
-    @property
-    def framed(self) -> bool:
-        """Whether HTTP itself tells the body's end (Content-Length, chunks); an end of connection proves nothing."""
-        return "Content-Length" in self.headers or "chunked" in self.headers.get("Transfer-Encoding", "").lower()
-
-    def chunks(self) -> Iterator[bytes]:
-        """The body as it comes. Raises TruncatedError where it ends early, TemporaryError where it falls silent."""
-        with failures(self.host, reading=True):
-            network = self._response.extensions.get("network_stream")
-            encoded = "Content-Encoding" in self.headers or "Transfer-Encoding" in self.headers
-            small = self.length is not None and self.length < _LARGE
-            if network is None or encoded or small or self._response.request.method == "HEAD":
-                yield from self._response.iter_bytes()
-            else:
-                yield from ahead(self._straight(network), partial(_wake, network))
-
-    def _straight(self, network: httpcore.NetworkStream) -> Generator[bytes, None, None]:
-        """A large body straight off the connection, which cannot be used again then; half the time of httpx's way."""
-        expected = self.length
-        came = 0
-        try:
-            # What was read together with the head; its end would close the connection.
-            first = self._response.iter_raw()
-            if chunk := next(first, b""):
-                came = len(chunk)
-                yield chunk
-            elif expected is None:
-                return
-            while expected is None or came < expected:
-                chunk = network.read(
-                    _LARGE if expected is None else min(_LARGE, expected - came), self._settings.silence
-                )
-                if not chunk:
-                    if expected is not None:
-                        raise httpx.RemoteProtocolError(f"{came} of {expected} bytes came")
-                    return
-                came += len(chunk)
-                yield chunk
-        except httpcore.TimeoutException as error:
-            raise httpx.ReadTimeout(str(error)) from error
-        except (httpcore.NetworkError, httpcore.ProtocolError) as error:
-            raise httpx.ReadError(str(error)) from error
-
-    def refusal(self, body: bytes) -> DwError:
-        """This answer as the error that its status means, with the server's own words."""
-        error = refusal(self.status, self.headers, body, self.host)
-        if self.status == 401:
-            error.hint = self._settings.login_hint
-            if self._settings.auth is not None:
-                error.message = error.message.replace("wants a login", "refuses the login", 1)
-        named = [name for name in self.headers if name.lower().startswith("x-")]
-        error.clue = "\n".join([self.headers.get("Server", ""), *named, body.decode("utf-8", "replace")])
-        error.message = self.hide(error.message)
-        return error
-
-    def hide(self, text: str) -> str:
-        """The server's own words without the credential that it was sent."""
-        login = self._settings.auth
-        return login.hide(text) if isinstance(login, Login) else text
-
-    def read(self, limit: int | None = None) -> bytes:
-        """The body, or its first `limit` bytes."""
-        data = bytearray()
-        for chunk in self.chunks():
-            data += chunk
-            if limit is not None and len(data) >= limit:
-                return bytes(data[:limit])
-        return bytes(data)
 
 
 class Transport:
@@ -346,14 +252,6 @@ class Transport:
         # Nothing new begins; what ends, or is closed, may do so in peace.
         if self._stopped.is_set() and event.endswith(".started") and "close" not in event:
             raise _stopped()
-
-
-def _wake(network: httpcore.NetworkStream) -> None:
-    """End the reads that are blocked on a connection; it cannot be used again."""
-    sock = network.get_extra_info("socket")
-    if sock is not None:
-        with suppress(OSError):
-            sock.shutdown(socket.SHUT_RDWR)
 
 
 def _trust(settings: Settings) -> ssl.SSLContext | bool:

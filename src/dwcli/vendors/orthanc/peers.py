@@ -20,7 +20,7 @@ from dwcli.dicomweb.request import Request
 from dwcli.errors import AbsentError, AuthError, DwError, ProtocolError, RefusedError, UsageError
 from dwcli.jobs import ownname
 from dwcli.net.body import Bytes
-from dwcli.net.transport import Response
+from dwcli.net.response import Response
 
 _PAUSES = (0.1, 0.2, 0.5)
 _ANSWER = 1 << 20

@@ -14,7 +14,7 @@ from dwcli.vendors.postdicom.answers import Answer
 from dwcli.vendors.postdicom.api import Verb
 
 if TYPE_CHECKING:
-    from dwcli.net.transport import Response
+    from dwcli.net.response import Response
 
 _VENDOR = "postdicom"
 _ANSWER_BYTES = 64 * 1024 * 1024
