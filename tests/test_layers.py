@@ -18,10 +18,11 @@ SHARED = {*CORE, "help", "net", "client", "files", "imaging", "jobs", "config", 
 # room -> the rooms it may see, besides itself
 LAYERS = {
     "__init__": set(),
+    "lean": set(),
     "help": set(),
     "errors": set(),
     "dicomweb": {"errors"},
-    "net": CORE,
+    "net": {*CORE, "lean"},
     "client": {*CORE, "net"},
     "files": CORE,
     "imaging": CORE,
@@ -36,7 +37,7 @@ LAYERS = {
     "commands": {*SHARED, "logins", "secrets"},
     "vendors": {*SHARED, "commands"},
     "main": {*SHARED, "commands", "vendors"},
-    "__main__": {"main"},
+    "__main__": {"main", "lean"},
 }
 
 # a package from outside -> the only rooms that import it

@@ -4,6 +4,12 @@ import gc
 import os
 import sys
 from contextlib import suppress
+from importlib import import_module
+
+from dwcli import lean
+
+# Typer opens pages, completes words in a shell, translates and suggests with these; most runs do none of it.
+_RARE = ("difflib", "gettext", "platform", "subprocess", "traceback", "uuid")
 
 
 def run() -> None:
@@ -11,6 +17,8 @@ def run() -> None:
     # To start makes many objects and no garbage: looking for some takes a tenth of it.
     gc.set_threshold(100_000)
     try:
+        with lean.imports(_RARE):
+            import_module("typer")
         from dwcli.main import main
 
         main()

@@ -331,13 +331,13 @@ def test_a_proxys_password_is_no_option_and_is_not_shown(run_dw: Dw) -> None:
     assert "127.0.0.1:8" in shown.out
 
 
-def test_proxies_of_the_environment_and_no_proxy(orthanc: Orthanc, run_dw: Dw, tmp_path: Path) -> None:
+def test_proxies_of_the_environment_and_no_proxy(orthanc: Orthanc, dw_process: Dw, tmp_path: Path) -> None:
     with Tinyproxy(tmp_path / "proxy") as proxy:
         through = {**orthanc.environment, "http_proxy": proxy.url, "no_proxy": ""}
-        assert run_dw("search", env=through).code == 0
+        assert dw_process("search", env=through).code == 0
         assert "GET http://127.0.0.1" in proxy.log
         before = proxy.log.count("GET http://127.0.0.1")
-        assert run_dw("search", env={**through, "no_proxy": "127.0.0.1"}).code == 0
+        assert dw_process("search", env={**through, "no_proxy": "127.0.0.1"}).code == 0
         assert proxy.log.count("GET http://127.0.0.1") == before
 
 

@@ -3,31 +3,39 @@
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from dwcli.logins import Login
 from dwcli.secrets import Sources
 
 
-@dataclass(frozen=True, slots=True)
-class Environment:
-    """What the environment says; nothing else reads it."""
+class Environment(NamedTuple):
+    """What the environment says; nothing else reads it. Its words never show the password or the token."""
 
     config: Path
     profile: str
     url: str
     user: str
-    password: str | None = field(repr=False)
-    token: str | None = field(repr=False)
+    password: str | None
+    token: str | None
     no_color: bool
     dumb: bool
     columns: int | None
-    state: Path = field(default_factory=lambda: _state())
-    netrc: Path = field(default_factory=lambda: Path("~/.netrc").expanduser())
+    netrc: Path = Path("~/.netrc")
     screen: bool = False
     """Whether a browser's window can be opened here."""
+
+    @property
+    def state(self) -> Path:
+        """The folder for what is kept between runs: tokens."""
+        from platformdirs import user_state_path
+
+        return user_state_path("dw", appauthor=False)
+
+    def __repr__(self) -> str:
+        return f"Environment(config={self.config!r}, profile={self.profile!r}, url={self.url!r})"
 
     @classmethod
     def read(cls) -> "Environment":
@@ -61,12 +69,6 @@ def cache() -> Path:
     return user_cache_path("dw", appauthor=False)
 
 
-def _state() -> Path:
-    from platformdirs import user_state_path
-
-    return user_state_path("dw", appauthor=False)
-
-
 def proxy_from_environment(url: str) -> str:
     """The proxy that HTTP_PROXY and its kin, but for NO_PROXY, put before this URL; empty where there is none."""
     from urllib import request
@@ -75,6 +77,11 @@ def proxy_from_environment(url: str) -> str:
     found = request.getproxies_environment()
     chosen = found.get(split.scheme) or found.get("all") or ""
     return "" if request.proxy_bypass_environment(split.netloc, found) else chosen  # type: ignore[attr-defined]
+
+
+def may_name_proxy() -> bool:
+    """Whether the environment may name a proxy, or the system's own settings where it has some."""
+    return sys.platform in ("darwin", "win32") or any(name.lower().endswith("_proxy") for name in os.environ)
 
 
 def variable(name: str) -> str | None:

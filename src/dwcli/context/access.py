@@ -2,7 +2,6 @@
 
 import shlex
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,10 +31,15 @@ def settings_of(profile: config.Profile, out: Out) -> "Settings":
         out.warn(f"others can read the private key in {key}: chmod 600 {shlex.quote(str(key))}")
     if profile.dialect.name == "auto" and (preset := must_be_chosen(profile.url)):
         out.warn(f"this address looks like {preset}: dw profile edit {profile.name or 'NAME'} --dialect {preset}")
-    settings = Settings(base=profile.url, headers=profile.headers, verify=profile.tls(), proxy=profile.proxy)
+    settings = Settings(
+        base=profile.url,
+        headers=profile.headers,
+        verify=profile.tls(),
+        proxy=profile.proxy,
+        trust_env=config.may_name_proxy(),  # to look for one loads a good part of the standard library
+    )
     if profile.timeout is not None:
-        settings = replace(
-            settings,
+        settings = settings._replace(
             connect=min(settings.connect, profile.timeout),
             silence=profile.timeout,
             first_byte=profile.timeout,

@@ -1,14 +1,65 @@
-"""HTTP: the only room that imports httpx."""
+"""HTTP: the only room that imports httpx, without what httpx loads and no request of `dw` uses.
 
-import sys
+Cookies are the largest part of that: they bring urllib.request, http.client and the parsers of mail. `dw` keeps none,
+for every request stands for itself.
+"""
 
-# Where these are there, httpx loads them: what only asynchronous programs need, and a command line of its own, with
-# rich and pygments. It does without where they are not; they would be a third of its time.
-_UNUSED = [name for name in ("anyio", "trio", "httpx._main") if name not in sys.modules]
+from collections.abc import Callable, Iterator
 
-sys.modules.update(dict.fromkeys(_UNUSED))  # type: ignore[arg-type]  # None says that there is no such module
-try:
+from dwcli import lean
+
+# Asynchronous programs, HTTP/2, a command line with its colours.
+_ABSENT = ("anyio", "trio", "h2", "httpx._main")
+_LATER = (
+    "email.message",
+    "hashlib",
+    "http.cookiejar",
+    "httpcore._async",
+    "idna",
+    "logging",
+    "mimetypes",
+    "urllib.request",
+)
+
+
+class _Jar:
+    """A cookie jar that stays empty."""
+
+    def extract_cookies(self, _response: object, _request: object) -> None:
+        """Keep nothing."""
+
+    def __iter__(self) -> Iterator[object]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+class _Asked:
+    """What a cookie jar is shown of a request."""
+
+    def __init__(self, *_words: object, **_named: object) -> None:
+        pass
+
+
+class _Log:
+    """A logger that nobody listens to; `dw` has its own -vv."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __getattr__(self, _name: str) -> Callable[..., None]:
+        return lambda *_words, **_named: None
+
+
+with lean.imports(
+    _LATER,
+    absent=_ABSENT,
+    taken={
+        "http.cookiejar": {"Cookie": object, "CookieJar": _Jar},
+        "logging": {"DEBUG": 10, "getLogger": _Log},
+        "urllib.request": {"Request": _Asked},
+    },
+):
+    import httpcore as httpcore
     import httpx as httpx
-finally:
-    for _name in _UNUSED:
-        sys.modules.pop(_name, None)

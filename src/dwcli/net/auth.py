@@ -5,12 +5,15 @@ import json
 import threading
 import time
 from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import httpx
 
 from dwcli.errors import AuthError
-from dwcli.net.tokens import Token, Tokens
+
+if TYPE_CHECKING:
+    from dwcli.net.tokens import Tokens
 
 Log = Callable[[int, str], None]
 
@@ -92,6 +95,8 @@ def bearer(origin: str, token: Callable[[], str], *, renewable: bool, log: Log =
 
     It is called again after a 401, and before a token ends that says itself when (a JWT, RFC 7519 4.1.4).
     """
+    from dwcli.net.tokens import Token
+
     now: Token | None = None
     guard = threading.Lock()
 
@@ -107,7 +112,7 @@ def bearer(origin: str, token: Callable[[], str], *, renewable: bool, log: Log =
     return Login(origin, authorization, renewable=renewable, log=log)
 
 
-def oidc(origin: str, tokens: Tokens, *, log: Log = _silent) -> Login:
+def oidc(origin: str, tokens: "Tokens", *, log: Log = _silent) -> Login:
     """Access tokens of an OpenID provider, renewed as they end."""
 
     def authorization(refused: str) -> str:
