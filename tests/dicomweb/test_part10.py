@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.charset import convert_encodings, decode_bytes
 
+from dwcli.dicomweb import part10
 from dwcli.dicomweb.part10 import DICOMDIR, Head, NotDicom, decode_text, read_head
 
 WANTED = frozenset({"00080005", "00080020", "00100010", "00100020", "00200013", "00280010"})
@@ -466,3 +467,44 @@ def _seconds(data: bytes) -> float:
     started = time.perf_counter()
     read_head(data)
     return time.perf_counter() - started
+
+
+@given(st.data())
+def test_a_head_like_those_before_it_is_read_as_if_it_came_first(data: st.DataObject) -> None:
+    """Files whose elements have the same headers as those of others, or nearly the same."""
+    uids = st.sampled_from(["1.2", "1.3", "1.2.34", "1.2.3456", ""])
+
+    def made() -> bytes:
+        syntax, explicit = data.draw(st.sampled_from([(EXPLICIT, True), (IMPLICIT, False), (BIG, True)]))
+        order = ">" if syntax == BIG else "<"
+        elements = [(0x00080016, "UI", "1.2.class"), (0x00080018, "UI", data.draw(uids))]
+        for tag, vr, values in (
+            (0x00080060, "CS", ["CT", "MR"]),
+            (0x00081140, "SQ", [""]),
+            (0x0020000D, "UI", ["1.2", "1.3", "1.2.34"]),
+            (0x0020000E, "UI", ["1.2", "1.3", "1.2.34"]),
+        ):
+            if data.draw(st.integers(0, 4)):
+                elements.append((tag, vr, data.draw(st.sampled_from(values))))
+        body = [element(tag, vr, value.encode(), explicit=explicit, order=order) for tag, vr, value in elements]
+        after = element(0x00200011, "IS", b"1 ", explicit=explicit, order=order)
+        return PREAMBLE + meta(syntax, instance=data.draw(uids) or "1.9") + b"".join(body) + after
+
+    files = [made() for _ in range(data.draw(st.integers(2, 5)))]
+    wanted = data.draw(st.sampled_from([frozenset[str](), frozenset({"00080060"})]))
+    # Twice running, for only what came so is remembered.
+    remembered = [read_head(one, wanted=wanted) for one in [*files, *files] for _ in range(3)]
+    alone = []
+    for one in [*files, *files]:
+        part10._OUTLINES.clear()
+        part10._LAST.clear()
+        alone += 3 * [read_head(one, wanted=wanted)]
+    assert remembered == alone
+
+
+def test_a_head_cut_short_is_not_taken_for_one_like_those_before_it() -> None:
+    data = PREAMBLE + meta(EXPLICIT) + dataset(element(0x00080060, "CS", b"CT"))
+    whole, *_ = (read_head(data) for _ in range(3))
+    known = {end for end in range(len(data)) if read_head(data[:end]) is not None}
+    assert whole and known and min(known) > data.index(UIDS[1].encode())
+    assert all(read_head(data[:end]) == whole for end in known)

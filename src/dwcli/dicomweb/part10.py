@@ -8,15 +8,16 @@ microseconds. What it can't read it refuses; a full parser may still be able to.
 import re
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from struct import Struct
+from typing import NamedTuple
 
+from dwcli.dicomweb.outline import Outline, Span
 from dwcli.errors import ProtocolError
 
 DICOMDIR = "1.2.840.10008.1.3.10"  # Media Storage Directory Storage
 
-_META_CLASS, _META_INSTANCE, _META_SYNTAX = 0x00020002, 0x00020003, 0x00020010
+_META_LENGTH, _META_CLASS, _META_INSTANCE, _META_SYNTAX = 0x00020000, 0x00020002, 0x00020003, 0x00020010
 _SOP_CLASS, _INSTANCE, _STUDY, _SERIES = 0x00080016, 0x00080018, 0x0020000D, 0x0020000E
 _PIXELS = 0x7FE00008  # Float Pixel Data, the first of the three tags that pixels may have
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
@@ -33,13 +34,19 @@ _SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM U
 _LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 _VRS = _SHORT_VRS | _LONG_VRS
 
+# What decides how the rest is read, or nearly always is the same in all files of a series.
+_DECISIVE = frozenset({_META_LENGTH, _META_CLASS, _META_SYNTAX, _SOP_CLASS})
+_MOST_OUTLINES, _MOST_PLANS, _MOST_ELEMENTS = 4, 16, 200
+_OUTLINES: dict[frozenset[str], tuple[Outline, ...]] = {}
+"""By what is wanted: heads that came twice running. UIDs of a series have few lengths."""
+_LAST: dict[frozenset[str], list[Span]] = {}
+
 _EXPLICIT = {True: Struct("<HH2sH"), False: Struct(">HH2sH")}  # by little endian: group, element, VR, length
 _IMPLICIT = {True: Struct("<HHI"), False: Struct(">HHI")}
 _LENGTH = {True: Struct("<I"), False: Struct(">I")}
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """What a DICOM file says about itself.
 
     `study`, `series` and `sop_class` may be empty, and so is `transfer_syntax` where group 2 lacks it. UIDs
@@ -86,27 +93,41 @@ def read_head(data: bytes, *, final: bool = False, wanted: frozenset[str] = froz
 def data_set_offset(data: bytes) -> int | None:
     """Where the data set begins, behind preamble and group 2 (PS3.10 7.1); None where `data` does not reach it."""
     try:
-        return _read_meta(data, _find_meta(data, final=False), False, {}, {})
+        return _read_meta(data, _find_meta(data, final=False), False, {}, {}, [])
     except (_Short, NotDicom):
         return None
 
 
 def _read(data: bytes, final: bool, wanted: frozenset[str]) -> Head:
     keys, last = _plan(wanted)
+    outlines = _OUTLINES.get(wanted, ())
+    for outline in outlines:
+        if values := outline.values(data):
+            return _head(values, keys, wanted)
     found: dict[int, bytes] = {}
-    start = _read_meta(data, _find_meta(data, final), final, keys, found)
-    uid = found.get
-    syntax, sop_class = _shared_uid(uid(_META_SYNTAX, b"")), _shared_uid(uid(_META_CLASS, b""))
+    passed: list[Span] = []
+    start = _read_meta(data, _find_meta(data, final), final, keys, found, passed)
+    syntax, sop_class = _shared_uid(found.get(_META_SYNTAX, b"")), _shared_uid(found.get(_META_CLASS, b""))
     if sop_class != DICOMDIR:
         if syntax in _DEFLATED:
             _inflate_and_walk(data[start:], keys, last, found)
         else:
-            _walk(data, start, final, syntax, keys, last, found)
+            plain = _walk(data, start, final, syntax, keys, last, found, passed)
+            if plain and passed == _LAST.get(wanted):
+                _OUTLINES[wanted] = (Outline(data, passed, found, _DECISIVE), *outlines[: _MOST_OUTLINES - 1])
+            if len(passed) <= _MOST_ELEMENTS and (wanted in _LAST or len(_LAST) < _MOST_PLANS):
+                _LAST[wanted] = passed
+    return _head(found, keys, wanted)
+
+
+def _head(found: Mapping[int, bytes], keys: Mapping[int, str], wanted: frozenset[str]) -> Head:
+    uid = found.get
+    sop_class = _shared_uid(uid(_META_CLASS, b""))
     instance = _uid(uid(_INSTANCE, b"")) or _uid(uid(_META_INSTANCE, b""))
     if not instance and sop_class != DICOMDIR:
         raise NotDicom("the file names no SOP Instance UID")
     return Head(
-        transfer_syntax=syntax,
+        transfer_syntax=_shared_uid(uid(_META_SYNTAX, b"")),
         sop_class=_shared_uid(uid(_SOP_CLASS, b"")) or sop_class,
         study=_shared_uid(uid(_STUDY, b"")),
         series=_shared_uid(uid(_SERIES, b"")),
@@ -147,8 +168,10 @@ def _find_meta(data: bytes, final: bool) -> int:
     raise NotDicom("not a DICOM file: neither a preamble nor File Meta Information")
 
 
-def _read_meta(data: bytes, at: int, final: bool, keys: Mapping[int, str], found: dict[int, bytes]) -> int:
-    """Read group 2 (PS3.10 7.1) into `found`; where the data set begins."""
+def _read_meta(
+    data: bytes, at: int, final: bool, keys: Mapping[int, str], found: dict[int, bytes], passed: list[Span]
+) -> int:
+    """Read group 2 (PS3.10 7.1) into `found`, and each element into `passed`; where the data set begins."""
     stated_end = -1
     end = len(data)
     unpack = _EXPLICIT[True].unpack_from
@@ -166,12 +189,13 @@ def _read_meta(data: bytes, at: int, final: bool, keys: Mapping[int, str], found
         tag, value = 0x00020000 | element, at + 8
         if vr not in _SHORT_VRS:
             tag, _, length, value = _element(data, at, explicit=True, little=True)
+        passed.append((tag, at, value, value + length))
         at = value + length
         if at > end:
             raise _Short
         if tag in keys:
             found[tag] = data[value:at]
-        if tag == 0x00020000 and length == 4:
+        if tag == _META_LENGTH and length == 4:
             stated_end = at + int.from_bytes(data[value:at], "little")
 
 
@@ -186,7 +210,8 @@ def _inflate_and_walk(deflated: bytes, keys: Mapping[int, str], last: int, found
         deflated = b""
         full = len(data) == size
         try:
-            return _walk(data, 0, inflater.eof and not full, "", keys, last, found)
+            _walk(data, 0, inflater.eof and not full, "", keys, last, found, [])
+            return
         except _Short:
             if not full:
                 raise
@@ -203,8 +228,12 @@ def _walk(
     keys: Mapping[int, str],
     last: int,
     found: dict[int, bytes],
-) -> None:
-    """Read the data set (PS3.5 7) that begins at `at` into `found`, up to the tag `last`."""
+    passed: list[Span],
+) -> bool:
+    """Read the data set (PS3.5 7) that begins at `at` into `found`, up to the tag `last`, each element into `passed`.
+
+    Whether these headers, where others have them too, say of those all that a walk would find.
+    """
     end = len(data)
     if end - at < 8:
         raise _Short
@@ -215,6 +244,7 @@ def _walk(
     if (first if little else int.from_bytes(data[at : at + 2], "big")) >= 0x0400:
         raise NotDicom("the data set does not begin with a group that can name it")
     unpack = (_EXPLICIT if explicit else _IMPLICIT)[little].unpack_from
+    plain = True
     while at < end:
         if end - at < 8:
             raise _Short
@@ -228,19 +258,23 @@ def _walk(
             group, element, length = unpack(data, at)
             tag, vr, value = group << 16 | element, b"", at + 8
         if tag > last:
-            return
+            passed.append((tag, at, value, value))
+            return plain
         if length == _UNDEFINED:
+            plain = False
             at = _skip(data, value, explicit=explicit, little=little or vr == b"UN")
             continue
+        passed.append((tag, at, value, value + length))
         at = value + length
         if at > end:
             raise _Short
         if tag in keys:
             found[tag] = data[value:at]
             if tag == last:
-                return
+                return plain
     if not final:
         raise _Short
+    return False
 
 
 def _element(data: bytes, at: int, *, explicit: bool, little: bool) -> tuple[int, bytes, int, int]:
