@@ -14,7 +14,8 @@ from typing import Generic, TypeVar
 
 Result = TypeVar("Result")
 _WAIT = 0.3  # seconds that a run which ends early gives its threads, all together, to tidy up
-_MOMENT = 0.002  # seconds that results may gather: to wake up for each one keeps the threads from their work
+_WAIT_FOR_ROOM = 0.002
+_MOMENT = 0.02  # seconds that results may gather: to wake up for each one keeps the threads from their work
 
 
 class Pool(Generic[Result]):
@@ -38,6 +39,7 @@ class Pool(Generic[Result]):
         self._pulling = False
         self._backlog = backlog
         self._results: queue.SimpleQueue[tuple[str, object]] = queue.SimpleQueue()
+        self._due = threading.Event()  # what waits should not gather any longer
 
     @property
     def halted(self) -> bool:
@@ -79,7 +81,8 @@ class Pool(Generic[Result]):
         try:
             while done < len(threads):
                 if self._results.empty():
-                    time.sleep(_MOMENT)
+                    self._due.wait(_MOMENT)
+                self._due.clear()
                 kind, value = self._results.get()
                 match kind:
                     case "result":
@@ -172,6 +175,9 @@ class Pool(Generic[Result]):
     def _put(self, kind: str, value: object) -> None:
         # Bounded, so that a slow reader of results slows the work down instead of filling the memory.
         while self._results.qsize() >= self._backlog and not self._abandoned:
-            time.sleep(_MOMENT)
+            self._due.set()
+            time.sleep(_WAIT_FOR_ROOM)
         if not self._abandoned:
             self._results.put((kind, value))
+            if kind != "result":
+                self._due.set()
