@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -503,7 +502,7 @@ def test_a_key_that_is_refused_and_not_shown_is_an_error_and_no_empty_list(conne
     with pytest.raises(RefusedError, match="its rows do not show it"):
         list(client.search(Query(Level.STUDY, terms=(station,))))
     assert (client.dialect.refused_keys, client.dialect.refused_fields) == (("StationName",), ("StationName",))
-    assert uids(client.search(Query(Level.STUDY, terms=(replace(station, value="*"),)))) == ["1"]
+    assert uids(client.search(Query(Level.STUDY, terms=(station._replace(value="*"),)))) == ["1"]
 
 
 def test_a_value_that_is_refused_is_the_users_to_mend(connect: Connect) -> None:

@@ -1,7 +1,6 @@
 """How a profile's login is written and read: options to table, table to login, what the environment adds."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -129,10 +128,10 @@ def selected(tmp_path: Path, text: str, **changed: Any) -> config.Profile:
     file = tmp_path / "config.toml"
     file.write_text(text)
     file.chmod(0o600)
-    environment = replace(
-        config.Environment.read(), config=file, profile="", url="", user="", password=None, token=None
+    environment = config.Environment.read()._replace(
+        config=file, profile="", url="", user="", password=None, token=None
     )
-    return config.select(replace(environment, **changed), profile="p", ask=never)
+    return config.select(environment._replace(**changed), profile="p", ask=never)
 
 
 def test_a_token_of_the_environment_beats_a_login_that_cannot_be_had(tmp_path: Path) -> None:
@@ -159,6 +158,6 @@ def test_any_secret_in_a_file_that_others_can_read_is_refused(tmp_path: Path, se
     text = f'[profiles.p]\nurl = "https://pacs"\n{secret}\n'
     assert selected(tmp_path, text).name == "p"
     (tmp_path / "config.toml").chmod(0o644)
-    environment = replace(config.Environment.read(), config=tmp_path / "config.toml", user="", token=None)
+    environment = config.Environment.read()._replace(config=tmp_path / "config.toml", user="", token=None)
     with pytest.raises(UsageError, match="others can read"):
         config.select(environment, profile="p", ask=never)

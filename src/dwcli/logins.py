@@ -4,9 +4,8 @@ Google's and Amazon's own libraries have their place here: one more kind, and on
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 from urllib.parse import urlsplit
 
 from dwcli.errors import UsageError, did_you_mean
@@ -19,8 +18,7 @@ GRANTS: tuple[str, ...] = get_args(Grant)
 SECRETS = ("password", "token", "client_secret", "client_key_password")
 
 
-@dataclass(frozen=True, slots=True)
-class Oidc:
+class Oidc(NamedTuple):
     """An OpenID provider and this client's registration there. `unattended`: the password needs no person."""
 
     issuer: str
@@ -32,8 +30,7 @@ class Oidc:
     unattended: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Login:
+class Login(NamedTuple):
     """How a profile logs in. `secret`: the password or token; None where it has to be asked for."""
 
     kind: AuthKind = "none"
@@ -47,9 +44,9 @@ class Login:
 
     def for_person(self, other: "Login", *, unattended: bool) -> "Login":
         """This login at its provider, with the user name and password of `other`."""
-        registered = replace(self.oidc, unattended=unattended) if self.oidc else None
+        registered = self.oidc._replace(unattended=unattended) if self.oidc else None
         source = self.source if self.oidc else other.source
-        return replace(self, username=other.username, secret=other.secret, source=source, oidc=registered)
+        return self._replace(username=other.username, secret=other.secret, source=source, oidc=registered)
 
 
 def read(auth: Mapping[str, Any], *, name: str, url: str, where: str, sources: Sources, netrc: Path) -> Login:

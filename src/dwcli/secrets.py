@@ -8,9 +8,8 @@ import shlex
 import stat
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from dwcli.errors import AuthError, UsageError
 
@@ -18,8 +17,7 @@ SUFFIXES = ("", "_env", "_command", "_file")
 _COMMAND_SECONDS = 120
 
 
-@dataclass(frozen=True, slots=True)
-class Secret:
+class Secret(NamedTuple):
     """A secret not asked for yet: `get` raises AuthError where it cannot be had. `source` says where from, in words.
 
     `unattended`: no person is asked; `renewable`: asking again may bring another.
@@ -31,8 +29,7 @@ class Secret:
     renewable: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Sources:
+class Sources(NamedTuple):
     """What one configuration file's secrets are found with. `ask(question)` prompts, and raises with nobody there."""
 
     config: Path

@@ -6,7 +6,6 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Literal
 
 import httpx
@@ -42,7 +41,7 @@ def transport(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Transpo
     opened: list[Transport] = []
 
     def make(base: str, **settings: object) -> Transport:
-        made = Transport(replace(Settings(base, trust_env=False), **settings))  # type: ignore[arg-type]
+        made = Transport(Settings(base, trust_env=False)._replace(**settings))  # type: ignore[arg-type]
         made.pauses = []  # type: ignore[attr-defined]
 
         def wait(seconds: float | None = None) -> bool:
@@ -264,7 +263,9 @@ def test_nobody_there_is_temporary_and_says_so(transport: Callable[..., Transpor
     assert hasty.pauses == []  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("base", ["http://a..b/x", "http://no-such-host.invalid/x", f"http://{'a' * 70}.example/"])
+@pytest.mark.parametrize(
+    "base", ["http://a..b/x", "http://no-such-host.invalid/x", "http://bücher.invalid/x", f"http://{'a' * 70}.example/"]
+)
 def test_a_host_without_an_address_is_an_error_with_a_hint(base: str, transport: Callable[..., Transport]) -> None:
     with pytest.raises(DwError) as caught:
         fetch(transport(base, tries=1), base)

@@ -4,8 +4,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from dwcli.dicomweb import dialects, media, multipart, refs
 from dwcli.dicomweb.dialects import Dialect, Resource
@@ -41,8 +40,7 @@ _DUE = {
 Value = TypeVar("Value")
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(NamedTuple):
     """An answer has begun: its HTTP status, media type, length in bytes where known, and Warning header."""
 
     status: int

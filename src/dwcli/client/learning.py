@@ -4,7 +4,6 @@ Each finding is a change of `dialect`, made only where an answer proved it, and 
 """
 
 from collections.abc import Generator
-from dataclasses import replace
 
 from dwcli.client.rows import Rows
 from dwcli.dicomweb import request
@@ -38,19 +37,18 @@ class Learning(Rows):
         before = self.dialect
         bare = plain(sent)
         if not self._takes(bare):
-            paged = replace(before, paging_required=True, page_size=AUTO_PAGE)
-            if sent.level is not Level.STUDY or not self._takes(replace(bare, limit=AUTO_PAGE), paged):
+            paged = before._replace(paging_required=True, page_size=AUTO_PAGE)
+            if sent.level is not Level.STUDY or not self._takes(bare._replace(limit=AUTO_PAGE), paged):
                 return False
             self.dialect = paged
-        keys = [term.name for term in sent.terms if not self._takes(replace(bare, terms=(impossible(term),)))]
-        fields = [field for field in sent.include if not self._takes(replace(bare, include=(field,)))]
-        self.dialect = replace(
-            self.dialect,
+        keys = [term.name for term in sent.terms if not self._takes(bare._replace(terms=(impossible(term),)))]
+        fields = [field for field in sent.include if not self._takes(bare._replace(include=(field,)))]
+        self.dialect = self.dialect._replace(
             refused_keys=_joined(self.dialect.refused_keys, keys),
             refused_fields=_joined(self.dialect.refused_fields, fields),
         )
         if (sent.limit or 0) > AUTO_PAGE and not self.dialect.page_size and not self._takes(bare.page(0, sent.limit)):
-            self.dialect = replace(self.dialect, page_size=AUTO_PAGE)
+            self.dialect = self.dialect._replace(page_size=AUTO_PAGE)
         return self.dialect != before
 
     def _learn_wildcards(self, sent: Query) -> bool:
@@ -60,20 +58,20 @@ class Learning(Rows):
         """
         if not self._learns or self._knows_wildcards or not self.dialect.wildcards:
             return False
-        some = replace(plain(sent), limit=_SAMPLES)
+        some = plain(sent)._replace(limit=_SAMPLES)
         for term in sent.terms:
             name = f"{sent.level} {term.name}"
             if not term.is_pattern or not term.value.strip("*") or "." in term.path or name in self._sampled:
                 continue
             self._sampled.add(name)
-            rows = self._first(replace(some, include=(term.name,))) or self._first(some)
+            rows = self._first(some._replace(include=(term.name,))) or self._first(some)
             letters = (text(row, term.path)[:1] for row in rows)
             letter = next((one for one in letters if one.isascii() and one.isalnum()), "")
             if not letter:
                 continue
-            self._knows_wildcards = bool(self._first(replace(some, terms=(Term(term.path, f"{letter}*"),), limit=1)))
+            self._knows_wildcards = bool(self._first(some._replace(terms=(Term(term.path, f"{letter}*"),), limit=1)))
             if not self._knows_wildcards:
-                self.dialect = replace(self.dialect, wildcards=False)
+                self.dialect = self.dialect._replace(wildcards=False)
             return not self._knows_wildcards
         return False
 
@@ -88,7 +86,7 @@ class Learning(Rows):
             rows.close()
         if first is None or uid_of(query, first) in seen:
             return False
-        self.dialect = replace(self.dialect, offset_counts="pages", page_size=len(seen))
+        self.dialect = self.dialect._replace(offset_counts="pages", page_size=len(seen))
         return True
 
     def _counts_rows(self, query: Query) -> bool:
@@ -132,7 +130,7 @@ def uid_of(query: Query, row: Row) -> str:
 
 def plain(query: Query) -> Query:
     """The first row of the same resource, whatever it is."""
-    return replace(query, terms=(), include=(), fuzzy=False, limit=1, offset=0)
+    return query._replace(terms=(), include=(), fuzzy=False, limit=1, offset=0)
 
 
 def _joined(known: tuple[str, ...], more: list[str]) -> tuple[str, ...]:

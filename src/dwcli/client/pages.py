@@ -1,7 +1,6 @@
 """The rows of one searchable resource, each once, whatever the server's ways with pages and keys (PS3.18 8.3.4)."""
 
 from collections.abc import Generator, Iterator
-from dataclasses import replace
 from itertools import islice
 
 from dwcli.client.learning import NOT_UNDERSTOOD, Learning, plain, uid_of
@@ -31,7 +30,7 @@ class Pages(Learning):
 
         Some servers know no lists: they refuse one, find nothing, or only one of its UIDs.
         """
-        query = replace(query, offset=0, limit=end(query))
+        query = query._replace(offset=0, limit=end(query))
         seen: set[str] = set()
         named: set[str] = set()
         try:
@@ -47,8 +46,8 @@ class Pages(Learning):
             self._knows_lists = True
             return
         for uid in left_out:
-            alone = tuple(replace(one, value=uid) if one == term else one for one in query.terms)
-            for row in self._pages(replace(query, terms=alone)):
+            alone = tuple(one._replace(value=uid) if one == term else one for one in query.terms)
+            for row in self._pages(query._replace(terms=alone)):
                 if uid_of(query, row) not in seen:
                     seen.add(uid_of(query, row))
                     self.warn("this server finds less by a list of UIDs than by each: they are asked for one by one")
@@ -85,7 +84,7 @@ class Pages(Learning):
 
         def fitting() -> Iterator[Row]:
             nonlocal came, unseen
-            for row in self._received(replace(sent, limit=None, offset=0)):
+            for row in self._received(sent._replace(limit=None, offset=0)):
                 came = True
                 unseen = {term for term in unseen if term.path.partition(".")[0] not in row}
                 if questions.answered_by(row):
@@ -119,7 +118,7 @@ class Pages(Learning):
         shown = (*strange, *ignored) if dialect.include_fields else strange
         wanted = [*query.include, *(term.name for term in shown if "." not in term.path)]
         include = tuple(field for field in dict.fromkeys(wanted) if field not in dialect.refused_fields)
-        return replace(query, terms=tuple(term for term in query.terms if term not in here), include=include), here
+        return query._replace(terms=tuple(term for term in query.terms if term not in here), include=include), here
 
     def _received(self, query: Query) -> Iterator[Row]:
         """The rows that the server gives, each once, page by page.
@@ -211,7 +210,7 @@ class Pages(Learning):
         name = f"{query.level} {term.name}"
         if name not in self._heeds:
             limit = 1 if self.dialect.paging else None
-            asked = replace(query, terms=(impossible(term),), include=(), fuzzy=False, limit=limit, offset=0)
+            asked = query._replace(terms=(impossible(term),), include=(), fuzzy=False, limit=limit, offset=0)
             rows = self._page(asked, Page())
             try:
                 self._heeds[name] = next(rows, None) is None
@@ -244,11 +243,11 @@ class Pages(Learning):
             for row in self._rows(request.search(self.base, query, self.dialect, raw=True), page):
                 if not found:
                     found = True
-                    self.dialect = replace(self.dialect, escaping="raw")
+                    self.dialect = self.dialect._replace(escaping="raw")
                 yield row
         except (RefusedError, AbsentError):
             # A server that refuses a raw query has decoded the first one: it was right, and found nothing.
-            self.dialect = replace(self.dialect, escaping="standard")
+            self.dialect = self.dialect._replace(escaping="standard")
 
     def _across(self, query: Query) -> Generator[Row, None, None]:
         """The same, of a search that may be relational. Raises NotRelationalError where the server has none of these.
@@ -269,8 +268,8 @@ class Pages(Learning):
             pass
         elif failure is None and self._lists(query):
             self._knows_relational = True
-        elif self._lists(replace(query, level=Level.SERIES if query.study else Level.STUDY)):
-            self.dialect = replace(self.dialect, relational=False)
+        elif self._lists(query._replace(level=Level.SERIES if query.study else Level.STUDY)):
+            self.dialect = self.dialect._replace(relational=False)
             raise NotRelationalError
         if failure:
             raise failure

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, replace
 from itertools import chain
 
 from dwcli.client.connection import NOT_THIS_WAY, Connection
@@ -13,12 +12,12 @@ from dwcli.errors import RefusedError
 from dwcli.net.response import Response
 
 
-@dataclass(slots=True)
 class Page:
     """What one answer held: its rows, and how many there are in all where the server says so."""
 
-    rows: int = 0
-    total: int | None = None
+    def __init__(self) -> None:
+        self.rows = 0
+        self.total: int | None = None
 
     def note(self, response: Response) -> None:
         total = response.headers.get("X-Total-Count", "")
@@ -34,14 +33,14 @@ class Rows(Connection):
 
     def prefer_xml(self) -> None:
         """Ask for XML in searches and metadata from now on; a server that has none is asked for JSON as ever."""
-        self.dialect = replace(self.dialect, json_type=media.DICOM_XML)
+        self.dialect = self.dialect._replace(json_type=media.DICOM_XML)
 
     def _rows(self, asked: Request, page: Page | None = None) -> Generator[Row, None, None]:
         """The rows of an answer; 204, `[]` and an empty body are none. The media type that brings some is kept."""
         ladder = media.rows_ladder(asked.headers["Accept"])
         for accept in ladder:
             try:
-                yield from self._rows_as(replace(asked, headers={**asked.headers, "Accept": accept}), page)
+                yield from self._rows_as(asked._replace(headers={**asked.headers, "Accept": accept}), page)
             except RefusedError as error:
                 if error.status != 406 and not (error.status in NOT_THIS_WAY and accept == media.DICOM_XML):
                     raise
@@ -51,7 +50,7 @@ class Rows(Connection):
                 pass
             else:
                 if accept != ladder[0]:
-                    self.dialect = replace(self.dialect, json_type=accept)
+                    self.dialect = self.dialect._replace(json_type=accept)
                 return
 
     def _rows_as(self, asked: Request, page: Page | None) -> Iterator[Row]:

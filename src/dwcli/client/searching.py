@@ -1,7 +1,6 @@
 """QIDO-RS: the rows that match a query, from a server that may list or walk in its own way only (PS3.18 10.6)."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import islice
 
 from dwcli.client.pages import NotRelationalError, end, is_relational
@@ -29,7 +28,7 @@ class Searching(Resolving):
         if query.series and not query.study and not self.dialect.own_uids:
             series = self.resolve(SeriesRef("", query.series))
             assert isinstance(series, SeriesRef)
-            query = replace(query, study=series.study)
+            query = query._replace(study=series.study)
         if self.dialect.relational and not (refs.is_segment(query.study) and refs.is_segment(query.series)):
             try:
                 yield from self._across(query.by_key)
@@ -68,10 +67,10 @@ class Searching(Resolving):
         lower = tuple(term for term in query.terms if term.level not in above)
         for row in self.search(Query(parent, study=query.study, terms=upper, fuzzy=query.fuzzy)):
             found = refs.from_row({**refs.uid_row(refs.STUDY_UID, query.study), **row}, parent)
-            nested = replace(query, terms=lower, limit=None, offset=0, study=found.study)
+            nested = query._replace(terms=lower, limit=None, offset=0, study=found.study)
             parents = refs.uid_row(refs.STUDY_UID, found.study)
             if isinstance(found, SeriesRef):
-                nested = replace(nested, series=found.series)
+                nested = nested._replace(series=found.series)
                 parents |= refs.uid_row(refs.SERIES_UID, found.series)
             # As a relational search would give them (PS3.18 10.6.3.3): a row alone has to name its parents.
             for below in self.search(nested):
@@ -96,7 +95,7 @@ class Searching(Resolving):
             return
         try:
             for row in self._described(query):
-                self.dialect = replace(self.dialect, instances_from="metadata")
+                self.dialect = self.dialect._replace(instances_from="metadata")
                 if all(match.fits(term, row) for term in query.terms):
                     yield row
         except (RefusedError, AbsentError):

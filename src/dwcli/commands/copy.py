@@ -1,7 +1,6 @@
 """`dw copy`: server to server."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -66,7 +65,7 @@ def copy(
     if not to:
         raise UsageError("--to names no profile", "dw copy REF --to PROFILE")
     # DW_USER and its kin are for the source; the target gets what its own profile says.
-    own = replace(dw.environment, user="", password=None, token=None)
+    own = dw.environment._replace(user="", password=None, token=None)
     target = config.select(own, profile=to, timeout=dw.given.timeout, ask=dw.ask)
     if target.url == dw.profile.url:
         raise UsageError("both ends of the copy are the same server", "-p FROM … --to TO")
@@ -111,14 +110,14 @@ def _plan(dw: DwContext, plans: "Iterable[Planned]", target: str) -> None:
     def records() -> Iterator[dict[str, object]]:
         nonlocal series, instances, there, unknown
         for plan in plans:
-            series += plan.count is not None
-            unknown += plan.count is None
-            instances += plan.count or 0
+            series += plan.announced is not None
+            unknown += plan.announced is None
+            instances += plan.announced or 0
             there += len(plan.present)
             yield {
                 "study": plan.study,
                 "series": plan.series,
-                "instances": plan.count,
+                "instances": plan.announced,
                 "present": len(plan.present),
             }
 

@@ -1,7 +1,6 @@
 """`dw render`: pictures, made by the server or here."""
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -94,7 +93,7 @@ def render(
         raise UsageError("several frames need files", "-o NAME.png writes NAME.0001.png, …")
     file = _file(words)
     if file and thumbnail:
-        wanted = replace(wanted, thumbnail=False, viewport=wanted.viewport or job.THUMBNAIL)
+        wanted = wanted._replace(thumbnail=False, viewport=wanted.viewport or job.THUMBNAIL)
     ref = None if file else references.one(dw, words)
     if frame and ref and not isinstance(ref, InstanceRef):
         raise UsageError(f"a {ref.level} has no frames of its own", "write STUDY/SERIES/INSTANCE")

@@ -213,16 +213,16 @@ def _plan(dw: DwContext, job: "Retrieval", asked: Iterable[Ref]) -> None:
     def records() -> Iterator[dict[str, object]]:
         nonlocal series, instances, to_come, unknown
         for plan in job.plan(asked):
-            if plan.count is None:
+            if plan.announced is None:
                 unknown += 1
             else:
                 series += 1
-                instances += plan.count
-                to_come += max(0, plan.count - len(plan.present))
+                instances += plan.announced
+                to_come += max(0, plan.announced - len(plan.present))
             yield {
                 "study": plan.study,
                 "series": plan.series,
-                "instances": plan.count,
+                "instances": plan.announced,
                 "present": len(plan.present),
             }
 

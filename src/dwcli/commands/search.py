@@ -1,7 +1,6 @@
 """`dw search`: QIDO-RS."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from itertools import islice
 from typing import Annotated
 
@@ -92,10 +91,10 @@ def search(
     rows: Iterable[Row]
     if key is None:
         # One more than is shown tells whether there are more.
-        rows = _merged(dw, [replace(query, limit=limit + 1 if limit else None) for query in queries], None)
+        rows = _merged(dw, [query._replace(limit=limit + 1 if limit else None) for query in queries], None)
     else:
         # What is skipped and what is cut off are counted in the order that is shown.
-        everything = _merged(dw, [replace(query, limit=None, offset=0) for query in queries], None)
+        everything = _merged(dw, [query._replace(limit=None, offset=0) for query in queries], None)
         rows = islice(sorted(everything, key=key[0], reverse=key[1]), match.offset, None)
     if dw.out.format == "refs":
         # What was asked within need not be in the answer.

@@ -1,7 +1,6 @@
 """The choice of a profile: by flag, variable, or the file's default."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from dwcli.config.environment import Environment, from_environment
@@ -47,10 +46,9 @@ def select(
                     f"--url {address} is on another server than profile {name}, whose login stays at home",
                     "leave out either -p or --url",
                 )
-            chosen = replace(chosen, url=address)
+            chosen = chosen._replace(url=address)
     later = {header.lower() for header in headers or {}}
-    return replace(
-        chosen,
+    return chosen._replace(
         headers={**{k: v for k, v in chosen.headers.items() if k.lower() not in later}, **(headers or {})},
         timeout=timeout if timeout is not None else chosen.timeout,
     )

@@ -3,9 +3,9 @@
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from dwcli.config.environment import cache
@@ -21,26 +21,24 @@ BUILT_IN = ("local", "demo")
 """Profiles that need no file; one of the same name in the file goes before."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """A folder that answers in this process. `archive`: it can be stored into; `folder`: files of any layout, which are
-    only read; `demo`: an archive made on first use, only read. `index`: where a folder's index is kept.
+    only read; `demo`: an archive made on first use, only read. `indexes`: where a folder's index is kept.
     """
 
     kind: Literal["archive", "folder", "demo"]
     root: Path
-    index: Path
+    indexes: Path
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
+class Profile(NamedTuple):
     """One server, with everything resolved but the secret."""
 
     name: str
     url: str
     dialect: "Dialect"
-    headers: Mapping[str, str] = field(default_factory=dict)
-    login: Login = field(default_factory=Login)
+    headers: Mapping[str, str] = MappingProxyType({})
+    login: Login = Login()
     ca: Path | None = None
     client_cert: Path | None = None
     client_key: Path | None = None

@@ -1,14 +1,13 @@
 """What was given on the command line for every command: the global options, and what follows from them."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from dwcli import config
 from dwcli.errors import UsageError
 from dwcli.output import Out
 
 
-@dataclass(frozen=True, slots=True)
-class Globals:
+class Globals(NamedTuple):
     """The global options, as given before the command's name, after it, or both."""
 
     profile: str | None = None

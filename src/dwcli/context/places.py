@@ -24,7 +24,7 @@ def open_archive(place: config.Place, out: Out, *, read_only: bool = False, pref
 
         match place.kind:
             case "folder":
-                archive = app.open_folder(place.root, place.index, prefix=prefix, progress=tell)
+                archive = app.open_folder(place.root, place.indexes, prefix=prefix, progress=tell)
             case "demo":
                 from dwcli.archive import demo
 

@@ -1,7 +1,6 @@
 """One run of one command: its profile, its connections, its output, and its end."""
 
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -90,13 +89,13 @@ class DwContext:
         self._spoken_to[profile.name] = profile
         anonymous = access.settings_of(profile, self.out)
         login = access.flow_of(profile, lambda: self._provider(profile, anonymous), self.out.warn, self._log)
-        settings = replace(anonymous, auth=login, login_hint=access.login_hint(profile))
+        settings = anonymous._replace(auth=login, login_hint=access.login_hint(profile))
         if tries is not None:
-            settings = replace(settings, tries=tries)
+            settings = settings._replace(tries=tries)
         if seconds is not None:
-            settings = replace(settings, patience=0.9 * min(seconds, settings.first_byte))
+            settings = settings._replace(patience=0.9 * min(seconds, settings.first_byte))
             if profile.timeout is None:
-                settings = replace(settings, silence=seconds, first_byte=seconds)
+                settings = settings._replace(silence=seconds, first_byte=seconds)
         transport = Transport(settings, log=self._log, http=self._in_process(profile.place) if profile.place else None)
         self._stack.callback(transport.close)
         return Client(

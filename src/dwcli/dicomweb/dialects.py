@@ -4,8 +4,7 @@ Two differences need no field: every upload has a known length, so that no serve
 head `Content-Type: application/dicom` is right for every part everywhere, while any word more loses files (Orthanc).
 """
 
-from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 from dwcli.errors import UsageError, did_you_mean
 
@@ -16,8 +15,7 @@ Resource = Literal["metadata", "frames", "bulkdata", "rendered", "thumbnail"]
 Whole = Literal["study", "series", "instance"]
 
 
-@dataclass(frozen=True, slots=True)
-class Dialect:
+class Dialect(NamedTuple):
     """One server's ways. Each field is one difference; the defaults are PS3.18's."""
 
     name: str = "standard"
@@ -315,13 +313,13 @@ def choose(name: str, differences: dict[str, Any] | None = None) -> Dialect:
     preset = PRESETS.get(name)
     if preset is None:
         raise UsageError(f"no dialect called {name!r}", did_you_mean(name, PRESETS))
-    known = {field.name for field in fields(Dialect)} - {"name"}
+    known = set(Dialect._fields) - {"name"}
     changes: dict[str, Any] = {}
     for key, value in (differences or {}).items():
         if key not in known:
             raise UsageError(f"a dialect has no field {key!r}", did_you_mean(key, known))
         changes[key] = _typed(key, value)
-    return replace(preset, **changes)
+    return preset._replace(**changes)
 
 
 def _typed(key: str, value: Any) -> Any:

@@ -1,9 +1,9 @@
 """Media types: what to ask for, what came, and what to ask for next (PS3.18 8.7)."""
 
 import re
-from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
+from typing import NamedTuple
 
 from dwcli.dicomweb.dialects import Dialect
 from dwcli.dicomweb.refs import Level
@@ -16,12 +16,11 @@ DICOM_XML = 'multipart/related; type="application/dicom+xml"'
 OCTETS = "application/octet-stream"
 
 
-@dataclass(frozen=True, slots=True)
-class MediaType:
+class MediaType(NamedTuple):
     """A parsed Content-Type: `type` in lower case, parameter names in lower case, values unquoted."""
 
     type: str
-    params: MappingProxyType[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    params: MappingProxyType[str, str] = MappingProxyType({})
 
     @property
     def boundary(self) -> str | None:

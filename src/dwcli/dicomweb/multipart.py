@@ -10,8 +10,8 @@ have to be looked for anyway, and searching 512 MB for it costs about a tenth of
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum, auto
+from typing import NamedTuple
 
 from dwcli.errors import ProtocolError
 
@@ -19,27 +19,23 @@ HEAD_LIMIT = 64 * 1024  # bytes of one part head; also of a first line that has 
 _PADDING = 256  # white space that may follow a delimiter on its line
 
 
-@dataclass(frozen=True, slots=True)
-class PartStart:
+class PartStart(NamedTuple):
     """A part begins. Header names lower-case, values stripped and unfolded; the first of a repeated one."""
 
     headers: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class PartData:
+class PartData(NamedTuple):
     """The next bytes of the open part; never empty. A view of what was fed: a copy costs as much as to receive it."""
 
     data: bytes | memoryview
 
 
-@dataclass(frozen=True, slots=True)
-class PartEnd:
+class PartEnd(NamedTuple):
     """The open part is whole."""
 
 
-@dataclass(frozen=True, slots=True)
-class Truncated:
+class Truncated(NamedTuple):
     """The last event: the stream ended inside a part, or before its end was proven.
 
     `reason` goes on where "the answer" begins: "ended inside a part".

@@ -1,22 +1,17 @@
 """Where a search stands in a server's list, whatever its `offset` counts (PS3.18 8.3.4.4)."""
 
-from dataclasses import dataclass, field
-
 from dwcli.dicomweb.dialects import Dialect
 
 AUTO_PAGE = 100
 """Rows a page where nobody says how many a server wants to be asked for."""
 
 
-@dataclass(slots=True)
 class Place:
     """`start`: rows to pass over; `received`: where the next page begins, counted in rows."""
 
-    start: int
-    dialect: Dialect
-    received: int = field(init=False)
-
-    def __post_init__(self) -> None:
+    def __init__(self, start: int, dialect: Dialect) -> None:
+        self.start = start
+        self.dialect = dialect
         self.received = self.start - self.start % self._page if self._pages else self.start
 
     @property

@@ -1,10 +1,9 @@
 """QIDO-RS: search terms as people write them -> the query of a request (PS3.18 8.3.4, 10.6)."""
 
-import calendar
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from typing import NamedTuple
 from urllib.parse import quote
 
 from dwcli.dicomweb import dictionary
@@ -14,8 +13,7 @@ from dwcli.dicomweb.refs import Level, segment
 from dwcli.errors import UsageError
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
+class Term(NamedTuple):
     """One matching key. `path`: tags of 8 hex digits joined by dots (a sequence path); `value`: in DICOM's own form."""
 
     path: str
@@ -62,8 +60,7 @@ class Term:
 _PATTERNED = frozenset(["AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"])
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(NamedTuple):
     """One search. The UIDs `study` and `series` make the resource hierarchical; `limit` None asks for everything."""
 
     level: Level
@@ -96,11 +93,11 @@ class Query:
         """The same search with the UIDs above as keys, none as a segment of the path."""
         above = ((Level.STUDY, self.study), (Level.SERIES, self.series))
         terms = tuple(Term(level.uid_tag, uid) for level, uid in above if uid)
-        return replace(self, study="", series="", terms=(*terms, *self.terms))
+        return self._replace(study="", series="", terms=(*terms, *self.terms))
 
     def page(self, offset: int, limit: int | None) -> "Query":
         """The same search, from another row on."""
-        return replace(self, offset=offset, limit=limit)
+        return self._replace(offset=offset, limit=limit)
 
 
 # What stays literal in each way of writing. `*` is allowed in a query by RFC 3986 and is so common that servers which
@@ -241,7 +238,9 @@ def _day(text: str, typed: str, today: date) -> tuple[date, date]:
         if day_of:
             return first, first
         last_month = month or 12
-        return first, date(year, last_month, calendar.monthrange(year, last_month)[1])
+        from calendar import monthrange
+
+        return first, date(year, last_month, monthrange(year, last_month)[1])
     raise _bad_date(typed)
 
 
@@ -281,4 +280,4 @@ def _is_time(text: str) -> bool:
 
 def alternatives(queries: Iterable[Query], path: str, values: list[str]) -> list[Query]:
     """Each query once for each value: the standard has lists only for UIDs, so `CT,MR` is asked for twice."""
-    return [replace(query, terms=(*query.terms, Term(path, value))) for query in queries for value in values or [""]]
+    return [query._replace(terms=(*query.terms, Term(path, value))) for query in queries for value in values or [""]]

@@ -5,9 +5,8 @@ Where it is typed, `/` separates study, series and instance; a `/` or `%` within
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
 from dwcli.dicomweb.dicomjson import text
@@ -36,12 +35,15 @@ class Level(StrEnum):
         return {"study": STUDY_UID, "series": SERIES_UID, "instance": INSTANCE_UID}[self]
 
 
-@dataclass(frozen=True, slots=True)
-class StudyRef:
+class StudyRef(NamedTuple):
     """One study."""
 
     study: str
-    level = Level.STUDY
+
+    @property
+    def level(self) -> Level:
+        """What it is."""
+        return Level.STUDY
 
     @property
     def known(self) -> bool:
@@ -49,13 +51,16 @@ class StudyRef:
         return bool(self.study)
 
 
-@dataclass(frozen=True, slots=True)
-class SeriesRef:
+class SeriesRef(NamedTuple):
     """One series; `study` is empty where only the series' own UID is known."""
 
     study: str
     series: str
-    level = Level.SERIES
+
+    @property
+    def level(self) -> Level:
+        """What it is."""
+        return Level.SERIES
 
     @property
     def known(self) -> bool:
@@ -63,14 +68,17 @@ class SeriesRef:
         return bool(self.study)
 
 
-@dataclass(frozen=True, slots=True)
-class InstanceRef:
+class InstanceRef(NamedTuple):
     """One instance; `study` and `series` are empty where only its own UID is known."""
 
     study: str
     series: str
     instance: str
-    level = Level.INSTANCE
+
+    @property
+    def level(self) -> Level:
+        """What it is."""
+        return Level.INSTANCE
 
     @property
     def known(self) -> bool:
@@ -78,8 +86,7 @@ class InstanceRef:
         return bool(self.study and self.series)
 
 
-@dataclass(frozen=True, slots=True)
-class FrameRef:
+class FrameRef(NamedTuple):
     """Frames of one instance, numbered from 1."""
 
     instance: InstanceRef

@@ -1,8 +1,8 @@
 """Requests: what is sent, as a value. The URL arrives at the transport finished; nobody encodes it again."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from types import MappingProxyType
+from typing import Literal, NamedTuple, Protocol
 from urllib.parse import quote, urljoin, urlsplit
 
 from dwcli.dicomweb import media, query, refs
@@ -20,19 +20,17 @@ class Body(Protocol):
         """The bytes, from the start."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One HTTP request. `url` is absolute and finished; `repeatable`: sending it twice does no harm."""
 
     method: str
     url: str
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = MappingProxyType({})
     body: Body | None = None
     repeatable: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Rendering:
+class Rendering(NamedTuple):
     """What a rendered resource should look like (PS3.18 8.3.5.1). `window`: center, width, function."""
 
     media_type: Literal["image/png", "image/jpeg"] = "image/png"

@@ -36,6 +36,7 @@ class Draft:
         self._open = True
         self._sealed = False
         self._fd = -1
+        self._made = False
         self._chunks: list[bytes | memoryview] = []
         self._held = 0
         self._prefix = bytearray()
@@ -103,11 +104,12 @@ class Draft:
         self._open = False
         self._chunks.clear()
         self._prefix.clear()
-        with suppress(OSError):
-            if self._fd >= 0:
+        if self._fd >= 0:
+            with suppress(OSError):
                 self._close()
-        with suppress(OSError):
-            os.unlink(self._path)  # noqa: PTH108
+        if self._made:
+            with suppress(OSError):
+                os.unlink(self._path)  # noqa: PTH108
 
     def __enter__(self) -> Self:
         return self
@@ -177,6 +179,7 @@ class Draft:
 
     def _flush(self) -> None:
         if self._fd < 0:
+            self._made = True
             self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _O_BINARY, 0o666)
         chunks, held = self._chunks, self._held
         self._chunks, self._held = [], 0

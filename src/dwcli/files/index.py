@@ -2,8 +2,8 @@
 
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path, PurePath
+from typing import NamedTuple
 
 from dwcli.files import lines
 from dwcli.files.layout import OWN_PREFIX
@@ -11,8 +11,7 @@ from dwcli.files.layout import OWN_PREFIX
 NAME = f"{OWN_PREFIX}index.jsonl"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A file of `size` bytes at `path`, which is below the folder."""
 
     path: Path

@@ -1,10 +1,9 @@
 """Names for retrieved files: a template of DICOM keywords -> a safe relative path."""
 
-import hashlib
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from dwcli.dicomweb import dictionary
@@ -15,7 +14,6 @@ OWN_PREFIX = ".dw-"
 """How the names of `dw`'s own files in a folder begin (drafts, locks, index); no layout makes such a name."""
 
 _UID = re.compile(r"[0-9][0-9.]{0,62}[0-9]")
-_ENDINGS: dict[tuple[object, ...], str] = {(): "", (".dcm",): ".dcm"}
 _EXAMPLE = '--layout "{PatientID}/{StudyDate}/{SOPInstanceUID}.dcm"'
 _UIDS = {"StudyInstanceUID": "0020000D", "SeriesInstanceUID": "0020000E", "SOPInstanceUID": "00080018"}
 _EMPTY = "_empty_"
@@ -28,15 +26,21 @@ _TEXT_VRS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Field:
+class _Field(NamedTuple):
     keyword: str
 
 
-_Segment = tuple[str | _Field, ...]
+_Tokens = tuple[str | _Field, ...]
 
 
-@dataclass(frozen=True, slots=True)
+class _Segment(NamedTuple):
+    """One folder or file name. `only`: the keyword of one that is just a field and `ending`; empty for others."""
+
+    tokens: _Tokens
+    only: str
+    ending: str
+
+
 class Layout:
     """How the files in an output folder are named.
 
@@ -46,20 +50,17 @@ class Layout:
     the folder.
     """
 
-    template: str = DEFAULT
-    keywords: Mapping[str, str] = field(init=False, compare=False)
-    _segments: tuple[_Segment, ...] = field(init=False, compare=False, repr=False)
-
-    def __post_init__(self) -> None:
+    def __init__(self, template: str = DEFAULT) -> None:
+        self.template = template
         keywords: dict[str, str] = {}
-        segments = tuple(tuple(_tokens(text, keywords)) for text in _split(self.template))
+        segments = [_segment(tuple(_tokens(text, keywords))) for text in _split(template)]
         if "SOPInstanceUID" not in keywords:
             raise UsageError(
                 f"the layout {self.template!r} has no {{SOPInstanceUID}}: files would overwrite each other",
                 hint=_EXAMPLE,
             )
-        object.__setattr__(self, "keywords", keywords)
-        object.__setattr__(self, "_segments", segments)
+        self.keywords: Mapping[str, str] = keywords
+        self._segments = segments
 
     def relative(self, values: Mapping[str, str]) -> str:
         """The path below the output folder, with `/`, for instance values by keyword; an absent one counts as empty.
@@ -67,7 +68,12 @@ class Layout:
         Every value becomes (part of) one path segment of at most 200 bytes of UTF-8: it never holds a
         separator, is never `.` or `..`, and works on Windows too. Different UIDs give different names.
         """
-        return "/".join([_segment(tokens, values) for tokens in self._segments])
+        names = []
+        for segment in self._segments:
+            uid = values.get(segment.only, "")
+            # Nearly always it is a UID, and nothing of that needs an escape.
+            names.append(uid + segment.ending if _UID.fullmatch(uid) else _name(segment.tokens, values))
+        return "/".join(names)
 
 
 def uids(study: str, series: str, instance: str) -> dict[str, str]:
@@ -122,12 +128,14 @@ def _tokens(text: str, keywords: dict[str, str]) -> Iterator[str | _Field]:
         yield _Field(keyword)
 
 
-def _segment(tokens: _Segment, values: Mapping[str, str]) -> str:
-    first = tokens[0]
-    if isinstance(first, _Field) and tokens[1:] in _ENDINGS:
-        value = values.get(first.keyword, "")
-        if _UID.fullmatch(value):  # nearly always, and nothing of it needs an escape
-            return value + _ENDINGS[tokens[1:]]
+def _segment(tokens: _Tokens) -> _Segment:
+    match tokens:
+        case (_Field(keyword), *rest) if rest in ([], [".dcm"]):
+            return _Segment(tokens, keyword, "".join(rest))  # type: ignore[arg-type]  # rest holds texts alone
+    return _Segment(tokens, "", "")
+
+
+def _name(tokens: _Tokens, values: Mapping[str, str]) -> str:
     text = "".join(
         token if isinstance(token, str) else _escape(values.get(token.keyword, "")) or _EMPTY for token in tokens
     )
@@ -141,8 +149,10 @@ def _segment(tokens: _Segment, values: Mapping[str, str]) -> str:
         return text
     last = tokens[-1]
     ending = last if isinstance(last, str) and len(last.encode()) <= 20 else ""
+    from hashlib import sha256
+
     # "~" is never left in a value, so a cut name can't be mistaken for a whole one.
-    ending = f"~{hashlib.sha256(raw).hexdigest()[:24]}{ending}"
+    ending = f"~{sha256(raw).hexdigest()[:24]}{ending}"
     return raw[: _LONGEST - len(ending.encode())].decode(errors="ignore") + ending
 
 

@@ -2,8 +2,8 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from dwcli.dicomweb import part10
 from dwcli.files.layout import unescape
@@ -11,8 +11,7 @@ from dwcli.files.layout import unescape
 HEAD_LIMIT = 8 << 20  # bytes that may come before a file has named itself
 
 
-@dataclass(frozen=True, slots=True)
-class Present:
+class Present(NamedTuple):
     """An instance that is complete in the folder."""
 
     path: Path

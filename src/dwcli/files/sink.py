@@ -4,10 +4,9 @@ import errno
 import os
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 from dwcli.dicomweb import part10
 from dwcli.errors import DwError, UsageError
@@ -40,8 +39,7 @@ class CollisionError(DwError):
     """Two different instances would get the same name; the one that is there stays."""
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(NamedTuple):
     """What became of one instance: `path` holds it whole, `size` is in bytes. A text, for pathlib costs as
     much time as the rest of the work.
 

@@ -80,7 +80,7 @@ def plan(source: Client, target: Client, asked: Iterable[Ref]) -> Iterator[Plann
             for series in job.plan([ref]):
                 there = before.listed(series.study, series.series) if series.series else frozenset()
                 only = frozenset({ref.instance}) if isinstance(ref, InstanceRef) else there
-                yield replace(series, present=there & only)
+                yield series._replace(present=there & only)
 
 
 class _Arrivals:
@@ -101,7 +101,7 @@ class _Arrivals:
         try:
             for item in items:
                 if not item.path or item.outcome not in DONE:
-                    self._troubles.append(replace(item, path=""))
+                    self._troubles.append(item._replace(path=""))
                 elif self._is_new(item, held := self._transit.held(item.path)):
                     self._before.listed(held.study, held.series)
                     yield held
@@ -119,7 +119,7 @@ class _Arrivals:
         if first is not digest:
             if first != digest:
                 words = "the source gave other bytes of this SOP Instance UID, too; the first ones were copied"
-                self._troubles.append(replace(item, path="").ended("conflict", words, ExitCode.FAILED))
+                self._troubles.append(item._replace(path="").ended("conflict", words, ExitCode.FAILED))
             return False
         if item.outcome == "stranger":
             self._strangers[item.instance] = item.reason
@@ -136,7 +136,7 @@ class _Arrivals:
 
     def told(self, item: Item) -> Item:
         """What became of an instance, without the path, and with a word on what nobody asked for."""
-        item = replace(item, path="")
+        item = item._replace(path="")
         why = self._strangers.get(item.instance, "")
         if not why:
             return item

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 
 from dwcli.client import Client, Event, Opened
 from dwcli.dicomweb import part10, refs
@@ -17,7 +16,6 @@ Note = Callable[[str, str, str], bool]
 """Told the study, series and SOP Instance UID of each instance that came; says whether it was asked for."""
 
 
-@dataclass(slots=True)
 class Got:
     """What one answer brought.
 
@@ -25,10 +23,11 @@ class Got:
     yet reported. `partial`: the server said 206. `error`: what ended the answer early.
     """
 
-    uids: set[str] = field(default_factory=set)
-    odd: list[Item] = field(default_factory=list)
-    partial: bool = False
-    error: DwError | None = None
+    def __init__(self) -> None:
+        self.uids: set[str] = set()
+        self.odd: list[Item] = []
+        self.partial = False
+        self.error: DwError | None = None
 
 
 class Intake:

@@ -1,9 +1,8 @@
 """What became of one instance, for screens, pipes and reports."""
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
 from threading import Lock
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from dwcli.errors import DwError, ExitCode, UsageError, combine
 
@@ -29,8 +28,7 @@ _MOVED = frozenset({"received", "replaced", "stranger", "stored", "warned", "off
 DONE = frozenset({"received", "replaced", "present", "stranger", "stored", "warned", "deleted"})
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """One instance; where `instance` is empty, a file, or a study or series as a whole."""
 
     outcome: Outcome
@@ -44,7 +42,7 @@ class Item:
 
     def ended(self, outcome: Outcome, reason: str = "", code: ExitCode = ExitCode.OK) -> "Item":
         """The same with another end."""
-        return replace(self, outcome=outcome, reason=reason, code=code)
+        return self._replace(outcome=outcome, reason=reason, code=code)
 
     def record(self) -> dict[str, object]:
         """As a line of a report."""
@@ -59,13 +57,13 @@ class Item:
         }
 
 
-@dataclass(slots=True)
 class Tally:
     """Counts of a run."""
 
-    outcomes: Counter[str] = field(default_factory=Counter)
-    bytes: int = 0
-    codes: set[ExitCode] = field(default_factory=set)
+    def __init__(self) -> None:
+        self.outcomes: Counter[str] = Counter()
+        self.bytes = 0
+        self.codes: set[ExitCode] = set()
 
     def add(self, item: Item) -> None:
         """Count one item."""

@@ -1,7 +1,7 @@
 """Pictures: from the server where it can, else made here from the instance."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from dwcli.client import Client, Event
@@ -77,7 +77,7 @@ def thumbnail(client: Client, ref: Ref, wanted: Rendering, *, local: bool, on_by
                 raise
         except AbsentError:
             pass
-    small = replace(wanted, thumbnail=False, viewport=wanted.viewport or THUMBNAIL)
+    small = wanted._replace(thumbnail=False, viewport=wanted.viewport or THUMBNAIL)
     return picture(client, _middle(client, client.resolve(ref)), None, small, local=local, on_bytes=on_bytes)
 
 

@@ -6,9 +6,9 @@ and the answer did not bring is fetched again by itself, then reported.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from dwcli.client import Client
 from dwcli.dicomweb import refs
@@ -34,8 +34,7 @@ _COUNT = "00201209"  # NumberOfSeriesRelatedInstances
 _CANNOT = (RefusedError, AbsentError, ProtocolError)
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """How to retrieve. `transfer_syntax`: a UID, or `*` for as stored; `verify`: list every series, trust no count."""
 
     transfer_syntax: str = "*"
@@ -45,13 +44,12 @@ class Options:
     max_errors: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """A series as the server announces it; `count` None where it does not say, `present` the UIDs in the folder."""
+class Planned(NamedTuple):
+    """A series as the server announces it; `announced` None where it does not say, `present` the UIDs in the folder."""
 
     study: str
     series: str
-    count: int | None
+    announced: int | None
     present: frozenset[str]
 
 
@@ -107,7 +105,7 @@ class Retrieval:
                     yield Planned(study, series, 1, self._present(study, series) & {instance})
                 case _:
                     for plan in self._announced(found) or [Planned(found.study, "", None, frozenset())]:
-                        yield plan if plan.count is not None else self._counted(plan)
+                        yield plan if plan.announced is not None else self._counted(plan)
 
     # Planning
 
@@ -125,7 +123,7 @@ class Retrieval:
         if series is None:
             self._fetch_unlisted(ref)
             return
-        self._on_expect(sum(plan.count or 0 for plan in series))
+        self._on_expect(sum(plan.announced or 0 for plan in series))
         untouched = not any(plan.present for plan in series)
         if isinstance(ref, StudyRef) and untouched and self._options.jobs == 1:
             self._add(ref, partial(self._fetch_study, ref, series))
@@ -154,7 +152,7 @@ class Retrieval:
     def _counted(self, plan: Planned) -> Planned:
         """The same with a count, where the server lists instances."""
         listed = self._listed(SeriesRef(plan.study, plan.series)) if plan.series else {}
-        return replace(plan, count=len(listed) or None)
+        return plan._replace(announced=len(listed) or None)
 
     def _present(self, study: str, series: str) -> frozenset[str]:
         if self._sink.overwrite:
@@ -219,7 +217,7 @@ class Retrieval:
 
     def _fetch_rest(self, ref: SeriesRef, plan: Planned) -> bool:
         """What is missing of a series that is partly here; False where nothing tells what that is."""
-        complete = len(plan.present) == plan.count
+        complete = len(plan.present) == plan.announced
         listed: dict[str, InstanceRef] = {}
         if self._options.verify or not complete:
             listed = self._listed(ref)
@@ -232,15 +230,15 @@ class Retrieval:
                 self._add(missing, partial(self._fetch_instance, missing))
         if self._options.verify and not listed:
             self._emit(self._unverified(ref, "the server does not list its instances"))
-        elif plan.count is not None and plan.count > len(plan.present | listed.keys()):
-            self._emit(self._unverified(ref, _fewer(plan.count, len(listed))))
+        elif plan.announced is not None and plan.announced > len(plan.present | listed.keys()):
+            self._emit(self._unverified(ref, _fewer(plan.announced, len(listed))))
         return True
 
     def _reconcile(self, plan: Planned, uids: set[str], got: Got) -> None:
         """Compare what came of a series with what should have come, and fetch the rest one by one."""
         ref = SeriesRef(plan.study, plan.series)
-        announced = plan.count == len(uids)
-        if announced and got.error is None and not self._options.verify and not got.partial:
+        as_announced = plan.announced == len(uids)
+        if as_announced and got.error is None and not self._options.verify and not got.partial:
             self._remark(got)
             return
         listed = self._listed(ref)
@@ -252,19 +250,19 @@ class Retrieval:
             words = f"{len(strange)} that came the server does not list, such as {min(strange)}"
             self._client.warn(f"{refs.show(ref)}: {words}")
         known = len(uids | listed.keys())
-        if listed and (plan.count is None or plan.count <= known):
+        if listed and (plan.announced is None or plan.announced <= known):
             self._remark(got)
             return
         for item in got.odd:
             self._emit(item)
-        if got.error is not None and not listed and not announced:
-            self._emit(failed(_with_counts(got.error, len(uids), plan.count), plan.study, plan.series))
+        if got.error is not None and not listed and not as_announced:
+            self._emit(failed(_with_counts(got.error, len(uids), plan.announced), plan.study, plan.series))
         elif got.odd:
             pass  # they are what is missing
         elif listed:
-            self._emit(self._unverified(ref, _fewer(plan.count or 0, len(listed))))
-        elif plan.count is not None and plan.count > len(uids):
-            short = DwError(f"{len(uids)} of {_instances(plan.count)} came, and the server cannot list them")
+            self._emit(self._unverified(ref, _fewer(plan.announced or 0, len(listed))))
+        elif plan.announced is not None and plan.announced > len(uids):
+            short = DwError(f"{len(uids)} of {_instances(plan.announced)} came, and the server cannot list them")
             self._emit(failed(short, plan.study, plan.series))
         elif not uids:
             self._emit(failed(AbsentError("the series is empty"), plan.study, plan.series))

@@ -9,7 +9,6 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from dwcli.client import Client
@@ -149,7 +148,7 @@ def _packed(archive: zipfile.ZipFile, item: Item, spool: Path) -> Item | None:
     """Move one file into the zip; None where a stranger came again, whose file the folder has forgotten."""
     path = Path(item.path)
     name = path.relative_to(spool).as_posix()
-    moved = replace(item, path=name)
+    moved = item._replace(path=name)
     if name in archive.NameToInfo:
         there = archive.getinfo(name)
         again = not path.exists() or (there.file_size, there.CRC) == (path.stat().st_size, _checksum(path))

@@ -8,9 +8,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 import httpx
@@ -33,15 +32,14 @@ _REDIRECTS = 5
 _UNKNOWN = 3  # tries of a server that never answered yet: the address may be wrong, and somebody waits
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """How to reach one server. Times in seconds; there is no total deadline: silence times out, slowness does not."""
 
     base: str
     auth: httpx.Auth | None = None
     login_hint: str = "check it with `dw profile test`, change it with `dw profile edit`"
     """What to do after a 401."""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = MappingProxyType({})
     verify: ssl.SSLContext | bool = True
     proxy: str | None = None
     trust_env: bool = True
@@ -220,20 +218,21 @@ class Transport:
         target = rest[len(authority) :].partition("#")[0]
         target = target if target.startswith("/") else f"/{target}"
         host = authority.rpartition("@")[2]
+        address = httpx.URL(f"{scheme}://{host}/")
         headers = httpx.Headers(self._client.headers)
-        headers.update({"Host": host, **(settings.headers if home else {})})
+        headers.update({"Host": address.netloc.decode(), **(settings.headers if home else {})})
         headers.update(request.headers)
         if request.body is not None:
             headers["Content-Length"] = str(request.body.length)
         with failures(self._host):
             built = httpx.Request(
                 request.method,
-                f"{scheme}://{host}/",
+                address,
                 headers=headers,
                 stream=_Upload(request.body) if request.body is not None else None,
                 extensions={"timeout": timeouts, "trace": self._trace},
             )
-            built.url = _Url(built.url, target.encode(errors="replace"))
+            built.url = _Url(address, target.encode(errors="replace"))
             self._log(2, f"> {request.method} {scheme}://{host}{target}")
             started = time.monotonic()
             response = self._client.send(built, stream=True, auth=httpx.USE_CLIENT_DEFAULT)
@@ -308,6 +307,8 @@ def retry_after(header: str, now: float) -> float | None:
     text = header.strip()
     if text.isdecimal():
         return float(text)
+    from email.utils import parsedate_to_datetime
+
     try:
         return max(0.0, parsedate_to_datetime(text).timestamp() - now)
     except ValueError:

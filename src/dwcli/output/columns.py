@@ -2,8 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 from unicodedata import bidirectional
 
 from dwcli.dicomweb import dicomjson, dictionary
@@ -45,8 +44,7 @@ _TITLES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(NamedTuple):
     title: str
     kind: Literal["text", "uid", "number", "date"] = "text"
     keep: bool = False

@@ -5,7 +5,7 @@ so many requests, so many seconds, and a server that falls silent is left alone.
 """
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dwcli.client import Client
@@ -64,7 +64,7 @@ def _in_turn(
         if client.dialect.name == "auto":
             preset = dialects.PRESETS[suggest(findings, client).preset]
             how = {name: getattr(preset, name) for name in ("delete", "delete_otherwise", "core")}
-            client.dialect = replace(client.dialect, **how)
+            client.dialect = client.dialect._replace(**how)
         for finding in _writing(patient, large=large):
             yield "store", finding
 
@@ -193,7 +193,7 @@ def suggest(findings: Sequence[Finding], client: Client) -> Suggestion:
 def _own(dialect: Dialect) -> dict[str, Any]:
     """What a dialect has otherwise than its preset."""
     preset = dialects.PRESETS[dialect.name]
-    names = [field.name for field in fields(Dialect) if getattr(dialect, field.name) != getattr(preset, field.name)]
+    names = [name for name in Dialect._fields if getattr(dialect, name) != getattr(preset, name)]
     return {name: _plain(getattr(dialect, name), name) for name in names}
 
 

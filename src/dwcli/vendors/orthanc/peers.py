@@ -8,7 +8,7 @@ import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
@@ -84,7 +84,7 @@ class Peers:
     def __init__(self, client: Client) -> None:
         name = client.dialect.name
         if name == "auto":
-            client.dialect = replace(client.dialect, core="..")
+            client.dialect = client.dialect._replace(core="..")
         elif not name.startswith("orthanc"):
             raise UsageError(
                 f"this profile's server is no Orthanc (dialect {name})",
