@@ -30,7 +30,7 @@ LAYERS = {
     "jobs": {*CORE, "net", "client", "files", "imaging"},
     "secrets": CORE,
     "logins": {*CORE, "secrets"},
-    "config": {*CORE, "net", "secrets", "logins"},
+    "config": {*CORE, "lean", "net", "secrets", "logins"},
     "output": CORE,
     "context": {*CORE, "net", "client", "files", "archive", "config", "output", "secrets"},
     "options": {*CORE, "config", "output", "context"},

@@ -12,8 +12,8 @@ from servers.fake import Answer, Fake
 _HEAVY = {"PIL", "numpy", "pydicom", "pydantic", "rich", "tomlkit"}
 _NETWORK = {"httpx", "httpcore", "ssl", "dwcli.client"}
 _UNUSED = {
-    *("anyio", "email.message", "hashlib", "http.client", "http.cookiejar", "httpcore._async", "idna"),
-    *("logging", "platform", "subprocess", "traceback", "urllib.request", "uuid"),
+    *("anyio", "certifi", "email.message", "hashlib", "http.client", "http.cookiejar", "httpcore._async", "idna"),
+    *("logging", "lzma", "platform", "random", "subprocess", "tempfile", "traceback", "urllib.request", "uuid"),
 }
 
 

@@ -8,6 +8,7 @@ from importlib import import_module
 
 from dwcli import lean
 
+_UNPACKING = ("bz2", "lzma")  # shutil unpacks archives with these where they are there
 # Typer opens pages, completes words in a shell, translates and suggests with these; most runs do none of it.
 _RARE = ("difflib", "gettext", "platform", "subprocess", "traceback", "uuid")
 
@@ -17,7 +18,7 @@ def run() -> None:
     # To start makes many objects and no garbage: looking for some takes a tenth of it.
     gc.set_threshold(100_000)
     try:
-        with lean.imports(_RARE):
+        with lean.imports(_RARE, absent=_UNPACKING):
             import_module("typer")
         from dwcli.main import main
 

@@ -1,15 +1,14 @@
 """Options that several commands share, and the decorator that gives them to a command.
 
-A group of options is a dataclass whose fields are Annotated as typer wants them; `takes` adds the fields to the
+A group of options is a NamedTuple whose fields are Annotated as typer wants them; `takes` adds the fields to the
 command's signature and hands the command one value of the class. So each option is declared once.
 """
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, NamedTuple, get_type_hints
 
 import typer
 
@@ -19,8 +18,7 @@ _EVERY = "Every command"
 _MATCH = "What to search for"
 
 
-@dataclass(slots=True)
-class GlobalOptions:
+class GlobalOptions(NamedTuple):
     """What works before and after a command's name; the later wins. No `envvar=`: config reads the environment."""
 
     profile: Annotated[
@@ -87,8 +85,7 @@ class GlobalOptions:
     ] = 0
 
 
-@dataclass(slots=True)
-class MatchOptions:
+class MatchOptions(NamedTuple):
     """What to search for (QIDO-RS matching, PS3.18 8.3.4.1)."""
 
     patient: Annotated[
@@ -205,18 +202,18 @@ def takes_globals(function: Callable[..., None]) -> Callable[..., None]:
     return wrapper
 
 
-def _parameters(group: type) -> list[inspect.Parameter]:
+def _parameters(group: Any) -> list[inspect.Parameter]:
     hints = get_type_hints(group, include_extras=True)
     return [
         inspect.Parameter(
-            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
+            name, inspect.Parameter.KEYWORD_ONLY, default=group._field_defaults[name], annotation=hints[name]
         )
-        for field in fields(group)
+        for name in group._fields
     ]
 
 
-def _build(group: type, given: dict[str, Any]) -> Any:
-    return group(**{field.name: given.pop(field.name) for field in fields(group)})
+def _build(group: Any, given: dict[str, Any]) -> Any:
+    return group(**{name: given.pop(name) for name in group._fields})
 
 
 def as_globals(options: GlobalOptions) -> Globals:

@@ -27,7 +27,7 @@ from dwcli.net.transport import Transport
 
 NOT_THIS_WAY = frozenset({400, 406, 415})
 _NO_SUCH_PATH = frozenset({400, 405})
-_RESOURCE = re.compile(r"/(metadata|frames|rendered|thumbnail|bulkdata)(?:[/?]|$)")
+_RESOURCE = r"/(metadata|frames|rendered|thumbnail|bulkdata)(?:[/?]|$)"
 
 _DUE = {
     media.Body.MULTIPART: "a multipart body",
@@ -122,7 +122,7 @@ class Connection:
             self._advise(error)
             raise
         except AbsentError as error:
-            if resource := _RESOURCE.search(asked.url):
+            if resource := re.search(_RESOURCE, asked.url):
                 error.hint = error.hint or f"it is not there, or this server has no {resource[1]}: dw doctor tells"
                 self._advise(error)
             raise

@@ -2,9 +2,8 @@
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import typer
@@ -21,8 +20,7 @@ def _word(name: str, metavar: str, text: str, panel: str) -> Any:
     return typer.Option(name, metavar=metavar, help=text, rich_help_panel=panel)
 
 
-@dataclass(slots=True)
-class LoginOptions:
+class LoginOptions(NamedTuple):
     """How to get in. A secret itself is never an option: everybody may see the process list."""
 
     auth: Annotated[
@@ -83,8 +81,7 @@ class LoginOptions:
     ] = None
 
 
-@dataclass(slots=True)
-class TlsOptions:
+class TlsOptions(NamedTuple):
     """Whom to trust, what to show, and by which way."""
 
     ca: Annotated[Path | None, _word("--ca", "FILE", "Trust this authority (PEM), besides the system's.", _TLS)] = None

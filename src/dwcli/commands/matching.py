@@ -1,7 +1,6 @@
 """Search options and KEY=VALUE terms -> queries; what `dw search` and `dw retrieve` share."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import date
 from urllib.parse import unquote
 
@@ -90,5 +89,5 @@ def _description(level: Level) -> str:
 
 def given(match: MatchOptions) -> bool:
     """Whether any option says what to search for."""
-    neutral = replace(match, limit=None, offset=0, fuzzy=False)
+    neutral = match._replace(limit=None, offset=0, fuzzy=False)
     return neutral != MatchOptions()

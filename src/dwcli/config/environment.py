@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from dwcli import lean
 from dwcli.logins import Login
 from dwcli.secrets import Sources
 
@@ -58,7 +59,8 @@ class Environment(NamedTuple):
 
 
 def _default_config() -> Path:
-    from platformdirs import user_config_path
+    with lean.imports(("tempfile",)):  # for folders that this never asks for
+        from platformdirs import user_config_path
 
     return user_config_path("dw", appauthor=False) / "config.toml"
 

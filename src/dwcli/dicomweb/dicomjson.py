@@ -25,7 +25,7 @@ _IN_STRING = re.compile(r'["\\]')
 _TAG_KEY = re.compile(r"[0-9A-Fa-f]{8}")
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_CONTROL = r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 
 _TRAILING = re.compile(r'("(?:[^"\\]|\\.)*")|,(?=[ \t\r\n]*[}\]])', re.DOTALL)
 
@@ -217,7 +217,7 @@ def excerpt(text: str | bytes, length: int = 80) -> str:
         text = text[: 4 * length].decode("utf-8", "replace")
     words = " ".join(text[: 4 * length].split())
     short = words if len(words) <= length else words[: length - 1] + "…"
-    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", short)
+    return re.sub(_CONTROL, lambda found: f"\\u{ord(found[0]):04x}", short)
 
 
 def _decoded(text: str, start: int) -> tuple[Row, int]:

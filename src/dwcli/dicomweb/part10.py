@@ -337,7 +337,7 @@ _ESCAPES = {
     b"-b": "iso8859-15", b"-T": "iso8859-11", b"(J": "shift_jis", b")I": "shift_jis", b"$)C": "euc_kr",
     b"$)A": "gb2312", b"$B": "iso2022_jp_2", b"$(D": "iso2022_jp_2",
 }  # fmt: skip
-_ESCAPE = re.compile(rb"\x1b([\x20-\x2f]+[\x30-\x7e])")
+_ESCAPE = rb"\x1b([\x20-\x2f]+[\x30-\x7e])"
 
 
 def decode_text(raw: bytes, charset: bytes) -> str:
@@ -355,7 +355,7 @@ def decode_text(raw: bytes, charset: bytes) -> str:
             first = "utf-8"
         except UnicodeDecodeError:
             first = "latin-1"
-    start, *switched = _ESCAPE.split(raw)
+    start, *switched = re.split(_ESCAPE, raw)
     text = start.decode(first, "replace")
     for escape, part in zip(switched[::2], switched[1::2], strict=True):
         codec = _ESCAPES.get(escape, first)

@@ -18,9 +18,9 @@ _EXAMPLE = '--layout "{PatientID}/{StudyDate}/{SOPInstanceUID}.dcm"'
 _UIDS = {"StudyInstanceUID": "0020000D", "SeriesInstanceUID": "0020000E", "SOPInstanceUID": "00080018"}
 _EMPTY = "_empty_"
 _LONGEST = 200
-_PLAIN = re.compile(r"[0-9A-Za-z._ ^+=,@-]*")
+_PLAIN = r"[0-9A-Za-z._ ^+=,@-]*"
 _FIELD = re.compile(r"\{([^{}/]*)\}")
-_RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]) *(\.|$)", re.IGNORECASE)
+_RESERVED = r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]) *(\.|$)"
 _TEXT_VRS = frozenset(
     {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT"}
 )
@@ -140,7 +140,7 @@ def _name(tokens: _Tokens, values: Mapping[str, str]) -> str:
         token if isinstance(token, str) else _escape(values.get(token.keyword, "")) or _EMPTY for token in tokens
     )
     # What a shell, a program's options, Windows or a directory listing would read as something else.
-    if text[0] in ".~- " or _RESERVED.match(text):
+    if text[0] in ".~- " or re.match(_RESERVED, text, flags=re.IGNORECASE):
         text = f"%{ord(text[0]):02X}{text[1:]}"
     if text[-1] in ". ":
         text = f"{text[:-1]}%{ord(text[-1]):02X}"
@@ -157,11 +157,11 @@ def _name(tokens: _Tokens, values: Mapping[str, str]) -> str:
 
 
 def _escape(value: str) -> str:
-    if _PLAIN.fullmatch(value):
+    if re.fullmatch(_PLAIN, value):
         return value if value != _EMPTY else f"%{ord(value[0]):02X}{value[1:]}"
     return "".join(
         char
-        if _PLAIN.fullmatch(char) or (char > "\x7f" and unicodedata.category(char)[0] in "LMN")
+        if re.fullmatch(_PLAIN, char) or (char > "\x7f" and unicodedata.category(char)[0] in "LMN")
         else "".join(f"%{byte:02X}" for byte in char.encode("utf-8", "surrogatepass"))
         for char in unicodedata.normalize("NFC", value)
     )

@@ -5,12 +5,14 @@ for every request stands for itself.
 """
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from dwcli import lean
 
 # Asynchronous programs, HTTP/2, a command line with its colours.
 _ABSENT = ("anyio", "trio", "h2", "httpx._main")
 _LATER = (
+    "certifi",
     "email.message",
     "hashlib",
     "http.cookiejar",
@@ -63,3 +65,9 @@ with lean.imports(
 ):
     import httpcore as httpcore
     import httpx as httpx
+
+
+def client(**options: Any) -> httpx.Client:
+    """An httpx.Client, which loads a list of authorities even where `verify` names those that it trusts."""
+    with lean.imports(("certifi",)):
+        return httpx.Client(**options)

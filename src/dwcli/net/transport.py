@@ -1,6 +1,5 @@
 """One way out: sends finished requests, streams bodies both ways, retries, and turns every failure into a DwError."""
 
-import random
 import re
 import socket
 import ssl
@@ -14,6 +13,7 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 
+from dwcli import net
 from dwcli.dicomweb.request import Body, Request
 from dwcli.errors import (
     AuthError,
@@ -77,7 +77,7 @@ class Transport:
         """How often the server answered 429 or 503."""
         limits = httpx.Limits(max_connections=settings.connections, max_keepalive_connections=settings.connections)
         try:
-            self._client = httpx.Client(
+            self._client = net.client(
                 auth=settings.auth,
                 verify=_trust(settings),
                 proxy=settings.proxy,
@@ -163,7 +163,9 @@ class Transport:
                 if not request.repeatable:
                     raise
             if pause is None:
-                pause = min(10.0, 0.5 * 2 ** (attempt - 1)) * random.uniform(0.5, 1.0)
+                from random import uniform
+
+                pause = min(10.0, 0.5 * 2 ** (attempt - 1)) * uniform(0.5, 1.0)
             tries = self._settings.tries if self._answered else min(self._settings.tries, _UNKNOWN)
             last = attempt >= tries or waited + pause > self._settings.patience
             if response is not None:

@@ -9,8 +9,8 @@ from dwcli.dicomweb import dicomjson, dictionary
 from dwcli.dicomweb.dicomjson import Row
 from dwcli.output.text import visible
 
-_DATE = re.compile(r"(\d{4})(\d\d)(\d\d)")
-_TIME = re.compile(r"(\d\d)(\d\d)(\d\d)(\.\d+)?")
+_DATE = r"(\d{4})(\d\d)(\d\d)"
+_TIME = r"(\d\d)(\d\d)(\d\d)(\.\d+)?"
 
 # Left-to-right mark: without it a terminal that reorders text puts the next column before an Arabic name
 LRM = "\u200e"
@@ -65,9 +65,9 @@ def column_of(tag: str, *, keep: bool) -> Column:
 def cell_of(row: Row, tag: str) -> str:
     text = dicomjson.text(row, tag)
     match dictionary.vr(tag):
-        case "DA" if found := _DATE.fullmatch(text):
+        case "DA" if found := re.fullmatch(_DATE, text):
             return "-".join(found.groups())
-        case "TM" if found := _TIME.fullmatch(text):
+        case "TM" if found := re.fullmatch(_TIME, text):
             return ":".join(found.groups()[:3])
     return visible(text)
 

@@ -21,8 +21,8 @@ FORMATS = ("table", "tsv", "csv", "json", "jsonl", "flat", "xml", "uids", "refs"
 SOP_INSTANCE_UID = "00080018"
 _UIDS = ("0020000D", "0020000E", SOP_INSTANCE_UID)  # from the study downwards
 
-_HIDDEN_BUT_LINES = re.compile("(?![\t\r\n])" + HIDDEN.pattern)
-_QUOTED = re.compile('[",\r\n]')
+_HIDDEN_BUT_LINES = "(?![\t\r\n])" + HIDDEN
+_QUOTED = '[",\r\n]'
 
 
 class Out(Streams):
@@ -252,7 +252,7 @@ class Out(Streams):
         count = 0
         for row in rows:
             count += 1
-            self._put(HIDDEN.sub(lambda match: f"&#{ord(match[0])};", nativexml.write(dict(row))) + "\n")
+            self._put(re.sub(HIDDEN, lambda match: f"&#{ord(match[0])};", nativexml.write(dict(row))) + "\n")
         self.flush()
         return count
 
@@ -262,7 +262,7 @@ class Out(Streams):
         except ValueError:
             text = self._encode(_finite(value))
         if not text.isascii() or "\x7f" in text:
-            text = HIDDEN.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+            text = re.sub(HIDDEN, lambda match: f"\\u{ord(match[0]):04x}", text)
         return text
 
     def _uids(self, rows: Iterable[Row], tags: Sequence[str]) -> int:
@@ -305,8 +305,8 @@ class Out(Streams):
 
 def _csv(cells: Sequence[str], *, raw_lines: bool) -> str:
     """One record of RFC 4180. Tabs and line ends within a value stay as they are where `raw_lines`."""
-    clean = [_HIDDEN_BUT_LINES.sub(spell, cell) if raw_lines else visible(cell) for cell in cells]
-    quoted = ['"' + cell.replace('"', '""') + '"' if _QUOTED.search(cell) else cell for cell in clean]
+    clean = [re.sub(_HIDDEN_BUT_LINES, spell, cell) if raw_lines else visible(cell) for cell in cells]
+    quoted = ['"' + cell.replace('"', '""') + '"' if re.search(_QUOTED, cell) else cell for cell in clean]
     return (",".join(quoted) or '""') + "\r\n"
 
 

@@ -3,7 +3,7 @@
 import re
 
 # C0, DEL, C1, line and paragraph separators, bidirectional overrides and isolates, halves of surrogate pairs
-HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+HIDDEN = "[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 _NAMED = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
 
 
@@ -11,7 +11,7 @@ def visible(text: str) -> str:
     """`text` with control characters, bidirectional overrides, lone surrogates spelt out (`\\t`, `\\x1b`)."""
     if text.isprintable():
         return text
-    return HIDDEN.sub(spell, text)
+    return re.sub(HIDDEN, spell, text)
 
 
 def size(count: float) -> str:
