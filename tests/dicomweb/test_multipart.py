@@ -323,3 +323,12 @@ def test_hostile_data_costs_linear_time(filler: bytes) -> None:
 
     # Eight times as much would cost 64 times as much if it were quadratic; the floor is for a clock's noise.
     assert seconds(800_000) < 30 * max(seconds(100_000), 0.005)
+
+
+def test_a_body_that_comes_apart_from_its_head_is_passed_on_without_a_copy() -> None:
+    reader = Reader("b")
+    reader.feed(b"--b\r\nContent-Type: application/dicom\r\n\r\n")
+    piece = bytes(range(48, 58)) * 100
+    [event] = reader.feed(piece)
+    assert isinstance(event, PartData) and isinstance(event.data, memoryview)
+    assert event.data == piece and event.data.obj is piece

@@ -30,23 +30,25 @@ def test_an_empty_body_ends() -> None:
     assert list(ahead((piece for piece in list[bytes]()), _none)) == []
 
 
-def test_no_more_than_three_pieces_are_received_before_they_are_used() -> None:
+@pytest.mark.parametrize(("size", "most"), [(1 << 20, 5), (2, 2400)])
+def test_no_more_than_some_megabytes_are_received_before_they_are_used(size: int, most: int) -> None:
     made = 0
+    number = 3 * most
 
     def pieces() -> Generator[bytes, None, None]:
         nonlocal made
-        for _ in range(100):
+        for _ in range(number):
             made += 1
-            yield b"x"
+            yield bytes(size)
 
     reader = ahead(pieces(), _none)
     next(reader)
     deadline = time.monotonic() + 5
-    while made < 4 and time.monotonic() < deadline:
+    while made < 3 and time.monotonic() < deadline:
         time.sleep(0.01)
-    time.sleep(0.05)
-    assert made == 4  # the one in use, and three
-    assert len(list(reader)) == 99
+    time.sleep(0.1)
+    assert 2 < made <= most  # the one in use among them
+    assert len(list(reader)) == number - 1
 
 
 def test_who_stops_early_wakes_the_reader_and_leaves_no_thread() -> None:

@@ -11,6 +11,8 @@ import os
 import re
 from collections.abc import Mapping
 from enum import Enum, auto
+from functools import lru_cache
+from types import MappingProxyType
 from typing import NamedTuple
 
 from dwcli.errors import ProtocolError
@@ -96,7 +98,11 @@ class Reader:
         if self._state in (_State.CLOSED, _State.FINISHED) or not data:
             return []
         self._empty = False
-        self._buffer = self._buffer + data if self._buffer else data
+        if self._lead and self._buffer == b"\n" and not data.startswith(b"-"):
+            # The head came by itself, as Orthanc sends it. Its line feed begins no delimiter, so it is done with.
+            self._buffer, self._lead = data, 0
+        else:
+            self._buffer = self._buffer + data if self._buffer else data
         self._at = 0
         events: list[Event] = []
         while self._step(events):
@@ -168,12 +174,12 @@ class Reader:
     def _step(self, events: list[Event]) -> bool:
         """Read one line, head or body as far as the buffer goes; False when more is needed to go on."""
         match self._state:
-            case _State.LEARN:
-                return self._read_first_line()
+            case _State.BODY | _State.PREAMBLE:
+                return self._read_body(events)
             case _State.HEAD:
                 return self._read_head(events)
-            case _State.PREAMBLE | _State.BODY:
-                return self._read_body(events)
+            case _State.LEARN:
+                return self._read_first_line()
             case _State.CLOSED | _State.FINISHED:
                 self._at = len(self._buffer)
                 return False
@@ -265,7 +271,8 @@ def _no_boundary() -> ProtocolError:
     return ProtocolError("the answer names no boundary and does not begin with one")
 
 
-def _parse_head(head: bytes) -> dict[str, str]:
+@lru_cache(maxsize=64)  # most servers write the same head before every part
+def _parse_head(head: bytes) -> Mapping[str, str]:
     headers: dict[str, str] = {}
     last = ""
     for line in head.decode("utf-8", "replace").split("\n"):
@@ -278,7 +285,7 @@ def _parse_head(head: bytes) -> dict[str, str]:
             last = ""
         elif last:
             headers[last] = value.strip()
-    return headers
+    return MappingProxyType(headers)
 
 
 def new_boundary() -> str:

@@ -6,13 +6,16 @@ import threading
 from collections.abc import Callable, Generator
 from contextlib import suppress
 
-_WAITING = 2  # pieces
-_MANY = 8  # pieces
+_UNIT = 256 << 10  # bytes
+_WAITING = 8  # units
+_ENOUGH = 1 << 20  # units: more than any piece has
+_OVERHEAD = 1 << 10  # bytes that a piece counts for besides its own: some servers write two bytes at a time
+_MANY = 32  # units
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt(3)
 
 
 def ahead(pieces: Generator[bytes, None, None], wake: Callable[[], None]) -> Generator[bytes, None, None]:
-    """The same pieces, received in a thread of their own, up to three before they are used.
+    """The same pieces, received in a thread of their own, up to two megabytes and one piece before they are used.
 
     What `pieces` raises comes after the pieces before it. `wake` ends a blocked read, for a user who stops early; the
     thread is gone when this generator is.
@@ -23,11 +26,16 @@ def ahead(pieces: Generator[bytes, None, None], wake: Callable[[], None]) -> Gen
 
     def receive() -> None:
         try:
-            for number, piece in enumerate(pieces):
+            units = held = 0
+            for piece in pieces:
                 received.put(piece)
-                if number == _MANY:
-                    _keep_memory()
-                room.acquire()
+                held += len(piece) + _OVERHEAD
+                while held >= _UNIT:
+                    held -= _UNIT
+                    units += 1
+                    if units == _MANY:
+                        _keep_memory()
+                    room.acquire()
                 if stopped.is_set():
                     return
             received.put(None)
@@ -39,13 +47,17 @@ def ahead(pieces: Generator[bytes, None, None], wake: Callable[[], None]) -> Gen
     thread = threading.Thread(target=receive, daemon=True)
     thread.start()
     finished = False
+    used = 0
     try:
         while True:
             match received.get():
                 case None:
                     break
                 case bytes(piece):
-                    room.release()
+                    used += len(piece) + _OVERHEAD
+                    while used >= _UNIT:
+                        used -= _UNIT
+                        room.release()
                     yield piece
                 case BaseException() as error:
                     raise error
@@ -53,7 +65,7 @@ def ahead(pieces: Generator[bytes, None, None], wake: Callable[[], None]) -> Gen
     finally:
         if not finished:
             stopped.set()
-            room.release()
+            room.release(_ENOUGH)
             wake()
         thread.join()
 

@@ -153,7 +153,10 @@ class Out(Streams):
                 ]
                 count = self._table(([visible(plain(r.get(key))) for key in columns] for r in held), shape)
             case "tsv" | "csv" as form:
-                cells = ([plain(record.get(key)) for key in columns] for record in records)
+                cells = (
+                    [value if type(value := record.get(key)) is str else plain(value) for key in columns]
+                    for record in records
+                )
                 count = self._delimited(form, columns, cells)
             case "uids" | "refs" | "xml" as form:
                 raise UsageError(
