@@ -83,3 +83,12 @@ def test_an_import_that_fails_leaves_nothing_behind(library: Callable[[str], Non
     with pytest.raises(ValueError, match="no"):
         _imported(absent=("lean_extra",))
     assert {"lean_big.inner", "lean_extra"} & sys.modules.keys() == set()
+
+
+def test_what_is_called_while_the_library_is_imported_is_the_real_one_from_then_on(
+    library: Callable[[str], None],
+) -> None:
+    library("import lean_big.inner\nfrom lean_big.inner import double\n\nfour = double(2)\n")
+    importlib.import_module("lean_big")
+    assert _imported().four == 4
+    assert sys.modules["lean_big.inner"].Base.real

@@ -22,6 +22,8 @@ class _Later(ModuleType):
         return getattr(self._real(), name)
 
     def _real(self) -> ModuleType:
+        if sys.modules.get(self.__name__) is self:  # while the library is imported
+            del sys.modules[self.__name__]
         return importlib.import_module(self.__name__)
 
 
@@ -48,7 +50,10 @@ def imports(
     try:
         yield
     finally:
-        for name in [*gone, *(module.__name__ for module in put_off)]:
-            sys.modules.pop(name, None)
+        for name in gone:
+            if name in sys.modules and sys.modules[name] is None:
+                del sys.modules[name]
         for module in put_off:
             module.importing = False
+            if sys.modules.get(module.__name__) is module:
+                del sys.modules[module.__name__]

@@ -46,7 +46,7 @@ def serving(certificate: trustme.LeafCert, *, wants: trustme.CA | None = None, v
     return context
 
 
-def get(url: str, verify: ssl.SSLContext, **changed: object) -> bytes:
+def get(url: str, verify: ssl.SSLContext | None, **changed: object) -> bytes:
     settings = Settings(base=url, verify=verify, tries=1, trust_env=False, **changed)  # type: ignore[arg-type]
     transport = Transport(settings)
     try:
@@ -150,7 +150,7 @@ def test_nginx_says_in_html_that_it_wants_a_client_certificate(tmp_path: Path, c
         )
         assert get(nginx.url, two) == b"hello"
         with pytest.raises(DwError, match="speaks TLS") as plain:
-            get(nginx.url.replace("https", "http"), tls.none())
+            get(nginx.url.replace("https", "http"), None)
         assert "https://" in plain.value.hint
 
 
@@ -220,7 +220,7 @@ def test_a_proxy_carries_http_and_https(
     tmp_path: Path, tls_server: Callable[[ssl.SSLContext], Fake], authority: trustme.CA, ca: Path
 ) -> None:
     with Tinyproxy(tmp_path) as proxy, Fake(hello) as plain:
-        assert get(plain.url, tls.none(), proxy=proxy.url) == b"hello"
+        assert get(plain.url, None, proxy=proxy.url) == b"hello"
         secure = tls_server(serving(authority.issue_cert("127.0.0.1")))
         assert get(secure.url, tls.context(ca=ca), proxy=proxy.url) == b"hello"
         assert f"CONNECT 127.0.0.1:{secure.port}" in proxy.log
@@ -232,7 +232,7 @@ def test_a_proxy_that_wants_a_login_is_not_mistaken_for_the_server(
 ) -> None:
     with Tinyproxy(tmp_path, login=("pat", "proxy-pass")) as proxy, Fake(hello) as plain:
         server = tls_server(serving(authority.issue_cert("127.0.0.1"))) if secure else plain
-        verify = tls.context(ca=ca) if secure else tls.none()
+        verify = tls.context(ca=ca) if secure else None
         with pytest.raises(AuthError, match=r"the proxy before .* wants a login") as caught:
             get(server.url, verify, proxy=proxy.url)
         assert "HTTP_PROXY" in caught.value.hint

@@ -9,6 +9,7 @@ from urllib.parse import quote, quote_plus, urlencode, urlsplit
 
 import httpx
 
+from dwcli import net
 from dwcli.errors import AuthError, DwError, ProtocolError, TemporaryError
 from dwcli.net.auth import origin_of
 from dwcli.net.failures import translate
@@ -89,7 +90,7 @@ class Provider:
         self.issuer = registration.issuer.removesuffix("/.well-known/openid-configuration").rstrip("/")
         self.host = urlsplit(self.issuer).netloc
         self._known: Mapping[str, Any] | None = None
-        self._http = httpx.Client(
+        self._http = net.client(
             verify=settings.verify,
             proxy=settings.proxy,
             trust_env=settings.trust_env,

@@ -67,11 +67,6 @@ def _unusable(file: Path, error: Exception) -> UsageError:
     return UsageError(f"the certificate file {file} cannot be used: {reason}", "a PEM file is wanted")
 
 
-def none() -> ssl.SSLContext:
-    """For an http address: trusts nobody and costs nothing to make."""
-    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-
-
 def is_alert(cause: BaseException | None) -> bool:
     """Whether the other side gave a reason for ending TLS, which under TLS 1.3 may come with the first read."""
     return isinstance(cause, ssl.SSLError) and "ALERT" in (cause.reason or "")

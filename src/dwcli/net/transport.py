@@ -40,7 +40,8 @@ class Settings(NamedTuple):
     login_hint: str = "check it with `dw profile test`, change it with `dw profile edit`"
     """What to do after a 401."""
     headers: Mapping[str, str] = MappingProxyType({})
-    verify: ssl.SSLContext | bool = True
+    verify: ssl.SSLContext | bool | None = True
+    """Whom to trust; None where no TLS is spoken."""
     proxy: str | None = None
     trust_env: bool = True
     connect: float = 10.0
@@ -255,12 +256,10 @@ class Transport:
             raise _stopped()
 
 
-def _trust(settings: Settings) -> ssl.SSLContext | bool:
+def _trust(settings: Settings) -> ssl.SSLContext | bool | None:
     """What httpx verifies certificates by."""
-    if settings.verify is True and settings.base.lower().startswith("http:"):
-        # To read all the authorities of the world takes 20 ms, and no request leaves the origin. This trusts nobody.
-        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    return settings.verify
+    # To read all the authorities of the world takes 20 ms, and no request leaves the origin.
+    return None if settings.base.lower().startswith("http:") else settings.verify
 
 
 def origin_of_url(url: str) -> str:
