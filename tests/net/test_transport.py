@@ -6,6 +6,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Literal
 
 import httpx
@@ -29,6 +30,7 @@ from dwcli.net.failures import translate
 from dwcli.net.transport import Settings, Transport, origin_of_url, retry_after
 from servers.certificates import Certificates
 from servers.fake import Answer, Fake
+from servers.fake import Request as Asked
 from servers.machine import within
 from servers.process import free_port
 
@@ -522,3 +524,28 @@ def test_a_name_without_an_address_points_at_the_profile(
     with pytest.raises(TemporaryError, match=r"no address for pacs\.example\.org") as caught:
         fetch(transport("http://pacs.example.org", tries=1), "http://pacs.example.org/")
     assert "profile show" in caught.value.hint
+
+
+def test_somebody_who_watches_is_told_once_that_an_answer_is_long_in_coming(
+    fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    slow = threading.Event()
+    monkeypatch.setattr("dwcli.net.transport._SLOW", 0.05)
+
+    def answer(asked: Asked) -> Answer:
+        if asked.target.startswith("/slow"):
+            slow.wait(30)
+        return Answer(200, {}, b"ok")
+
+    def tell(text: str) -> None:
+        told.append(text)
+        slow.set()
+
+    server = fake_server(answer)
+    with closing(Transport(Settings(server.url, trust_env=False), slow=tell)) as made:
+        assert fetch(made, f"{server.url}/slow") == b"ok"
+        slow.clear()
+        threading.Timer(0.3, slow.set).start()
+        assert fetch(made, f"{server.url}/slow") == b"ok"
+    assert len(told) == 1 and "--timeout" in told[0]

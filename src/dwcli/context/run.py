@@ -96,7 +96,12 @@ class DwContext:
             settings = settings._replace(patience=0.9 * min(seconds, settings.first_byte))
             if profile.timeout is None:
                 settings = settings._replace(silence=seconds, first_byte=seconds)
-        transport = Transport(settings, log=self._log, http=self._in_process(profile.place) if profile.place else None)
+        transport = Transport(
+            settings,
+            log=self._log,
+            slow=self.out.info if self.out.stderr_terminal else None,
+            http=self._in_process(profile.place) if profile.place else None,
+        )
         self._stack.callback(transport.close)
         return Client(
             profile.url, profile.dialect, transport, warn=lambda text: self.out.warn(access.named(text, profile))

@@ -4,7 +4,7 @@ import json
 import re
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import httpx
@@ -22,27 +22,32 @@ from dwcli.errors import (
 )
 from dwcli.net import tls
 
+_PROXY = "check --proxy, HTTP_PROXY and NO_PROXY"
 _PROXY_LOGIN = "HTTP_PROXY=http://USER:PASSWORD@HOST:PORT, or the key `proxy` of the profile in the configuration file"
 
 
 @contextmanager
-def failures(host: str, *, reading: bool = False) -> Iterator[None]:
-    """Every httpx error as a DwError with a hint."""
+def failures(host: str, *, reading: bool = False, proxy: Callable[[], str] = str) -> Iterator[None]:
+    """Every httpx error as a DwError with a hint. `proxy()`: the one that was spoken to, empty where there is none."""
     try:
         yield
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, httpx.CookieConflict) as error:
-        raise translate(error, host, reading=reading) from error
+        raise translate(error, host, reading=reading, proxy=proxy()) from error
     except UnicodeError as error:
         raise UsageError(
             f"{host} is no host name: {error}", "check the profile's URL with `dw profile show`"
         ) from error
 
 
-def translate(error: Exception, host: str, *, reading: bool = False) -> DwError:
+def translate(error: Exception, host: str, *, reading: bool = False, proxy: str = "") -> DwError:
     """An httpx error in words. `reading`: the answer had begun, so an early end is a truncation."""
     reason = str(error) or type(error).__name__
     cause = _cause(error)
     match error:
+        case httpx.ConnectTimeout() | httpx.ConnectError() if proxy and not isinstance(cause, ssl.SSLError):
+            return TemporaryError(
+                f"cannot reach the proxy {proxy} before {host}: {_os_reason(cause) or reason}", _PROXY
+            )
         case httpx.ConnectTimeout():
             return TemporaryError(f"{host} does not answer", "is the address right, and the server up?")
         case httpx.ReadTimeout() if reading:
@@ -66,7 +71,7 @@ def translate(error: Exception, host: str, *, reading: bool = False) -> DwError:
         case httpx.ProxyError() if reason.startswith("407"):
             return AuthError(f"the proxy before {host} wants a login ({reason})", _PROXY_LOGIN)
         case httpx.ProxyError():
-            return DwError(f"the proxy before {host} refused: {reason}", "check --proxy, HTTP_PROXY and NO_PROXY")
+            return DwError(f"the proxy before {host} refused: {reason}", _PROXY)
         case httpx.RemoteProtocolError() | httpx.ReadError() if reading:
             return TruncatedError(
                 f"{host} ended its answer early: {_os_reason(cause) or reason}", "ask again; what is whole is kept"

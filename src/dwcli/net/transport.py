@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
@@ -29,6 +30,7 @@ from dwcli.net.response import Response
 RETRIED = frozenset({408, 429, 502, 503, 504})
 _MESSAGE_BYTES = 64 * 1024
 _REDIRECTS = 5
+_SLOW = 10  # seconds
 _UNKNOWN = 3  # tries of a server that never answered yet: the address may be wrong, and somebody waits
 
 
@@ -56,7 +58,8 @@ class Settings(NamedTuple):
 class Transport:
     """Sends requests to one server over one shared connection pool; safe to use from several threads.
 
-    `log(level, text)` is told of retries (level 1) and of every request and answer (level 2), never of a secret.
+    `log(level, text)` is told of retries (level 1) and of every request and answer (level 2), never of a secret;
+    `slow(text)`, once, that an answer is long in coming.
     """
 
     def __init__(
@@ -64,10 +67,12 @@ class Transport:
         settings: Settings,
         *,
         log: Callable[[int, str], None] = lambda _level, _text: None,
+        slow: Callable[[str], None] | None = None,
         http: httpx.BaseTransport | None = None,
     ) -> None:
         self._settings = settings
         self._log = log
+        self._slow = slow
         self._host = urlsplit(settings.base).netloc.rpartition("@")[2] or settings.base
         self._origin = origin_of_url(settings.base)
         self._stopped = threading.Event()
@@ -227,13 +232,15 @@ class Transport:
         headers.update(request.headers)
         if request.body is not None:
             headers["Content-Length"] = str(request.body.length)
-        with failures(self._host):
+        sought: list[str] = []
+        own = f"{address.raw_host.decode()}:{address.port or (443 if scheme == 'https' else 80)}"
+        with failures(self._host, proxy=lambda: "".join(at for at in sought[-1:] if at != own)), self._noticed():
             built = httpx.Request(
                 request.method,
                 address,
                 headers=headers,
                 stream=_Upload(request.body) if request.body is not None else None,
-                extensions={"timeout": timeouts, "trace": self._trace},
+                extensions={"timeout": timeouts, "trace": partial(self._trace, sought)},
             )
             built.url = _Url(address, target.encode(errors="replace"))
             self._log(2, f"> {request.method} {scheme}://{host}{target}")
@@ -244,8 +251,32 @@ class Transport:
         self._log(2, f"< {response.status_code} {kind} after {time.monotonic() - started:.3f} s")
         return response, timeouts
 
-    def _trace(self, event: str, info: Mapping[str, Any]) -> None:
-        """Collects the sockets, the only way to wake a blocked reader (httpx's `trace` extension)."""
+    @contextmanager
+    def _noticed(self) -> Iterator[None]:
+        """While the block waits for an answer, somebody who watches is told of it, once."""
+        if self._slow is None:
+            yield
+            return
+        timer = threading.Timer(_SLOW, self._notice)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _notice(self) -> None:
+        slow, self._slow = self._slow, None
+        if slow is not None:
+            slow(f"{self._host} has not answered for {_SLOW} s; --timeout S waits no longer than S seconds")
+
+    def _trace(self, sought: list[str], event: str, info: Mapping[str, Any]) -> None:
+        """Collects the sockets, the only way to wake a blocked reader (httpx's `trace` extension).
+
+        `sought` takes the addresses to which a connection is made.
+        """
+        if event == "connection.connect_tcp.started":
+            sought.append(f"{info['host']}:{info['port']}")
         if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
             sock = info["return_value"].get_extra_info("socket")
             if sock is not None:
