@@ -229,6 +229,46 @@ def test_folder_is_made_only_when_it_is_needed(root: Path) -> None:
     sink.close()
 
 
+def test_folders_that_were_made_for_nothing_go_again(tmp_path: Path) -> None:
+    with Sink(tmp_path / "new" / "deep") as sink:
+        sink.prepare()
+        assert (tmp_path / "new" / "deep").is_dir()
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "old").mkdir()
+    with Sink(tmp_path / "old") as sink:
+        sink.prepare()
+    assert (tmp_path / "old").is_dir()
+
+
+def test_a_folder_that_another_run_works_in_stays(tmp_path: Path) -> None:
+    with Sink(tmp_path / "out") as first:
+        first.prepare()
+        with Sink(tmp_path / "out") as second:
+            second.prepare()
+            first.close()
+            kept = write(second, instance())
+        assert Path(kept.path).read_bytes() == instance()
+
+
+def test_runs_that_come_and_go_at_once_do_not_take_the_folder_from_each_other(tmp_path: Path) -> None:
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            for _ in range(40):
+                with Sink(tmp_path / "a" / "out") as sink:
+                    sink.prepare()
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+
+
 def test_file_in_place_of_the_folder_is_a_usage_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="is a file"):

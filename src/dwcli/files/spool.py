@@ -13,14 +13,17 @@ from pathlib import Path
 from dwcli.files import lines
 from dwcli.files.layout import OWN_PREFIX
 
+_TRIES = 5
+
 
 class Spool:
-    """A new one below `root`, hence on the same file system; what dead runs left there is cleared. Raises OSError."""
+    """A new one below `root`, hence on the same file system; what dead runs left there is cleared. Raises OSError.
+
+    Folders that had to be made for it, `root` among them, go with it where nothing else came into them.
+    """
 
     def __init__(self, root: Path) -> None:
-        root.mkdir(parents=True, exist_ok=True)
-        _clear_dead(root)
-        self._fd, self._lock = _new_lock(root)
+        self._made, self._fd, self._lock = _held(root)
         self.folder = self._lock.with_suffix(".tmp")
         try:
             self.folder.mkdir()
@@ -40,6 +43,24 @@ class Spool:
         with suppress(OSError):
             self._lock.unlink()
         os.close(self._fd)
+        with suppress(OSError):
+            for folder in self._made:
+                folder.rmdir()
+
+
+def _held(root: Path) -> tuple[list[Path], int, Path]:
+    """Make a folder and lock it: the folders that had to be made, innermost first, and the lock."""
+    tries = iter(range(_TRIES))
+    while True:
+        made = [folder for folder in (root, *root.parents) if not folder.exists()]
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            _clear_dead(root)
+            return made, *_new_lock(root)
+        except FileNotFoundError:
+            # Another run that had made the folder took it away again just now.
+            if next(tries, None) is None:
+                raise
 
 
 def _new_lock(root: Path) -> tuple[int, Path]:
