@@ -203,8 +203,8 @@ def test_only_what_no_server_can_misread_is_asked_again_unescaped(value: str, ag
 
 
 def test_cannot_ask_names_what_a_server_that_never_decodes_will_not_find() -> None:
-    asked = Query(Level.STUDY, terms=(name("A^*"), Term("00100020", "a b"), Term("00081030", "é")))
-    assert query.cannot_ask(asked, RAW) == ["a b", "é"]
+    asked = Query(Level.STUDY, terms=(name("A^*"), Term("00100020", "a b"), Term("0020000D", "é")))
+    assert query.cannot_ask(asked, RAW) == ["é"]
     assert query.cannot_ask(asked, STANDARD) == []
 
 
@@ -258,3 +258,24 @@ def test_alternatives_ask_once_for_each_value() -> None:
         "series?PatientName=A&Modality=CT",
         "series?PatientName=A&Modality=MR",
     ]
+
+
+@pytest.mark.parametrize(
+    ("value", "loose", "worth"),
+    [
+        ("Testing File-set", "Testing?File-set", True),
+        ("A^B*", None, False),
+        ("50% & more", "50????more", True),
+        ("Müller^J*", "M*ller^J*", False),
+        ("山田", "*", False),
+        ("* ?", "*??", False),
+    ],
+)
+def test_a_value_that_cannot_go_raw_is_asked_for_with_wildcards(value: str, loose: str | None, worth: bool) -> None:
+    term = Term("00081030", value)
+    assert query.loosened(term) == (Term("00081030", loose) if loose else None)
+    assert query.worth_loosening(Query(Level.STUDY, terms=(term,))) is worth
+
+
+def test_a_key_without_wildcards_is_not_loosened() -> None:
+    assert query.loosened(Term("0020000D", "1 2")) is None

@@ -137,3 +137,70 @@ def test_the_variables_login_stays_with_the_source_of_a_copy(
     assert run.code != 0
     assert target.requests
     assert not any(request.header("Authorization") for request in target.requests)
+
+
+@pytest.fixture
+def described(orthanc: Orthanc, run_dw: Dw, tmp_path: Path) -> Dw:
+    """An Orthanc with studies whose texts it cannot be asked for: it never decodes a query."""
+    run_dw.environment |= orthanc.environment
+    texts = ("Testing File-set", "Müller^Jörg"), ("TestingXFile-set", "Meller^Jarg"), ("Testing  File-set", "Muller^J")
+    for number, (description, patient) in enumerate(texts):
+        study = f"2.25.71{number}"
+        tags = {"t00081030": ("LO", description), "t00100010": ("PN", patient), "t00080005": ("CS", "ISO_IR 192")}
+        (tmp_path / f"{number}.dcm").write_bytes(instance(study, f"{study}.1", f"{study}.2", **tags))  # type: ignore[arg-type]
+    assert run_dw("store", *tmp_path.glob("*.dcm"), "-q").code == 0
+    return run_dw
+
+
+@pytest.mark.parametrize("dialect", ["auto", "orthanc"])
+def test_a_value_with_a_space_is_found_where_the_server_decodes_nothing(described: Dw, dialect: str) -> None:
+    assert described("profile", "add", "o", described.environment["DW_URL"], "--dialect", dialect, "--user", "alice",
+                     "--password-env", "DW_PASSWORD").code == 0  # fmt: skip
+    for line in (["--description", "Testing File-set"], ["StudyDescription=Testing File*", "--limit", "1"]):
+        found = described("-p", "o", "search", *line, "-f", "uids")
+        assert (found.code, found.lines) == (0, ["2.25.710"]), (line, found.err)
+        assert "matched here" in found.err
+    none = described("-p", "o", "search", "--description", "No such thing", "-f", "uids")
+    assert (none.code, none.lines) == (0, [])
+
+
+def test_a_name_beyond_ascii_is_found_where_the_server_decodes_nothing(described: Dw) -> None:
+    assert described("profile", "add", "o", described.environment["DW_URL"], "--dialect", "orthanc", "--user", "alice",
+                     "--password-env", "DW_PASSWORD").code == 0  # fmt: skip
+    assert described("-p", "o", "search", "--patient", "Müller*", "-f", "uids").lines == ["2.25.710"]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (["search", "-H", "Content-Length: 5"], "not yours to set"),
+        (["search", "-H", "transfer-encoding: chunked"], "not yours to set"),
+        (["render", "1/2/3", "-o", "x.png", "--window", "nan,inf"], "not a window"),
+        (["render", "1/2/3", "-o", "x.png", "--window", "40,inf"], "not a window"),
+        (["store", ".", "--study", ""], "--study is empty"),
+        (["metadata", "1/2/3", "--bulkdata", ""], "empty"),
+    ],
+)
+def test_what_cannot_be_meant_is_wrong_usage(run_dw: Dw, tmp_path: Path, line: list[str], said: str) -> None:
+    run = run_dw("--url", f"http://127.0.0.1:{free_port()}", *line, cwd=tmp_path)
+    assert run.code == 2 and said in run.err, run.err
+    assert list(tmp_path.glob("*.png")) == []
+
+
+def test_a_file_is_not_served(run_dw: Dw, tmp_path: Path) -> None:
+    (tmp_path / "x.sh").write_text("")
+    run = run_dw("serve", tmp_path / "x.sh", "--port", "0")
+    assert run.code == 2 and "is no folder" in run.err
+
+
+def test_a_setting_of_a_profile_that_no_run_could_use_is_refused(run_dw: Dw) -> None:
+    assert run_dw("profile", "add", "p", "http://127.0.0.1:9").code == 0
+    for value in ("abc", "-1", "0", "true"):
+        assert run_dw("profile", "edit", "p", "--set", f"timeout={value}").code == 2
+    assert run_dw("profile", "edit", "p", "--set", "timeout=5").code == 0
+    assert run_dw("profile", "show", "p").code == 0
+
+
+def test_references_that_begin_with_a_byte_order_mark_are_read(described: Dw) -> None:
+    run = described("check", "-", described.home, stdin="\ufeff2.25.710\n2.25.711\n")
+    assert run.code == 1 and "2.25.710" in run.out and "\ufeff" not in run.out

@@ -130,6 +130,17 @@ def test_other_file_is_refused_and_left_as_it_is(path: Path, content: bytes) -> 
     assert path.read_bytes() == content
 
 
+def test_what_cannot_be_read_behind_whole_lines_is_passed_over(path: Path) -> None:
+    with Journal(path, SERVER) as journal:
+        journal.record(file(), "stored")
+    with path.open("ab") as out:
+        out.write(b'\0\0garbage\n[]\n{"a":1}\n\xff\xfe\n')
+    with Journal(path, SERVER) as journal:
+        journal.record(file("b.dcm"), "stored")
+    assert is_done(path, file())
+    assert is_done(path, file("b.dcm"))
+
+
 def test_a_device_is_no_journal() -> None:
     """Its first read would be without end."""
     for device in (Path("/dev/full"), Path("/dev/zero")):

@@ -1,5 +1,6 @@
 """Frames, bulk data and pictures (PS3.18 10.4.1.1.3 to 10.4.1.1.5)."""
 
+import math
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -240,6 +241,8 @@ def _window(value: str) -> tuple[float, float, str]:
     try:
         center, width, function = value.split(",")
         found = float(center), float(width), function
+        if not (math.isfinite(found[0]) and math.isfinite(found[1])):
+            raise ValueError
     except ValueError:
         raise Refusal(400, f"window={value} is not center,width,function") from None
     if function not in ("linear", "linear-exact", "sigmoid"):

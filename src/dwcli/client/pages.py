@@ -9,7 +9,7 @@ from dwcli.dicomweb import request
 from dwcli.dicomweb.dicomjson import Row, text
 from dwcli.dicomweb.match import IgnoredKeyError, Questions, impossible
 from dwcli.dicomweb.paging import Place, may_be_a_cap
-from dwcli.dicomweb.query import Query, Term, worth_raw
+from dwcli.dicomweb.query import Query, Term, loosened, worth_loosening, worth_raw
 from dwcli.dicomweb.refs import Level
 from dwcli.errors import AbsentError, RefusedError
 
@@ -72,6 +72,20 @@ class Pages(Learning):
             return
         if not found and self._learn_wildcards(sent):
             yield from self._understood(query)
+        elif not found and self.dialect.escaping == "auto" and worth_loosening(query):
+            yield from self._loosely(query)
+
+    def _loosely(self, query: Query) -> Generator[Row, None, None]:
+        """The rows that a server gives where it is taken for one that never decodes; where there are any, it is."""
+        dialect, self.dialect = self.dialect, self.dialect._replace(escaping="raw")
+        found = False
+        try:
+            for row in self._understood(query):
+                found = True
+                yield row
+        finally:
+            if not found:
+                self.dialect = dialect
 
     def _matched(self, query: Query, sent: Query, here: tuple[Term, ...]) -> Iterator[Row]:
         """The rows of what is sent; the terms that the server does not understand are matched here."""
@@ -107,18 +121,24 @@ class Pages(Learning):
         ignored = tuple(term for term in query.terms if f"{query.level} {term.name}" in self._ignored)
         if patterns:
             self.warn("this server knows no wildcards: all its rows are fetched and matched here")
+        here = tuple(dict.fromkeys([*patterns, *strange, *ignored]))
         for term in strange:
             self.warn(f"this server cannot search by {term.name}: all its rows are fetched and matched here")
         for term in ignored:
             self.warn(f"this server ignores {term.name}: all its rows are fetched and matched here")
+        loose: dict[Term, Term] = {}
+        if dialect.escaping == "raw" and dialect.wildcards:
+            loose = {term: other for term in query.terms if term not in here if (other := loosened(term))}
+        for term, other in loose.items():
+            self.warn(f"this server takes no {term.name}={term.value}: {other.value} is asked for and matched here")
         for field in query.include:
             if field in dialect.refused_fields:
                 self.warn(f"this server refuses includefield={field}: its rows come without")
-        here = tuple(dict.fromkeys([*patterns, *strange, *ignored]))
-        shown = (*strange, *ignored) if dialect.include_fields else strange
+        shown = (*strange, *ignored, *loose) if dialect.include_fields else strange
         wanted = [*query.include, *(term.name for term in shown if "." not in term.path)]
         include = tuple(field for field in dict.fromkeys(wanted) if field not in dialect.refused_fields)
-        return query._replace(terms=tuple(term for term in query.terms if term not in here), include=include), here
+        terms = tuple(loose.get(term, term) for term in query.terms if term not in here)
+        return query._replace(terms=terms, include=include), (*here, *loose)
 
     def _received(self, query: Query) -> Iterator[Row]:
         """The rows that the server gives, each once, page by page.

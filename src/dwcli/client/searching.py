@@ -21,10 +21,7 @@ class Searching(Resolving):
         Where the server cannot search below a study, or a key belongs to a level above, the levels are walked.
         """
         for value in cannot_ask(query, self.dialect):
-            self.warn(
-                f"this server never decodes a query, so {value!r} will find nothing there; "
-                "use * or ? in place of spaces and of letters beyond ASCII"
-            )
+            self.warn(f"this server never decodes a query, so {value!r} will find nothing there")
         if query.series and not query.study and not self.dialect.own_uids:
             series = self.resolve(SeriesRef("", query.series))
             assert isinstance(series, SeriesRef)

@@ -165,7 +165,8 @@ def _kind(login: LoginOptions, given: Mapping[str, Any], old: str) -> str | None
         # A provider takes a user and a password as well.
         named = ["oidc"] + [kind for kind in named if kind not in ("oidc", "basic")]
     if len(named) > 1 or (login.auth is not None and named not in ([], [login.auth])):
-        shown = " and ".join(f"--{words[kind][0].replace('_', '-')}" for kind in named if words[kind])
+        options = (words[kind][0].replace("_", "-") for kind in named if words[kind])
+        shown = " and ".join("--user" if option == "username" else f"--{option}" for option in options)
         raise UsageError(f"more than one kind of login: {shown or named}", "--auth says which one it is")
     kind = login.auth or (named[0] if named else None)
     if kind == "basic" and old != "basic" and "username" not in given:

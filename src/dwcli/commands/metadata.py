@@ -12,7 +12,7 @@ from dwcli.dicomweb import dictionary, refs
 from dwcli.dicomweb.dicomjson import Row
 from dwcli.dicomweb.refs import Ref
 from dwcli.errors import combine
-from dwcli.options import takes
+from dwcli.options import named_path, takes
 
 if TYPE_CHECKING:
     from dwcli.jobs.describe import Describing
@@ -36,7 +36,12 @@ def metadata(
     ] = None,
     bulkdata: Annotated[
         Path | None,
-        typer.Option("--bulkdata", metavar="DIR", help="Fetch the bulk data too, and name the files in their place."),
+        typer.Option(
+            "--bulkdata",
+            metavar="DIR",
+            parser=named_path,
+            help="Fetch the bulk data too, and name the files in their place.",
+        ),
     ] = None,
 ) -> None:
     """Show the attributes of instances (WADO-RS metadata).

@@ -230,6 +230,8 @@ def _apply(table: dict[str, Any], setting: str, was: Any) -> None:
     known = ("dialect", "timeout", "proxy")
     if first not in known:
         raise UsageError(f"no key {first!r} can be set so", did_you_mean(first, known))
+    if first == "timeout" and not (type(parsed) in (int, float) and 0 < parsed < config.LONGEST):
+        raise UsageError(f"not a time-out in seconds: {value}", "--set timeout=30")
     if first == "dialect" and rest:
         now = table.get("dialect", was if was is not None else "auto")
         table["dialect"] = {**({"name": now} if isinstance(now, str) else now), rest: parsed}

@@ -59,7 +59,7 @@ def _stdin(dw: DwContext, level: Level | None) -> Iterator[Ref]:
     if sys.stdin is None or sys.stdin.isatty():
         raise UsageError("- reads references from a pipe, and stdin is a terminal", "dw search -f refs … | dw … -")
     for number, line in enumerate(sys.stdin, 1):
-        text = line.strip()
+        text = line.strip().removeprefix("\ufeff")  # which some programs write before the first line
         if not text:
             continue
         try:

@@ -1,5 +1,6 @@
 """`dw render`: pictures, made by the server or here."""
 
+import math
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -149,7 +150,9 @@ def _window(typed: str) -> tuple[float, float, str]:
         raise UsageError(f"not a window: {typed}", "write --window 40,400 or 40,400,sigmoid") from None
     if function not in _FUNCTIONS or len(numbers) > 3:
         raise UsageError(f"not a VOI function: {function}", did_you_mean(function, _FUNCTIONS))
-    if not width >= 1:
+    if not (math.isfinite(center) and math.isfinite(width)):
+        raise UsageError(f"not a window: {typed}", "write --window 40,400 or 40,400,sigmoid")
+    if width < 1:
         raise UsageError(f"a window's width is at least 1, not {width:g}")
     return center, width, function
 

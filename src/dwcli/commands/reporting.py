@@ -135,6 +135,7 @@ def show(
                     dw.out.line(told(item))
 
     word = "stopped"
+    some = ""
     try:
         try:
             dw.out.table(counted(), columns=COLUMNS, empty="")
@@ -145,6 +146,13 @@ def show(
         word = ""
     except KeyboardInterrupt:
         word = "interrupted"
+        raise
+    except DwError:
+        if not tally.outcomes:
+            word = ""  # nothing was begun: the error says it all, and the same command would only meet it again
+        raise
+    except OSError:
+        some = "at least "  # of what could not be shown nobody counts the rest
         raise
     finally:
         # Now, not when the last name of it goes: its threads write to a folder that is about to be closed.
@@ -157,7 +165,7 @@ def show(
                 dw.out.line(f"{number - _FEW} more {outcome}; a pipe or --report FILE names each")
         if word:
             done = sum(tally.outcomes[outcome] for outcome in DONE)
-            dw.out.info(f"{word}; {done} done in {seconds:.1f} s" + (f"; {go_on}" if go_on else ""))
+            dw.out.info(f"{word}; {some}{done} done in {seconds:.1f} s" + (f"; {go_on}" if go_on else ""))
     return seconds
 
 

@@ -33,9 +33,9 @@ def store(
         typer.Argument(metavar="PATH...", parser=named_path, help="Files and folders; folders are walked."),
     ],
     study: Annotated[
-        str,
+        str | None,
         typer.Option("--study", metavar="UID", help="Store into this study; instances of others are refused."),
-    ] = "",
+    ] = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Requests at once.")] = 4,
     batch_size: Annotated[
         str, typer.Option("--batch-size", metavar="SIZE", help="Bytes in one request: 64M, 500k, 1G.")
@@ -84,9 +84,12 @@ def store(
     dw: DwContext = ctx.obj
     if report and journal and report.absolute() == journal.absolute():
         raise UsageError("the report would overwrite the journal", "give them two names")
+    if study == "":
+        # An unset variable of a script must not let everything in.
+        raise UsageError("--study is empty", "name the study, or leave the option out")
     log = reporting.begin(dw, report)
     found = scan(paths, include=include or (), exclude=exclude or ())
-    options = Options(study, jobs, _bytes(batch_size), verify, max_errors)
+    options = Options(study or "", jobs, _bytes(batch_size), verify, max_errors)
     tally = Tally()
     if dry_run:
         # A journal that is not there yet would be made by opening it.

@@ -41,6 +41,9 @@ def make_out(given: Globals, environment: config.Environment) -> Out:
     )
 
 
+_FRAMING = frozenset({"content-length", "transfer-encoding", "connection", "te", "trailer", "upgrade"})
+
+
 def parse_headers(given: tuple[str, ...]) -> dict[str, str]:
     """`Name: value` pairs. Raises UsageError on anything that is not one header."""
     headers: dict[str, str] = {}
@@ -54,6 +57,8 @@ def parse_headers(given: tuple[str, ...]) -> dict[str, str]:
             or " " in name.strip()
         ):
             raise UsageError(f"not a header: {text!r}", "write -H 'Name: value', in ASCII and on one line")
+        if name.strip().lower() in _FRAMING:
+            raise UsageError(f"the header {name.strip()} is not yours to set", "it follows from what is sent")
         headers = {known: old for known, old in headers.items() if known.lower() != name.strip().lower()}
         headers[name.strip()] = value.strip()
     return headers

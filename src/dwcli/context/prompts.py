@@ -17,7 +17,8 @@ def ask(question: str) -> str:
     except (OSError, EOFError):
         raise AuthError(
             f"nobody is there to answer {question.strip().rstrip(':')!r}",
-            "set DW_PASSWORD, or give the profile a source: dw profile edit NAME --password-command …",
+            "DW_PASSWORD is for the profile that -p or DW_PROFILE names; any other wants a source of its own: "
+            "dw profile edit NAME --password-command C",
         ) from None
 
 

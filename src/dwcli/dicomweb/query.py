@@ -149,15 +149,36 @@ def worth_raw(query: Query) -> bool:
     `+` is a space to many, `;` ends a parameter, `,` makes a list.
     """
     asked = [term.value for term in query.terms]
-    misread = any(c in value for value in asked for c in "+;,=") or any("%" in quote(v, safe=_RAW) for v in asked)
+    misread = any(c in value for value in asked for c in "+;,=") or any(map(_unspeakable, asked))
     return not misread and any("%" in quote(value, safe=_STANDARD) for value in asked)
 
 
+def loosened(term: Term) -> Term | None:
+    """A key for a server that never decodes: a wildcard for all that cannot go raw (spaces, `%`, `&`, `#`, letters
+    beyond ASCII), so that more comes than was asked for. None where all can go, or where the key knows no wildcards.
+    """
+    if term.vr not in _PATTERNED or not _unspeakable(term.value):
+        return None
+    # Of a letter beyond ASCII nobody knows how many characters such a server sees.
+    loose = "".join(c if not _unspeakable(c) else "?" if c.isascii() else "*" for c in term.value)
+    return Term(term.path, re.sub(r"\*{2,}", "*", loose))
+
+
+def worth_loosening(query: Query) -> bool:
+    """Whether to ask again so a server of which nobody knows whether it decodes: where little more would come of it."""
+    loose = [term for term in query.terms if loosened(term)]
+    return bool(loose) and all(term.value.isascii() and term.value.strip("*? ") for term in loose)
+
+
 def cannot_ask(query: Query, dialect: Dialect) -> list[str]:
-    """The values that a server which never decodes will not find: spaces, `%`, `&`, `#` and other scripts."""
+    """The values that a server which never decodes will not find, and for which it knows no wildcards."""
     if dialect.escaping != "raw":
         return []
-    return [term.value for term in query.terms if "%" in quote(term.value, safe=_RAW)]
+    return [term.value for term in query.terms if _unspeakable(term.value) and not loosened(term)]
+
+
+def _unspeakable(text: str) -> bool:
+    return "%" in quote(text, safe=_RAW)
 
 
 def parse_term(typed: str) -> Term:

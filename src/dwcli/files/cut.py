@@ -1,9 +1,9 @@
 """Whether a DICOM file lacks its end: a walk over its data elements (PS3.5 7) that reads their heads alone."""
 
+from pathlib import Path
 from typing import Literal
 
 from dwcli.dicomweb import part10
-from dwcli.files.scan import DicomFile
 
 _BIG_ENDIAN = "1.2.840.10008.1.2.2"
 _DEFLATED = "1.2.840.10008.1.2.1.99"
@@ -16,12 +16,12 @@ _SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM U
 _LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 
 
-def is_cut(file: DicomFile) -> bool:
+def is_cut(path: Path, transfer_syntax: str) -> bool:
     """Whether the file ends inside a data element; False also where that cannot be told (deflated). Raises OSError."""
-    if file.transfer_syntax == _DEFLATED:
+    if transfer_syntax == _DEFLATED:
         return False
-    order: Literal["little", "big"] = "big" if file.transfer_syntax == _BIG_ENDIAN else "little"
-    with file.path.open("rb") as opened:
+    order: Literal["little", "big"] = "big" if transfer_syntax == _BIG_ENDIAN else "little"
+    with path.open("rb") as opened:
         size = opened.seek(0, 2)
         opened.seek(0)
         at = part10.data_set_offset(opened.read(_HEAD))

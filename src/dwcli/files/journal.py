@@ -106,10 +106,16 @@ class Journal:
                     self._remember(path, (size, mtime_ns, instance), outcome)
 
     def _is_journal(self) -> bool:
-        # Runs killed while writing their first line leave beginnings of it, and a power cut may leave NULs.
+        # Runs killed while writing their first line leave beginnings of it, and a power cut may leave NULs. Whatever
+        # cannot be read behind a whole line is passed over: those files are sent again.
         with self.path.open("rb") as file:
-            begun = (line.strip(b"\0\n") for line in file.read(_LOOK).split(b"\n"))
-            return all(line[: len(_START)] == _START[: len(line)] for line in begun)
+            for line in file.read(_LOOK).split(b"\n"):
+                begun = line.strip(b"\0\n")
+                if begun.startswith(_START):
+                    return True
+                if not _START.startswith(begun):
+                    return False
+        return True
 
     def _remember(self, path: str, state: tuple[int, int, str], outcome: str) -> None:
         if outcome in DONE:

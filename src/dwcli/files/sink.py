@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple, Self
 
 from dwcli.dicomweb import part10
 from dwcli.errors import DwError, UsageError
+from dwcli.files.cut import is_cut
 from dwcli.files.draft import Draft
 from dwcli.files.index import Entry, Index
 from dwcli.files.layout import DEFAULT, Layout, uids, unescape
@@ -199,6 +200,7 @@ class Sink:
             raise CollisionError(f"{instance} would be {final}, which is a folder", hint=_HINT)
         try:
             there = head_of(final)
+            spoilt = there.instance == instance and is_cut(final, there.transfer_syntax)
         except OSError as error:
             if self.overwrite and not mine:
                 draft.replace(final)
@@ -208,18 +210,26 @@ class Sink:
                 hint="make it readable, or --overwrite",
             ) from error
         except part10.NotDicom:
-            # Cut or spoilt since it was put there whole: nothing of it is worth keeping.
+            spoilt = True
+        if spoilt and not _equal(draft, final, size):
+            # Cut or overwritten since it was put there whole: nothing of it is worth keeping.
             draft.replace(final)
             return "replaced"
-        if there.instance != instance:
-            raise CollisionError(
-                f"two instances would be {final}: {there.instance}, which is there, and {instance}",
-                hint=_HINT,
-            )
+        own = self.layout.template == DEFAULT  # no other instance has this name by right
+        if there.instance != instance and not (own and self.overwrite and not mine):
+            raise self._taken(final, there.instance, instance, own=own)
         if self.overwrite and not mine:
             draft.replace(final)
             return "replaced"
         return "same" if _equal(draft, final, size) else "conflict"
+
+    def _taken(self, final: Path, there: str, instance: str, *, own: bool) -> CollisionError:
+        if own:
+            words = (
+                f"{final} holds another instance: {there}, which is there by a wrong name; --overwrite puts it right"
+            )
+            return CollisionError(words, hint="--overwrite")
+        return CollisionError(f"two instances would be {final}: {there}, which is there, and {instance}", hint=_HINT)
 
     def failed(self, error: OSError) -> FolderError:
         """What the user is told where the folder can't be written."""

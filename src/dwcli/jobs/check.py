@@ -10,6 +10,7 @@ from dwcli.dicomweb.dicomjson import text
 from dwcli.dicomweb.query import Query, Term
 from dwcli.dicomweb.refs import InstanceRef, Level, Ref, SeriesRef, StudyRef
 from dwcli.errors import AbsentError, AuthError, DwError, ExitCode, ProtocolError, RefusedError
+from dwcli.files.cut import is_cut
 from dwcli.files.scan import DicomFile
 from dwcli.jobs import compare, folder
 from dwcli.jobs.item import Item, failed
@@ -137,11 +138,20 @@ class _Check:
             if file is None:
                 self._pool.emit(self._here.lacks(ref.study, ref.series, uid))
             else:
-                self._pool.emit(self._compared(file) if self._deep else ended(file, "present"))
+                self._pool.emit(self._compared(file) if self._deep else self._looked_at(file))
         if isinstance(ref, SeriesRef):
             for uid, file in files.items():
                 if uid not in uids:
                     self._pool.emit(ended(file, "extra", "the server does not list it", ExitCode.FAILED))
+
+    def _looked_at(self, file: DicomFile) -> Item:
+        """A file that is there, by itself."""
+        try:
+            if is_cut(file.path, file.transfer_syntax):
+                return ended(file, "conflict", "there, but cut short: it ends inside an element", ExitCode.FAILED)
+        except OSError as error:
+            return ended(file, "failed", f"it cannot be read: {error.strerror or error}", ExitCode.FAILED)
+        return ended(file, "present")
 
     def _compared(self, file: DicomFile) -> Item:
         ref = InstanceRef(file.study, file.series, file.instance)

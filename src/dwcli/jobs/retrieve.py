@@ -25,6 +25,8 @@ from dwcli.errors import (
     TemporaryError,
     TruncatedError,
 )
+from dwcli.files.cut import is_cut
+from dwcli.files.present import read_head
 from dwcli.files.sink import FolderError, Sink
 from dwcli.jobs.intake import Got, Intake, Note
 from dwcli.jobs.item import Item, Strikes, failed
@@ -157,7 +159,8 @@ class Retrieval:
     def _present(self, study: str, series: str) -> frozenset[str]:
         if self._sink.overwrite:
             return frozenset()
-        return frozenset(found.instance for found in self._sink.instances(study, series))
+        found = self._sink.instances(study, series)
+        return frozenset(one.instance for one in found if not (self._options.verify and _lacks_end(one.path)))
 
     def _listed(self, ref: StudyRef | SeriesRef) -> dict[str, InstanceRef]:
         """The instances that the server names below a reference; none where it cannot tell.
@@ -384,3 +387,9 @@ def _size(path: Path | None) -> int:
         return path.stat().st_size if path else 0
     except OSError:
         return 0
+
+
+def _lacks_end(path: Path) -> bool:
+    """Whether somebody cut a file that was put there whole."""
+    head = read_head(path)
+    return head is None or is_cut(path, head.transfer_syntax)

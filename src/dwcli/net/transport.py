@@ -94,8 +94,9 @@ class Transport:
                 headers={"User-Agent": "dw", "Accept-Encoding": "gzip, deflate"},
             )
         except (ValueError, ImportError, httpx.InvalidURL) as error:
+            reason = "no SOCKS proxy can be" if isinstance(error, ImportError) else error
             raise UsageError(
-                f"the proxy cannot be used: {error}",
+                f"the proxy cannot be used: {reason}",
                 "an http:// or https:// address is wanted: --proxy, or HTTP_PROXY, HTTPS_PROXY and ALL_PROXY",
             ) from error
 
