@@ -716,7 +716,8 @@ def test_the_report_has_a_line_for_each_instance_and_a_summary(
     assert "disk on fire" in lines[2]["reason"]
     assert lines[2]["instance"] == sent[2].uid
     assert Path(lines[0]["path"]).read_bytes() == sent[0].data
-    assert set(summary) == {"summary", "bytes", "seconds", "exit"}
+    assert set(summary) == {"summary", "whole", "bytes", "seconds", "exit"}
+    assert summary["whole"] == 0
     assert summary["summary"] == {"received": 2, "failed": 1}
     assert summary["bytes"] == len(sent[0].data) + len(sent[1].data)
     assert summary["exit"] == 3

@@ -75,6 +75,7 @@ class Report:
             self.write(
                 {
                     "summary": dict(self._tally.outcomes),
+                    "whole": self._tally.whole,
                     "bytes": self._tally.bytes,
                     "seconds": round(self.seconds, 3),
                     "exit": _code(error),
@@ -187,7 +188,9 @@ def speed(tally: Tally, seconds: float) -> str:
 
 def counts(tally: Tally, **texts: str) -> list[str]:
     """`3 failed` and the like, for the outcomes that came up, in the order given."""
-    return [f"{tally.outcomes[outcome]} {text}" for outcome, text in texts.items() if tally.outcomes[outcome]]
+    numbers = {**tally.outcomes, "failed": tally.outcomes["failed"] - tally.whole}
+    found = [f"{numbers[outcome]} {text}" for outcome, text in texts.items() if numbers.get(outcome)]
+    return [*found, f"{tally.whole} failed as a whole (studies or series)"] if tally.whole else found
 
 
 def ticked(items: Iterable[Item], tick: Callable[[], None]) -> Iterator[Item]:

@@ -58,16 +58,18 @@ class Item(NamedTuple):
 
 
 class Tally:
-    """Counts of a run."""
+    """Counts of a run. `whole`: how many of what failed are studies or series, of which nobody counts the instances."""
 
     def __init__(self) -> None:
         self.outcomes: Counter[str] = Counter()
+        self.whole = 0
         self.bytes = 0
         self.codes: set[ExitCode] = set()
 
     def add(self, item: Item) -> None:
         """Count one item."""
         self.outcomes[item.outcome] += 1
+        self.whole += item.outcome == "failed" and bool(item.study and not item.instance)
         if item.outcome in _MOVED:
             self.bytes += item.size
         if item.code is not ExitCode.OK:
