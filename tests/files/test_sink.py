@@ -499,7 +499,11 @@ def other_run(root: Path, layout: Layout) -> Iterator[subprocess.Popen[str]]:
 @pytest.mark.parametrize("layout", [Layout(), FLAT])
 def test_killed_run_leaves_whole_files_and_the_next_clears_its_drafts(root: Path, layout: Layout) -> None:
     with other_run(root, layout) as process:
-        time.sleep(random.uniform(0.05, 0.15))
+        # The first is in the index before the second is begun.
+        while sum(1 for _ in root.rglob("*.dcm")) < 2:
+            assert process.poll() is None
+            time.sleep(0.01)
+        time.sleep(random.uniform(0.0, 0.1))
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert any(name.startswith(".dw-") and ".tmp/" in name for name in names(root))
