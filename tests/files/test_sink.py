@@ -250,6 +250,22 @@ def test_a_folder_that_another_run_works_in_stays(tmp_path: Path) -> None:
         assert Path(kept.path).read_bytes() == instance()
 
 
+def test_a_folder_that_goes_between_two_looks_at_it_is_no_file(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    look = Path.is_dir
+
+    def is_dir(path: Path) -> bool:
+        if path == root and path.exists():
+            path.rmdir()  # as another run does that had made it
+        return look(path)
+
+    root.mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "is_dir", is_dir)
+        with Sink(root) as sink:
+            sink.prepare()
+            assert root.exists()
+
+
 def test_runs_that_come_and_go_at_once_do_not_take_the_folder_from_each_other(tmp_path: Path) -> None:
     failed: list[BaseException] = []
 
