@@ -44,7 +44,7 @@ def connect(fake_server: Callable[..., Fake]) -> Iterator[Connect]:
     def make(handler: Handler, dialect: str = "standard", **differences: Any) -> Client:
         server = fake_server(handler, path="/dw")
         said: list[str] = []
-        transport = Transport(Settings(server.url, trust_env=False, tries=1, silence=2.0))
+        transport = Transport(Settings(server.url, trust_env=False, tries=1, silence=20.0))
         client = Client(server.url, choose(dialect, differences), transport, warn=said.append)
         client.fake, client.said = server, said  # type: ignore[attr-defined]
         opened.append(client)
@@ -714,9 +714,9 @@ def test_silence_or_a_cut_after_the_closing_boundary_is_told_and_forgiven(connec
     client = connect(lambda _: cut)
     assert received(client.retrieve(StudyRef("1"))) == ([DICM], False)
     assert "after the closing boundary" in said(client)
-    silent = Answer(200, whole.headers, [whole.body + body, 1.0], framing="chunked")
+    silent = Answer(200, whole.headers, [whole.body + body, 10.0], framing="chunked")
     client = connect(lambda _: silent)
-    client.transport._settings = Settings(client.base, silence=0.2)
+    client.transport._settings = Settings(client.base, silence=0.8)
     assert received(client.retrieve(StudyRef("1"))) == ([DICM], False)
 
 

@@ -649,9 +649,10 @@ def test_progress_tells_rate_of_the_last_seconds_and_time_left() -> None:
     assert status == "0/10  50.0 MB of 100.0 MB  1.0 MB/s  0:00:50"
 
 
-def test_progress_by_items_where_bytes_have_no_total() -> None:
+def test_progress_by_items_where_bytes_have_no_total(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = 1000.0
+    monkeypatch.setattr("dwcli.output.progress.time", SimpleNamespace(monotonic=lambda: start))
     progress = Progress("x", None, 4)
-    start = time.monotonic()
     progress.item()
     assert progress.fraction() == (1, 4)
     assert progress.status(start + 2).endswith("0:00:06")

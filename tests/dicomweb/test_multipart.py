@@ -192,7 +192,7 @@ def test_reader_gives_the_same_events_for_any_chunks(pieces: list[bytes], cuts: 
 )
 def test_what_is_written_is_read_back(datas: list[bytes], size: int, boundary: str) -> None:
     body = b"".join(part_head(boundary, {"A": "b"}, first=i == 0) + d for i, d in enumerate(datas)) + closing(boundary)
-    if any(b"\n--" in data for data in datas):
+    if any(b"\n--" in b"\n" + data for data in datas):
         return
     came, reader, cut = read((body[i : i + size] for i in range(0, len(body), size)), boundary=boundary)
     assert (came, reader.closed, cut) == ([({"a": "b"}, data) for data in datas], True, "")
@@ -322,7 +322,9 @@ def test_hostile_data_costs_linear_time(filler: bytes) -> None:
         return time.thread_time() - started
 
     # Eight times as much would cost 64 times as much if it were quadratic; the floor is for a clock's noise.
-    assert seconds(800_000) < 30 * max(seconds(100_000), 0.005)
+    # The best of three: what else the machine does can only make it slower.
+    long, short = (min(seconds(count) for _ in range(3)) for count in (800_000, 100_000))
+    assert long < 30 * max(short, 0.005)
 
 
 def test_a_body_that_comes_apart_from_its_head_is_passed_on_without_a_copy() -> None:

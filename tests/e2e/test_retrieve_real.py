@@ -11,7 +11,7 @@ from servers import images, wire
 from servers.dw import Dw
 from servers.faults import Cut, Faults, Hang, Pass, Rate, Rule, Seen
 from servers.inside import Inside
-from servers.machine import within
+from servers.machine import Clock, within
 from servers.orthanc import Orthanc
 
 STUDY, SERIES = "2.25.51", "2.25.52"
@@ -129,10 +129,10 @@ def test_one_answer_that_is_cut_writes_nothing_of_its_end(
 
 def test_a_server_that_falls_silent_is_given_up_on(behind: Callable[..., Faults], dw: Inside, tmp_path: Path) -> None:
     behind(_pixels(Hang(LENGTH + LENGTH // 2)))
-    run = dw("retrieve", "study", STUDY, "-o", tmp_path / "out", "--timeout", "0.3", "-j", "1")
+    run = dw("retrieve", "study", STUDY, "-o", tmp_path / "out", "--timeout", "1.5", "-j", "1")
     assert run.code in (3, 75), (run.out, run.err)
     assert len(_whole(tmp_path / "out")) == 1
-    assert run.seconds < within(5)
+    assert run.seconds < within(8)
 
 
 @pytest.mark.parametrize(
@@ -163,18 +163,19 @@ def test_a_file_where_a_folder_should_be_is_named(
 def test_an_interrupt_ends_a_slow_transfer_at_once(
     behind: Callable[..., Faults], run_dw: Dw, dw: Inside, tmp_path: Path
 ) -> None:
-    proxy = behind(_pixels(Rate(LENGTH)))
+    proxy = behind(_pixels(Rate(LENGTH / 30)))  # half a minute for the first file
     out = tmp_path / "out"
     process = run_dw.start("retrieve", "study", STUDY, "-o", out, "-j", "1", env=dw.environment)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 40
     while not [seen for seen in proxy.seen if seen.target.endswith((STUDY, SERIES))]:
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.02)
     time.sleep(0.2)
-    began = time.monotonic()
+    clock = Clock()
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=10)
+    _, err = process.communicate(timeout=40)
+    soon = clock.within(2)
     assert process.returncode == 130, err
-    assert time.monotonic() - began < within(2)
+    assert soon, clock
     assert b"Traceback" not in err
     assert _whole(out) == set()

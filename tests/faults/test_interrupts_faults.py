@@ -23,7 +23,7 @@ from servers.dw import Dw
 from servers.fake import Answer, Fake, Request
 from servers.faults import Answer as ProxyAnswer
 from servers.faults import Faults, Hang, Pass, Rate, Rule, Seen
-from servers.machine import within
+from servers.machine import Clock
 from servers.orthanc import Orthanc
 from servers.scripted import Instance, Scripted, is_retrieve, study
 
@@ -53,7 +53,7 @@ def stored(orthanc: Orthanc, instances: list[Instance]) -> list[Instance]:
     return instances
 
 
-def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = 40.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
@@ -62,13 +62,13 @@ def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
 
 def end(process: subprocess.Popen[bytes], number: int) -> str:
     """Send a signal; what the process said on stderr, once it has ended as it should."""
-    began = time.monotonic()
+    clock = Clock()
     process.send_signal(number)
-    _, err = process.communicate(timeout=10)
-    seconds = time.monotonic() - began
+    _, err = process.communicate(timeout=40)
+    soon = clock.within(1.0)
     said = err.decode()
     assert process.returncode == 130, said
-    assert seconds < within(1.0), seconds
+    assert soon, clock
     assert "Traceback" not in said, said
     assert "Fatal" not in said
     assert "interrupted" in said
@@ -86,7 +86,7 @@ both = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(
     "rule",
     [
-        pytest.param(Rate(100_000), id="while-it-comes"),
+        pytest.param(Rate(10_000), id="while-it-comes"),
         pytest.param(Hang(30_000), id="while-it-stalls"),
         pytest.param(Hang(0, of="whole"), id="before-the-first-byte"),
         pytest.param(ProxyAnswer(503, {"Retry-After": "30"}), id="in-a-pause"),
@@ -161,10 +161,11 @@ def test_a_retrieve_stops_under_tls(
         url = f"https://127.0.0.1:{mute.getsockname()[1]}" if handshake else server.url
         run_dw.config.write_text(run_dw.config.read_text() % url)
         process = run_dw.start("-p", "a", "retrieve", "study", STUDY, "-o", tmp_path / "out")
+        mute.settimeout(40)
         if handshake:
             taken.enter_context(mute.accept()[0])
         else:
-            assert begun.wait(10)
+            assert begun.wait(40)
         time.sleep(0.3)
         end(process, number)
     assert digests(tmp_path / "out").items() <= expected(sent).items()
@@ -182,6 +183,7 @@ def test_a_store_stops_within_a_second(
     if reading:
         # It takes the connection and the head, and then reads nothing.
         mute = gate.enter_context(socket.create_server(("127.0.0.1", 0)))
+        mute.settimeout(40)
         mute.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         url = f"http://127.0.0.1:{mute.getsockname()[1]}"
     else:
@@ -193,6 +195,8 @@ def test_a_store_stops_within_a_second(
             gate.enter_context(mute.accept()[0])
         else:
             until(lambda: len(proxy.seen) >= 4)
+            # What Orthanc has taken is written down when its reply comes.
+            until(lambda: book.exists() and b'"stored"' in book.read_bytes())
         time.sleep(0.4)
         said = end(process, number)
     assert "the same command sends only what was not yet accepted" in said
@@ -206,10 +210,11 @@ def test_a_store_stops_within_a_second(
 
 def test_a_store_without_a_journal_names_it(run_dw: Dw, tmp_path: Path) -> None:
     images.big_study(tmp_path / "in", 40_000, count=2)
-    with deaf() as port:
-        process = run_dw.start("store", tmp_path / "in", env={"DW_URL": f"http://127.0.0.1:{port}"})
-        time.sleep(1.0)
-        assert "--journal FILE" in end(process, signal.SIGINT)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        mute.settimeout(40)
+        process = run_dw.start("store", tmp_path / "in", env={"DW_URL": f"http://127.0.0.1:{mute.getsockname()[1]}"})
+        with mute.accept()[0]:
+            assert "--journal FILE" in end(process, signal.SIGINT)
 
 
 @both
@@ -219,10 +224,10 @@ def test_a_retrieve_stops_while_it_waits_for_references(
     process = run_dw.start("retrieve", "study", "-", "-o", tmp_path / "out", env=orthanc.environment)
     until(lambda: (tmp_path / "out").exists())
     time.sleep(0.3)
+    clock = Clock()
     process.send_signal(number)
-    began = time.monotonic()
-    assert process.wait(5) == 130
-    assert time.monotonic() - began < within(1.0)
+    assert process.wait(40) == 130
+    assert clock.within(1.0), clock
     assert process.stderr is not None
     said = process.stderr.read().decode()
     for pipe in (process.stdin, process.stdout, process.stderr):
@@ -313,7 +318,8 @@ def test_a_retrieve_killed_three_times_is_complete_in_the_end(
     orthanc: Orthanc, faults: Callable[..., Faults], run_dw: Dw, tmp_path: Path
 ) -> None:
     sent = stored(orthanc, study(3, 20, side=100))
-    proxy = faults(orthanc.url, lambda seen: Rate(600_000) if images_of(seen) else Pass())
+    # A series takes two seconds.
+    proxy = faults(orthanc.url, lambda seen: Rate(200_000) if images_of(seen) else Pass())
     delays = [0.4 * random.random() for _ in range(3)]
 
     def begun() -> int:
@@ -327,7 +333,7 @@ def test_a_store_killed_three_times_is_complete_in_the_end(
     orthanc: Orthanc, faults: Callable[..., Faults], run_dw: Dw, tmp_path: Path
 ) -> None:
     made = images.big_study(tmp_path / "in", 60 * 20_000, count=60)
-    proxy = faults(orthanc.url, lambda _: Rate(10_000, delay=0.05))
+    proxy = faults(orthanc.url, lambda _: Rate(10_000, delay=0.1))
     book = tmp_path / "night.jsonl"
     line = ("store", tmp_path / "in", "--journal", book, "--batch-size", "50k")
     env = {**orthanc.environment, "DW_URL": proxy.url}

@@ -48,7 +48,7 @@ def names(instances: list[Instance]) -> dict[str, str]:
 def retrieve(url: str, folder: Path, *, tries: int = 6, **options: object) -> tuple[list[Item], int, list[str]]:
     """Retrieve STUDY with the job itself, in this process; the items, the exit code and the warnings."""
     warnings: list[str] = []
-    transport = Transport(Settings(url, silence=0.3, first_byte=2, tries=tries))
+    transport = Transport(Settings(url, silence=20, first_byte=20, tries=tries))
     client = Client(url, choose("standard"), transport, warn=warnings.append)
     tally = Tally()
     items = []
@@ -190,7 +190,7 @@ def test_a_body_that_stalls_is_to_be_tried_later(
 ) -> None:
     sent = stored(orthanc, study(1, 3, side=64))
     proxy = faults(orthanc.url, always("/series/", Hang(2 * len(sent[0].data) + 900)))
-    run = run_dw("--timeout", "0.5", "retrieve", "study", STUDY, "-o", tmp_path / "out", env=through(proxy, orthanc))
+    run = run_dw("--timeout", "1.5", "retrieve", "study", STUDY, "-o", tmp_path / "out", env=through(proxy, orthanc))
     assert run.code == 75, run.err
     assert "1 failed as a whole" in run.err  # two of its three instances came
     came = files(tmp_path / "out")
@@ -677,7 +677,7 @@ def test_two_runs_into_one_folder_at_once(orthanc: Orthanc, run_dw: Dw, tmp_path
     line = ("retrieve", "study", STUDY, "-o", tmp_path / "out")
     running = [run_dw.start(*line, env=orthanc.environment) for _ in range(3)]
     for process in running:
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=60)
         assert process.returncode == 0, err
         assert out.count(STUDY.encode() + b".") >= 40
     assert files(tmp_path / "out") == names(sent)

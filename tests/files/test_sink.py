@@ -250,6 +250,22 @@ def test_a_folder_that_another_run_works_in_stays(tmp_path: Path) -> None:
         assert Path(kept.path).read_bytes() == instance()
 
 
+def test_a_folder_that_goes_between_two_looks_at_it_is_no_file(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    look = Path.is_dir
+
+    def is_dir(path: Path) -> bool:
+        if path == root and path.exists():
+            path.rmdir()  # as another run does that had made it
+        return look(path)
+
+    root.mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "is_dir", is_dir)
+        with Sink(root) as sink:
+            sink.prepare()
+            assert root.exists()
+
+
 def test_runs_that_come_and_go_at_once_do_not_take_the_folder_from_each_other(tmp_path: Path) -> None:
     failed: list[BaseException] = []
 
@@ -499,7 +515,11 @@ def other_run(root: Path, layout: Layout) -> Iterator[subprocess.Popen[str]]:
 @pytest.mark.parametrize("layout", [Layout(), FLAT])
 def test_killed_run_leaves_whole_files_and_the_next_clears_its_drafts(root: Path, layout: Layout) -> None:
     with other_run(root, layout) as process:
-        time.sleep(random.uniform(0.05, 0.15))
+        # The first is in the index before the second is begun.
+        while sum(1 for _ in root.rglob("*.dcm")) < 2:
+            assert process.poll() is None
+            time.sleep(0.01)
+        time.sleep(random.uniform(0.0, 0.1))
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert any(name.startswith(".dw-") and ".tmp/" in name for name in names(root))

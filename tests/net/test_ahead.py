@@ -43,7 +43,7 @@ def test_no_more_than_some_megabytes_are_received_before_they_are_used(size: int
 
     reader = ahead(pieces(), _none)
     next(reader)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while made < 3 and time.monotonic() < deadline:
         time.sleep(0.01)
     time.sleep(0.1)
@@ -52,7 +52,7 @@ def test_no_more_than_some_megabytes_are_received_before_they_are_used(size: int
 
 
 def test_who_stops_early_wakes_the_reader_and_leaves_no_thread() -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
     woken = threading.Event()
     closed = []
 
@@ -67,4 +67,5 @@ def test_who_stops_early_wakes_the_reader_and_leaves_no_thread() -> None:
     reader = ahead(pieces(), woken.set)
     assert next(reader) == b"first"
     reader.close()
-    assert (threading.active_count(), closed) == (before, [True])
+    # Threads of other tests may end meanwhile.
+    assert (set(threading.enumerate()) - before, closed) == (set(), [True])

@@ -89,7 +89,7 @@ def test_threads_ask_for_one_token_together(fake_server: FakeServer) -> None:
 
     def handler(seen: Seen) -> Answer:
         if seen.header("Authorization") == "Bearer old":
-            gate.wait(5)  # all four have sent the old token before one is told so
+            gate.wait(60)  # all four have sent the old token before one is told so
             return Answer(401)
         return Answer(200)
 
@@ -100,7 +100,7 @@ def test_threads_ask_for_one_token_together(fake_server: FakeServer) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert found == [200] * 4
     assert len(asked) == 2
 

@@ -101,7 +101,7 @@ class Process:
         ready: Callable[[], bool],
         cwd: Path | None = None,
         environment: Mapping[str, str] | None = None,
-        patience: float = 20.0,
+        patience: float = 60.0,
     ) -> None:
         """Start `argv` and wait until `ready()`, at most `patience` seconds; StartError if that fails."""
         self.log = log

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -29,6 +30,7 @@ _NO_LINKS = {
     errno.EMLINK,
     errno.EINVAL,
 }
+_NOTHING_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 _HINT = f'give the layout more fields, as in --layout "{DEFAULT}"'
 
 
@@ -84,9 +86,12 @@ class Sink:
         self._closed = False
         self._ours: set[int] = set()
         try:
-            in_the_way = root.exists() and not root.is_dir()
+            # One look: between two another run may take its folder away.
+            in_the_way = not stat.S_ISDIR(root.stat().st_mode)
         except OSError as error:
-            raise self.failed(error) from error
+            if error.errno not in _NOTHING_THERE:
+                raise self.failed(error) from error
+            in_the_way = False
         if in_the_way:
             raise UsageError(f"{root} is a file, not a folder", hint="-o DIR")
 

@@ -57,8 +57,9 @@ def _held(root: Path) -> tuple[list[Path], int, Path]:
             root.mkdir(parents=True, exist_ok=True)
             _clear_dead(root)
             return made, *_new_lock(root)
-        except FileNotFoundError:
-            # Another run that had made the folder took it away again just now.
+        except (FileNotFoundError, FileExistsError):
+            # Another run that had made the folder took it away again just now, perhaps between two looks at what is
+            # in the way; a file that is stays there.
             if next(tries, None) is None:
                 raise
 
