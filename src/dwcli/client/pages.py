@@ -83,6 +83,9 @@ class Pages(Learning):
             for row in self._understood(query):
                 found = True
                 yield row
+        except (RefusedError, AbsentError):
+            if found:
+                raise
         finally:
             if not found:
                 self.dialect = dialect

@@ -41,7 +41,7 @@ def make_out(given: Globals, environment: config.Environment) -> Out:
     )
 
 
-_FRAMING = frozenset({"content-length", "transfer-encoding", "connection", "te", "trailer", "upgrade"})
+_FRAMING = frozenset({"content-length", "transfer-encoding"})
 
 
 def parse_headers(given: tuple[str, ...]) -> dict[str, str]:

@@ -208,24 +208,21 @@ class Sink:
             spoilt = there.instance == instance and is_cut(final, there.transfer_syntax)
         except OSError as error:
             if self.overwrite and not mine:
-                draft.replace(final)
-                return "replaced"
+                return _take_over(draft, final)
             raise CollisionError(
                 f"{final} is there and cannot be read: {error.strerror or error}",
                 hint="make it readable, or --overwrite",
             ) from error
         except part10.NotDicom:
-            spoilt = True
+            return _take_over(draft, final)
         if spoilt and not _equal(draft, final, size):
-            # Cut or overwritten since it was put there whole: nothing of it is worth keeping.
-            draft.replace(final)
-            return "replaced"
+            # Cut since it was put there whole: nothing of it is worth keeping.
+            return _take_over(draft, final)
         own = self.layout.template == DEFAULT  # no other instance has this name by right
         if there.instance != instance and not (own and self.overwrite and not mine):
             raise self._taken(final, there.instance, instance, own=own)
         if self.overwrite and not mine:
-            draft.replace(final)
-            return "replaced"
+            return _take_over(draft, final)
         return "same" if _equal(draft, final, size) else "conflict"
 
     def _taken(self, final: Path, there: str, instance: str, *, own: bool) -> CollisionError:
@@ -246,6 +243,11 @@ class Sink:
         if not where or (spool and where.startswith(spool)):
             where = str(self.root)
         return FolderError(f"cannot write in {where}: {error.strerror or error}", hint=hint)
+
+
+def _take_over(draft: Path, final: Path) -> Outcome:
+    draft.replace(final)
+    return "replaced"
 
 
 def _equal(one: Path, other: Path, size: int) -> bool:
