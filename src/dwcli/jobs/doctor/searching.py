@@ -58,7 +58,7 @@ def escaping(patient: Examination) -> Iterator[Finding]:
         "decoded",
         "decoded" if patient.decodes else f"not decoded ({answer.words})",
         patient.decodes,
-        "dw writes keys raw; a value with a space, %, & or # finds nothing, and dw warns of it",
+        "dw writes keys raw; for a space, %, & or # it sends wildcards, and matches the rows itself",
         setting={"escaping": "raw"},
         fine={"escaping": "standard"},
     )
@@ -72,7 +72,7 @@ def letters(patient: Examination) -> Iterator[Finding]:
             "8.3.1",
             "percent-encoded UTF-8",
             "cannot be asked for: never decoded, and HTTP knows no raw ones",
-            "dw warns; * and ? stand for such letters",
+            "dw sends * for such letters, and matches the rows itself",
             True,
         )
         return
