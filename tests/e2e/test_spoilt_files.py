@@ -7,17 +7,26 @@ import pytest
 from servers.images import instance
 from servers.inside import Inside
 
+LAYOUTS = pytest.mark.parametrize("options", [[], ["--layout", "{SOPInstanceUID}.dcm"]])
 
-@pytest.mark.parametrize("options", [[], ["--layout", "{SOPInstanceUID}.dcm"]])
-def test_the_same_line_fetches_an_emptied_file_again(tmp_path: Path, options: list[str]) -> None:
-    dw = Inside(tmp_path / "home")
-    server, out = tmp_path / "server", tmp_path / "out"
-    server.mkdir()
+
+def retrieved(folder: Path, *options: str) -> tuple[Inside, list[str | Path], Path]:
+    """Three instances, 2.25.3 to 2.25.5, in `folder/out`: what runs `dw`, the line that fetched them, and 2.25.4."""
+    dw = Inside(folder / "home")
+    (folder / "server").mkdir()
     for number in (3, 4, 5):
-        (server / f"{number}.dcm").write_bytes(instance(sop=f"2.25.{number}"))
-    line: list[str | Path] = ["--url", server, "retrieve", "study", "2.25.1", "-o", out, *options]
+        (folder / "server" / f"{number}.dcm").write_bytes(instance(sop=f"2.25.{number}"))
+    line: list[str | Path] = [
+        *("--url", folder / "server", "retrieve", "study", "2.25.1", "-o", folder / "out"),
+        *options,
+    ]
     assert dw(*line).code == 0
-    spoilt = next(out.rglob("2.25.4.dcm"))
+    return dw, line, next((folder / "out").rglob("2.25.4.dcm"))
+
+
+@LAYOUTS
+def test_the_same_line_fetches_an_emptied_file_again(tmp_path: Path, options: list[str]) -> None:
+    dw, line, spoilt = retrieved(tmp_path, *options)
     spoilt.write_bytes(b"")
     again = dw(*line)
     assert again.code == 0, again.err
@@ -26,35 +35,22 @@ def test_the_same_line_fetches_an_emptied_file_again(tmp_path: Path, options: li
     assert spoilt.read_bytes() == instance(sop="2.25.4")
 
 
-@pytest.mark.parametrize("options", [[], ["--layout", "{SOPInstanceUID}.dcm"]])
+@LAYOUTS
 def test_a_file_that_lost_its_end_is_named_and_under_verify_fetched_again(tmp_path: Path, options: list[str]) -> None:
-    dw = Inside(tmp_path / "home")
-    server, out = tmp_path / "server", tmp_path / "out"
-    server.mkdir()
-    for number in (3, 4, 5):
-        (server / f"{number}.dcm").write_bytes(instance(sop=f"2.25.{number}"))
-    line: list[str | Path] = ["--url", server, "retrieve", "study", "2.25.1", "-o", out, *options]
-    assert dw(*line).code == 0
-    cut = next(out.rglob("2.25.4.dcm"))
+    dw, line, cut = retrieved(tmp_path, *options)
     cut.write_bytes(instance(sop="2.25.4")[:-100])
-    checked = dw("--url", server, "check", "2.25.1", out)
+    checked = dw("--url", tmp_path / "server", "check", "2.25.1", tmp_path / "out")
     assert checked.code == 3 and "cut short" in checked.out, checked.out
     again = dw(*line, "--verify")
     assert again.code == 0, again.err
     assert "1 retrieved" in again.err and "2 already there" in again.err
     assert cut.read_bytes() == instance(sop="2.25.4")
-    assert dw("--url", server, "check", "2.25.1", out).code == 0
+    assert dw("--url", tmp_path / "server", "check", "2.25.1", tmp_path / "out").code == 0
 
 
 def test_two_files_that_were_swapped_are_told_of_and_put_right(tmp_path: Path) -> None:
-    dw = Inside(tmp_path / "home")
-    server, out = tmp_path / "server", tmp_path / "out"
-    server.mkdir()
-    for number in (3, 4):
-        (server / f"{number}.dcm").write_bytes(instance(sop=f"2.25.{number}"))
-    line: list[str | Path] = ["--url", server, "retrieve", "study", "2.25.1", "-o", out]
-    assert dw(*line).code == 0
-    one, other = next(out.rglob("2.25.3.dcm")), next(out.rglob("2.25.4.dcm"))
+    dw, line, other = retrieved(tmp_path)
+    one = other.with_name("2.25.3.dcm")
     one.write_bytes(instance(sop="2.25.4"))
     other.write_bytes(instance(sop="2.25.3"))
     run = dw(*line)

@@ -45,3 +45,19 @@ def test_of_all_of_pydicoms_files_only_the_cut_ones_are_cut(pydicom_folder: Path
         "MR_truncated.dcm",
         "rtplan_truncated.dcm",
     }
+
+
+def test_a_file_with_zeros_behind_its_end_is_not_cut(tmp_path: Path) -> None:
+    path = tmp_path / "a.dcm"
+    for length in (1, 7, 8, 13, 512):
+        path.write_bytes(images.instance() + bytes(length))
+        assert not cut(path), length
+
+
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"])
+def test_of_a_deflated_file_nothing_is_claimed(tmp_path: Path, syntax: str) -> None:
+    path = tmp_path / "a.dcm"
+    path.write_bytes(images.instance())
+    assert not is_cut(path, syntax)
+    path.write_bytes(images.instance()[:-9])
+    assert not is_cut(path, syntax)

@@ -1,6 +1,6 @@
 """`dw copy`: server to server."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -105,24 +105,9 @@ def copy(
 
 def _plan(dw: DwContext, plans: "Iterable[Planned]", target: str) -> None:
     """`--dry-run`: the series, how many instances they have, and how many of them the target lists."""
-    series = instances = there = unknown = 0
-
-    def records() -> Iterator[dict[str, object]]:
-        nonlocal series, instances, there, unknown
-        for plan in plans:
-            series += plan.announced is not None
-            unknown += plan.announced is None
-            instances += plan.announced or 0
-            there += len(plan.present)
-            yield {
-                "study": plan.study,
-                "series": plan.series,
-                "instances": plan.announced,
-                "present": len(plan.present),
-            }
-
-    dw.out.table(records(), columns=("study", "series", "instances", "present"))
-    words = f"would copy {instances} instances in {series} series to {target}, which lists {there} of them"
-    if unknown:
-        words += f", and what {unknown} references hold that the server does not list"
+    sums = reporting.show_plans(dw, plans)
+    words = f"would copy {sums['instances']} instances in {sums['series']} series to {target}"
+    words += f", which lists {sums['present']} of them"
+    if sums["unknown"]:
+        words += f", and what {sums['unknown']} references hold that the server does not list"
     dw.out.info(f"{words}; nothing was copied")

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import typer
 
@@ -15,6 +15,9 @@ from dwcli.context import DwContext
 from dwcli.errors import DwError, ExitCode, UsageError
 from dwcli.jobs.item import DONE, Item, Tally
 from dwcli.output import size
+
+if TYPE_CHECKING:
+    from dwcli.jobs.retrieve import Planned
 
 _FEW = 10
 COLUMNS = ("outcome", "study", "series", "instance", "path", "size", "reason")
@@ -168,6 +171,34 @@ def show(
             done = sum(tally.outcomes[outcome] for outcome in DONE)
             dw.out.info(f"{word}; {some}{done} done in {seconds:.1f} s" + (f"; {go_on}" if go_on else ""))
     return seconds
+
+
+def show_plans(dw: DwContext, plans: "Iterable[Planned]") -> Counter[str]:
+    """Print the series of a `--dry-run`, with how many instances they have and how many of them are there.
+
+    Returns the sums: `series` of which the server says how much they hold, their `instances`, those `present`, those
+    `to come`, and the references `unknown`.
+    """
+    sums: Counter[str] = Counter()
+
+    def records() -> Iterator[dict[str, object]]:
+        for plan in plans:
+            sums["present"] += len(plan.present)
+            if plan.announced is None:
+                sums["unknown"] += 1
+            else:
+                sums["series"] += 1
+                sums["instances"] += plan.announced
+                sums["to come"] += max(0, plan.announced - len(plan.present))
+            yield {
+                "study": plan.study,
+                "series": plan.series,
+                "instances": plan.announced,
+                "present": len(plan.present),
+            }
+
+    dw.out.table(records(), columns=("study", "series", "instances", "present"))
+    return sums
 
 
 def _needs_a_look(item: Item) -> bool:

@@ -208,28 +208,12 @@ def _asked(dw: DwContext, words: list[str], match: MatchOptions, *, wado_uri: bo
 
 def _plan(dw: DwContext, job: "Retrieval", asked: Iterable[Ref]) -> None:
     """`--dry-run`: the series, how many instances they have, and how many are here."""
-    series = instances = to_come = unknown = 0
-
-    def records() -> Iterator[dict[str, object]]:
-        nonlocal series, instances, to_come, unknown
-        for plan in job.plan(asked):
-            if plan.announced is None:
-                unknown += 1
-            else:
-                series += 1
-                instances += plan.announced
-                to_come += max(0, plan.announced - len(plan.present))
-            yield {
-                "study": plan.study,
-                "series": plan.series,
-                "instances": plan.announced,
-                "present": len(plan.present),
-            }
-
-    dw.out.table(records(), columns=("study", "series", "instances", "present"))
-    words = [f"{to_come} of {instances} instances in {series} series"] if series or not unknown else []
-    if unknown:
-        words.append(f"what {unknown} references hold that the server does not list")
+    sums = reporting.show_plans(dw, job.plan(asked))
+    words = []
+    if sums["series"] or not sums["unknown"]:
+        words.append(f"{sums['to come']} of {sums['instances']} instances in {sums['series']} series")
+    if sums["unknown"]:
+        words.append(f"what {sums['unknown']} references hold that the server does not list")
     dw.out.info(f"would retrieve {' and '.join(words)}; nothing was fetched")
 
 

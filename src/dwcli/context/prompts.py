@@ -17,7 +17,7 @@ def ask(question: str) -> str:
     except (OSError, EOFError):
         raise AuthError(
             f"nobody is there to answer {question.strip().rstrip(':')!r}",
-            "DW_PASSWORD is for the profile that -p or DW_PROFILE names; any other wants a source of its own: "
+            "set DW_PASSWORD, which goes to the profile that -p names and to no other, or give the profile a source: "
             "dw profile edit NAME --password-command C",
         ) from None
 

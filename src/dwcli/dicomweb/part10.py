@@ -23,16 +23,16 @@ _PIXELS = 0x7FE00008  # Float Pixel Data, the first of the three tags that pixel
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _UNDEFINED = 0xFFFFFFFF
 
-_BIG_ENDIAN = "1.2.840.10008.1.2.2"
+BIG_ENDIAN = "1.2.840.10008.1.2.2"
 # Deflated Explicit VR Little Endian and the two JPIP Referenced Deflate (PS3.5 A.5).
-_DEFLATED = frozenset({"1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"})
+DEFLATED = frozenset({"1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"})
 _INFLATE_FIRST = 64 * 1024  # bytes
 _INFLATE_LIMIT = 64 * 1024 * 1024  # bytes; whoever needs more before the UIDs sends a bomb
 
 # PS3.5 7.1.2: the first have a 16-bit length, the others two reserved bytes and a 32-bit length.
-_SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
-_LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
-_VRS = _SHORT_VRS | _LONG_VRS
+SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
+LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
+_VRS = SHORT_VRS | LONG_VRS
 
 # What decides how the rest is read, or nearly always is the same in all files of a series.
 _DECISIVE = frozenset({_META_LENGTH, _META_CLASS, _META_SYNTAX, _SOP_CLASS})
@@ -109,7 +109,7 @@ def _read(data: bytes, final: bool, wanted: frozenset[str]) -> Head:
     start = _read_meta(data, _find_meta(data, final), final, keys, found, passed)
     syntax, sop_class = _shared_uid(found.get(_META_SYNTAX, b"")), _shared_uid(found.get(_META_CLASS, b""))
     if sop_class != DICOMDIR:
-        if syntax in _DEFLATED:
+        if syntax in DEFLATED:
             _inflate_and_walk(data[start:], keys, last, found)
         else:
             plain = _walk(data, start, final, syntax, keys, last, found, passed)
@@ -187,7 +187,7 @@ def _read_meta(
         if at == stated_end and vr not in _VRS:
             return at
         tag, value = 0x00020000 | element, at + 8
-        if vr not in _SHORT_VRS:
+        if vr not in SHORT_VRS:
             tag, _, length, value = _element(data, at, explicit=True, little=True)
         passed.append((tag, at, value, value + length))
         at = value + length
@@ -240,7 +240,7 @@ def _walk(
     # What the bytes say about the VR beats what group 2 says: files with the wrong transfer syntax exist.
     explicit = data[at + 4 : at + 6] in _VRS
     first = int.from_bytes(data[at : at + 2], "little")
-    little = syntax != _BIG_ENDIAN if syntax else first < 0x0400
+    little = syntax != BIG_ENDIAN if syntax else first < 0x0400
     if (first if little else int.from_bytes(data[at : at + 2], "big")) >= 0x0400:
         raise NotDicom("the data set does not begin with a group that can name it")
     unpack = (_EXPLICIT if explicit else _IMPLICIT)[little].unpack_from
@@ -252,7 +252,7 @@ def _walk(
             group, element, vr, length = unpack(data, at)
             tag = group << 16 | element
             value = at + 8
-            if vr not in _SHORT_VRS:
+            if vr not in SHORT_VRS:
                 tag, vr, length, value = _element(data, at, explicit=True, little=little)
         else:
             group, element, length = unpack(data, at)
@@ -282,7 +282,7 @@ def _element(data: bytes, at: int, *, explicit: bool, little: bool) -> tuple[int
     if explicit:
         group, element, vr, length = _EXPLICIT[little].unpack_from(data, at)
         # A VR of the future has a 32-bit length by rule; those of some writers have not.
-        if vr in _SHORT_VRS or (vr not in _LONG_VRS and length and vr.isalpha() and vr.isupper()):
+        if vr in SHORT_VRS or (vr not in LONG_VRS and length and vr.isalpha() and vr.isupper()):
             return group << 16 | element, vr, length, at + 8
         if vr.isalpha() and vr.isupper():
             if len(data) - at < 12:

@@ -18,6 +18,7 @@ class Present(NamedTuple):
     study: str
     series: str
     instance: str
+    transfer_syntax: str
 
 
 def entries(folder: Path) -> Iterator[os.DirEntry[str]]:
@@ -37,11 +38,12 @@ def list_series(folder: Path, study: str, series: str | None) -> Iterator[Presen
         path = Path(entry.path)
         instance = unescape(entry.name.removesuffix(".dcm"))
         head = read_head(path)
+        if head is None:
+            continue
         if series is None or instance is None:  # a name was cut, so only the file itself tells
-            if head:
-                yield Present(path, study, head.series, head.instance)
+            yield Present(path, study, head.series, head.instance, head.transfer_syntax)
         elif is_of(head, instance):
-            yield Present(path, study, series, instance)
+            yield Present(path, study, series, instance, head.transfer_syntax)
 
 
 def is_of(head: part10.Head | None, instance: str) -> bool:

@@ -128,9 +128,10 @@ class Sink:
         """What is complete in the folder of a study, or of one of its series, in no order."""
         if self._index:
             for entry in self._index.entries():
-                wanted = entry.study == study and series in (None, entry.series)
-                if wanted and is_of(read_head(entry.path), entry.instance):
-                    yield Present(entry.path, entry.study, entry.series, entry.instance)
+                if entry.study == study and series in (None, entry.series):
+                    head = read_head(entry.path)
+                    if head and is_of(head, entry.instance):
+                        yield Present(entry.path, entry.study, entry.series, entry.instance, head.transfer_syntax)
             return
         study_name, series_name, _ = self.layout.relative(uids(study, series or "", "")).split("/")
         if series is not None:
@@ -205,7 +206,6 @@ class Sink:
             raise CollisionError(f"{instance} would be {final}, which is a folder", hint=_HINT)
         try:
             there = head_of(final)
-            spoilt = there.instance == instance and is_cut(final, there.transfer_syntax)
         except OSError as error:
             if self.overwrite and not mine:
                 return _take_over(draft, final)
@@ -214,16 +214,16 @@ class Sink:
                 hint="make it readable, or --overwrite",
             ) from error
         except part10.NotDicom:
-            return _take_over(draft, final)
-        if spoilt and not _equal(draft, final, size):
-            # Cut since it was put there whole: nothing of it is worth keeping.
+            # Spoilt since it was put there whole: nothing of it is worth keeping.
             return _take_over(draft, final)
         own = self.layout.template == DEFAULT  # no other instance has this name by right
         if there.instance != instance and not (own and self.overwrite and not mine):
             raise self._taken(final, there.instance, instance, own=own)
         if self.overwrite and not mine:
             return _take_over(draft, final)
-        return "same" if _equal(draft, final, size) else "conflict"
+        if _equal(draft, final, size):
+            return "same"
+        return _take_over(draft, final) if is_cut(final, there.transfer_syntax) else "conflict"
 
     def _taken(self, final: Path, there: str, instance: str, *, own: bool) -> CollisionError:
         if own:

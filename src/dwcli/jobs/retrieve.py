@@ -26,7 +26,7 @@ from dwcli.errors import (
     TruncatedError,
 )
 from dwcli.files.cut import is_cut
-from dwcli.files.present import read_head
+from dwcli.files.present import Present
 from dwcli.files.sink import FolderError, Sink
 from dwcli.jobs.intake import Got, Intake, Note
 from dwcli.jobs.item import Item, Strikes, failed
@@ -160,7 +160,7 @@ class Retrieval:
         if self._sink.overwrite:
             return frozenset()
         found = self._sink.instances(study, series)
-        return frozenset(one.instance for one in found if not (self._options.verify and _lacks_end(one.path)))
+        return frozenset(one.instance for one in found if not (self._options.verify and _lacks_end(one)))
 
     def _listed(self, ref: StudyRef | SeriesRef) -> dict[str, InstanceRef]:
         """The instances that the server names below a reference; none where it cannot tell.
@@ -389,10 +389,9 @@ def _size(path: Path | None) -> int:
         return 0
 
 
-def _lacks_end(path: Path) -> bool:
+def _lacks_end(one: Present) -> bool:
     """Whether somebody cut a file that was put there whole."""
-    head = read_head(path)
     try:
-        return head is None or is_cut(path, head.transfer_syntax)
+        return is_cut(one.path, one.transfer_syntax)
     except OSError:
         return True
