@@ -98,10 +98,9 @@ def _text(head: bytes) -> Kind:
         if b"<html" in lower or b"<!doctype html" in lower:
             return Kind.HTML
         return Kind.XML if text[1:2].isalpha() or text[1:2] in (b"?", b"!", b"_", b"") else Kind.OTHER
-    controls = bool(head.translate(None, _NOT_CONTROLS))
-    if text[:1] in (b"[", b"{") and not controls:
+    if text[:1] in (b"[", b"{") and b"\0" not in head:
         return Kind.JSON
-    return Kind.OTHER if controls else _decoded(head)
+    return Kind.OTHER if head.translate(None, _NOT_CONTROLS) else _decoded(head)
 
 
 _NOT_CONTROLS = bytes(byte for byte in range(256) if byte >= 0x20 or byte in b"\t\n\r\f")

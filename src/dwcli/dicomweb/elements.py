@@ -1,5 +1,7 @@
 """The end of a DICOM file (PS3.10 7): a walk over its data elements (PS3.5 7) that reads their heads alone."""
 
+import re
+import struct
 import zlib
 from struct import Struct
 
@@ -13,6 +15,11 @@ _PIECE = 64 * 1024
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _RECORDS, _SERIES, _ROWS = 0x00041220, 0x0020000E, 0x00280010
+_SOP_CLASS = 0x00080016
+# The storage classes of images (PS3.4 B.5).
+_IMAGE = re.compile(
+    rb"1\.2\.840\.10008\.5\.1\.4\.1\.1\.(?:[1235-7]|4|1[234]|20|77\.1\.[1-7]|128|130|481\.1)(?:\.[\d.]*)?[\0 ]*\Z"
+)
 _PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 _SHORT, _LONG = part10.SHORT_VRS, part10.LONG_VRS
 _VRS = _SHORT | _LONG
@@ -31,7 +38,7 @@ def part10_end(pixels: Pixels | None = None) -> Walk:
     """Walk over a DICOM file, with a preamble or without one."""
     block = yield 0
     at = 132 if block and block[128:132] == b"DICM" else 0
-    syntax, stated_end = b"", -1
+    syntax, stated_end, image = b"", -1, False
     while True:
         block = yield at
         if block is None:
@@ -53,20 +60,22 @@ def part10_end(pixels: Pixels | None = None) -> Walk:
             return End.UNPROVEN
         if element == 0x10:
             syntax = block[value : value + min(length, 64)].strip(b"\0 ")
+        elif element == 2:
+            image = _IMAGE.match(block[value : value + min(length, 64)]) is not None
         elif element == 0 and length == 4:
             stated_end = at + value + 4 + int.from_bytes(block[value : value + 4], "little" if little else "big")
         at += value + length
     plain = block[4:6] in _VRS and block[:2] in (b"\x08\0", b"\0\x08")
     if syntax.decode("ascii", "replace") in part10.DEFLATED and not plain:
-        return (yield from _deflated(at))
-    return (yield from _data_set(at, syntax, pixels))
+        return (yield from _deflated(at, image))
+    return (yield from _data_set(at, syntax, image, pixels))
 
 
-def _deflated(at: int) -> Walk:
+def _deflated(at: int, image: bool) -> Walk:
     """Walk over a deflated data set (PS3.5 A.5): its stream must end, and the data set in it."""
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    inside = Passing(_data_set(0, b"", None))
-    inflated = 0
+    inside = Passing(_data_set(0, b"", image, None))
+    inflated = checksum = 0
     while not inflater.eof:
         block = yield at
         if not block:
@@ -77,6 +86,7 @@ def _deflated(at: int) -> Walk:
                 piece = inflater.decompress(block, _PIECE)
                 inside.feed(piece)
                 inflated += len(piece)
+                checksum = zlib.crc32(piece, checksum)
                 block = inflater.unconsumed_tail
                 if inflater.eof or not (block or len(piece) == _PIECE):
                     break
@@ -84,18 +94,25 @@ def _deflated(at: int) -> Walk:
                     return End.UNPROVEN
         except zlib.error:
             return End.UNPROVEN
-    behind = yield from padding(at - len(inflater.unused_data))
+    at -= len(inflater.unused_data)
+    trailer = (yield at) or b""
+    if trailer[:8] == struct.pack("<II", checksum, inflated & 0xFFFFFFFF):  # gzip's, which some writers leave on
+        at += 8
+    behind = yield from padding(at)
     return inside.end() if behind is End.WHOLE else behind
 
 
-def _data_set(at: int, syntax: bytes, pixels: Pixels | None) -> Walk:
+def _data_set(at: int, syntax: bytes, image: bool, pixels: Pixels | None) -> Walk:
     block = (yield at) or b""
     if len(block) < 8:
         return End.TRUNCATED
-    # What the bytes say beats group 2: the groups at the beginning are low ones.
-    little = int.from_bytes(block[:2], "little") <= int.from_bytes(block[:2], "big")
+    # What the bytes say beats group 2: a first group is a low one, at least where a file can name itself.
+    little = syntax != b"1.2.840.10008.1.2.2"
+    low, high = (block[0], block[1]) if little else (block[1], block[0])
+    if high >= 4 and not low:
+        little = not little
     explicit = block[4:6] in _VRS or (_printable(block[4:6]) and syntax not in (b"", b"1.2.840.10008.1.2"))
-    base, last, saw_series, saw_rows, saw_pixels = at, -1, False, False, False
+    base, last, saw_series, is_image, saw_pixels = at, -1, False, image, False
     ends_with: tuple[int, bytes] | None = None
     odd = False  # the element before the place was read by guess
     stack: list[tuple[bool, bool, bool]] = []  # of undefined length: item? and explicit? little? outside it
@@ -113,7 +130,7 @@ def _data_set(at: int, syntax: bytes, pixels: Pixels | None) -> Walk:
                 if not left:
                     break
                 if block.count(0) == left:
-                    return _verdict(saw_pixels, saw_series, saw_rows)
+                    return _verdict(saw_pixels, saw_series, is_image)
                 group = int.from_bytes(block[:2], "little" if little else "big") if left > 1 else 0
                 return End.TRUNCATED if group >= last >> 16 or not saw_pixels else End.UNPROVEN
         group, element, length = _IMPLICIT[little].unpack_from(block, start)
@@ -147,7 +164,7 @@ def _data_set(at: int, syntax: bytes, pixels: Pixels | None) -> Walk:
             return End.UNPROVEN  # what is neither item nor delimiter
         if not stack and not tag and not length:
             behind = yield from padding(at)
-            return _verdict(saw_pixels, saw_series, saw_rows) if behind is End.WHOLE else behind
+            return _verdict(saw_pixels, saw_series, is_image) if behind is End.WHOLE else behind
         if explicit:
             vr = block[start + 4 : start + 6]
             if vr in _SHORT:
@@ -166,10 +183,13 @@ def _data_set(at: int, syntax: bytes, pixels: Pixels | None) -> Walk:
         elif block[start + 4 : start + 6] in _VRS:
             odd = True
         if not stack:
-            if tag == _SERIES or tag == _RECORDS:
+            if tag in (_SERIES, _RECORDS):
                 saw_series = True
             elif tag == _ROWS:
-                saw_rows = True
+                is_image = True
+            elif tag == _SOP_CLASS:
+                skip = start + value - at
+                is_image = is_image or _IMAGE.match(block[skip : skip + min(length, 64)]) is not None
             elif tag in _PIXELS:
                 saw_pixels = True
                 ends_with = at, block[start : start + value - at]
@@ -187,7 +207,7 @@ def _data_set(at: int, syntax: bytes, pixels: Pixels | None) -> Walk:
         return End.UNPROVEN
     if pixels is not None and ends_with is not None and last in _PIXELS:
         pixels.at, pixels.head = ends_with
-    return _verdict(saw_pixels, saw_series, saw_rows)
+    return _verdict(saw_pixels, saw_series, is_image)
 
 
 def _verdict(pixels: bool, series: bool, rows: bool) -> End:

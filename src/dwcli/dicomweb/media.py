@@ -5,6 +5,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import NamedTuple
 
+from dwcli.dicomweb.content import Kind, kind_of
 from dwcli.dicomweb.dialects import Dialect
 from dwcli.dicomweb.refs import Level
 from dwcli.errors import UsageError, did_you_mean
@@ -57,25 +58,24 @@ class Body(Enum):
 def classify(header: str, head: bytes) -> Body:
     """What a body is, by its first bytes before its Content-Type: servers mislabel (Orthanc calls JPEG image/png)."""
     media = parse(header)
-    if not head:
+    kind = kind_of(head)
+    if kind is Kind.EMPTY:
         return Body.EMPTY
     if head[128:132] == b"DICM":
         return Body.DICOM
     if media.type.startswith("multipart/"):
         return Body.MULTIPART
-    text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
-    lower = text[:512].lower()
-    if text[:1] == b"<" and (b"<html" in lower or b"<!doctype html" in lower):
+    if kind is Kind.HTML:
         return Body.HTML
     if media.type == OCTETS:
         return Body.OTHER  # pixels may begin with any byte, `[`, `<` and the head of a JPEG among them
-    if head.startswith((b"\xff\xd8\xff", b"\x89PNG", b"GIF8")):
+    if kind in (Kind.PNG, Kind.JPEG, Kind.JPEG_LS, Kind.GIF):
         return Body.PICTURE
-    if text[:1] == b"<":
+    if kind is Kind.XML:
         return Body.XML
-    if text[:1] in (b"[", b"{"):
+    if kind is Kind.JSON:
         return Body.JSON
-    if not media.type and text.startswith(b"--"):
+    if not media.type and head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"--"):
         return Body.MULTIPART  # Shanoir relays bodies without a Content-Type
     if media.type == DICOM:
         return Body.DICOM

@@ -75,13 +75,13 @@ def jpeg_end() -> Walk:
 
 def jpeg_2000_end() -> Walk:
     """Walk over a JP2 file (T.800 I) or a bare codestream (T.800 A) to EOC; padding may follow the codestream."""
-    block = (yield 0) or b""
-    if block[:2] == b"\xff\x4f":
+    first = (yield 0) or b""
+    if first[:2] == b"\xff\x4f":
         end = yield from _codestream(0)
         return end if isinstance(end, End) else (yield from padding(end))
     at, found = 0, False
     while True:
-        block = (yield at) if at else block
+        block = (yield at) if at else first
         if block is None:
             return End.TRUNCATED
         if not block:

@@ -223,7 +223,7 @@ class Sink:
             return _take_over(draft, final)
         if _equal(draft, final, size):
             return "same"
-        return _take_over(draft, final) if is_cut(final, there.transfer_syntax) else "conflict"
+        return _take_over(draft, final) if is_cut(final) else "conflict"
 
     def _taken(self, final: Path, there: str, instance: str, *, own: bool) -> CollisionError:
         if own:

@@ -147,7 +147,7 @@ class _Check:
     def _looked_at(self, file: DicomFile) -> Item:
         """A file that is there, by itself."""
         try:
-            if is_cut(file.path, file.transfer_syntax):
+            if is_cut(file.path):
                 return ended(file, "conflict", "there, but cut short: it ends inside an element", ExitCode.FAILED)
         except OSError as error:
             return ended(file, "failed", f"it cannot be read: {error.strerror or error}", ExitCode.FAILED)

@@ -392,6 +392,6 @@ def _size(path: Path | None) -> int:
 def _lacks_end(one: Present) -> bool:
     """Whether somebody cut a file that was put there whole."""
     try:
-        return is_cut(one.path, one.transfer_syntax)
+        return is_cut(one.path)
     except OSError:
         return True

@@ -264,7 +264,7 @@ class Storing:
 
     def _not_taken(self, file: DicomFile, outcome: Outcome, why: str) -> None:
         """The server did not take it; where the file lacks its end, that is the reason, whatever the server holds."""
-        if is_cut(file.path, file.transfer_syntax):
+        if is_cut(file.path):
             outcome, why = "failed", f"the file is cut short: it ends inside a data element; {why}"
         self._end(file, outcome, why, ExitCode.FAILED)
 
