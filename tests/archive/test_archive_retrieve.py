@@ -26,7 +26,7 @@ def parts(reply: httpx.Response) -> list[tuple[str, bytes]]:
     assert reply.status_code in (200, 206), reply.text
     reader = multipart.Reader(media.parse(reply.headers["Content-Type"]).boundary)
     found: list[tuple[str, bytes]] = []
-    for event in [*reader.feed(reply.content), *reader.finish(framed=False)]:
+    for event in [*reader.feed(reply.content), *reader.finish()]:
         match event:
             case multipart.PartStart(headers):
                 found.append((headers["content-type"], b""))

@@ -58,14 +58,14 @@ def test_parts_are_rows_however_they_come(size: int) -> None:
     body = parts(ONE, ONE)
     reader = XmlRowReader(MANY, body[:20])
     rows = [row for at in range(0, len(body), size) for row in reader.feed(body[at : at + size])]
-    rows += reader.finish(framed=True)
+    rows += reader.finish()
     assert rows == [nativexml.parse(ONE)] * 2
 
 
 def test_a_single_document_is_one_row_and_nothing_is_none() -> None:
     reader = XmlRowReader("application/dicom+xml", ONE)
     assert reader.feed(ONE) == []
-    assert reader.finish(framed=False) == [nativexml.parse(ONE)]
+    assert reader.finish() == [nativexml.parse(ONE)]
     assert XmlRowReader(MANY, b"--b-1--").feed(b"--b-1--\r\n") == []
 
 
@@ -73,8 +73,8 @@ def test_a_cut_answer_is_truncated_and_another_one_refused() -> None:
     reader = XmlRowReader(MANY, parts(ONE)[:20])
     reader.feed(parts(ONE)[:-40])
     with pytest.raises(TruncatedError):
-        reader.finish(framed=False)
+        reader.finish()
     reader = XmlRowReader("", b"<html>")
     reader.feed(b"<html></html>")
     with pytest.raises(ProtocolError):
-        reader.finish(framed=True)
+        reader.finish()

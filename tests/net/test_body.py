@@ -26,7 +26,7 @@ def test_a_multipart_has_the_length_it_says_and_can_be_read_again() -> None:
     assert len(once) == body.length
     assert sum(counted) == 2 * 11
     reader = multipart.Reader(body.boundary)
-    events = [*reader.feed(once), *reader.finish(framed=True)]
+    events = [*reader.feed(once), *reader.finish()]
     assert sum(isinstance(event, PartEnd) for event in events) == 3
     assert b"".join(event.data for event in events if isinstance(event, PartData)) == b"abcdef\r\n--x"
 

@@ -117,7 +117,7 @@ class Store:
                             draft = None
                         case _:
                             pass
-            for event in reader.finish(framed=False):
+            for event in reader.finish(early=True):
                 match event:
                     case Truncated(reason):
                         raise Refusal(400, f"the upload {reason}: nothing was stored")

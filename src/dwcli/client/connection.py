@@ -128,21 +128,21 @@ class Connection:
             raise
 
     def _events(self, response: Response, head: bytes, chunks: Iterator[bytes]) -> Iterator[Event]:
-        """The parts of a multipart answer, or the whole body as one part."""
+        """The parts of a multipart response, or the whole body as one part, which only its own content can prove whole:
+        HTTP's framing says that what the last hop sent has come, and a proxy ends a truncated response in good order.
+        """
         kind = media.classify(response.content_type, head)
         declared = media.parse(response.content_type)
         yield Opened(response.status, declared.type, response.length, response.headers.get("Warning", ""))
         if kind is not media.Body.MULTIPART:
             if not head:
                 return
-            yield PartStart({"content-type": response.content_type})
+            location = response.headers.get("Content-Location", "")
+            yield PartStart({"content-type": response.content_type, "content-location": location})
             yield PartData(head)
             for chunk in chunks:
                 yield PartData(chunk)
-            if response.framed:
-                yield PartEnd()
-            else:
-                yield Truncated("the server gave no length, so nothing proves that the body is complete")
+            yield PartEnd(proven=False)
             return
         reader = multipart.Reader(declared.boundary)
         yield from reader.feed(head)
@@ -150,15 +150,12 @@ class Connection:
             for chunk in chunks:
                 yield from reader.feed(chunk)
         except (TruncatedError, TemporaryError) as error:
-            if isinstance(error, TruncatedError):
-                yield from reader.finish(framed=False)
+            yield from (event for event in reader.finish(early=True) if not isinstance(event, Truncated))
             if not reader.closed:
                 raise
             self.warn(f"{error.message}, after the closing boundary")
             return
-        yield from reader.finish(framed=response.framed)
-        if not reader.closed and response.framed:
-            self.warn("the server left out the closing boundary; HTTP's own length was met")
+        yield from reader.finish()
 
     def _climb(
         self,

@@ -70,7 +70,7 @@ class Rows(Connection):
             documents = XmlRowReader(response.content_type, head)
             for chunk in chain([head], chunks):
                 yield from documents.feed(chunk)
-            yield from documents.finish(framed=response.framed)
+            yield from documents.finish()
 
     def _read_rows(self, response: Response, kind: media.Body, head: bytes, chunks: Iterator[bytes]) -> Iterator[Row]:
         if response.status == 204:

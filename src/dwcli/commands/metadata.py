@@ -76,9 +76,11 @@ def _with_bulk_data(
 ) -> None:
     from dwcli.jobs.bulk import Fetching
 
-    with dw.out.progress("fetching") as progress:
-        bulk = Fetching(dw.client, folder, on_bytes=progress.add, on_error=dw.out.warn)
-        rows = (bulk.row(ref, _only(row, tags)) for ref, row in reading.whole(job.rows(asked)))
+    with (
+        dw.out.progress("fetching") as progress,
+        Fetching(dw.client, folder, on_bytes=progress.add, on_error=dw.out.warn) as bulk,
+    ):
+        rows = (bulk.row(ref, _only(row, tags), whole=row) for ref, row in reading.whole(job.rows(asked)))
         dw.out.metadata(rows, tags=tags)
     words = [f"{bulk.files} file{'s' * (bulk.files != 1)} of bulk data"] if bulk.files else []
     words += [f"{len(bulk.codes)} failed"] if bulk.codes else []

@@ -1,69 +1,57 @@
 """`dw retrieve frames` and `dw retrieve bulkdata`: parts of one instance to files."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from dwcli.client import Event, Opened
 from dwcli.commands import references
 from dwcli.context import DwContext
-from dwcli.dicomweb import dictionary, media, refs
-from dwcli.dicomweb.multipart import PartData, PartEnd, PartStart
+from dwcli.dicomweb import content, dictionary, refs
+from dwcli.dicomweb.content import End
+from dwcli.dicomweb.multipart import PartData, PartEnd, PartStart, Truncated
 from dwcli.dicomweb.refs import FrameRef
 from dwcli.dicomweb.request import rebase
-from dwcli.errors import TruncatedError, UsageError
+from dwcli.errors import DwError, ExitCode, ProtocolError, TruncatedError, UsageError, combine
+from dwcli.files.spool import Spool
 from dwcli.files.whole import WholeFile
+from dwcli.jobs import parts
 from dwcli.output import size
 
-_ENDINGS = {
-    "image/jpeg": "jpg",
-    "image/dicom+jpeg": "jpg",
-    "image/jls": "jls",
-    "image/jp2": "jp2",
-    "image/jpx": "jpx",
-    "image/jphc": "jphc",
-    "image/dicom-rle": "rle",
-    "image/png": "png",
-    "image/gif": "gif",
-    "video/mp4": "mp4",
-    "video/mpeg": "mpg",
-    "application/pdf": "pdf",
-}
+_UNPROVEN = "nothing proves that it is whole (unverified)"
 
 
-def frames(dw: DwContext, words: list[str], output: Path | None, transfer_syntax: str) -> None:
-    """`REF LIST`: each frame into a file of its own. Raises UsageError, TruncatedError."""
+def frames(dw: DwContext, words: list[str], output: Path | None, transfer_syntax: str, *, verify: bool) -> None:
+    """`REF LIST`: each frame into a file of its own, under its name as soon as it is known to be whole."""
     if len(words) != 2:
         raise UsageError(
             "frames takes a reference and a list", "dw retrieve frames STUDY/SERIES/INSTANCE 1,3-5 -o frames/"
         )
     ref = FrameRef(references.one_instance(dw, words[0]), refs.parse_frames(words[1]))
     folder = output or Path()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"cannot make the folder {folder}: {error.strerror}", "-o DIR") from error
-    numbers = iter(ref.frames)
     stem = refs.word(ref.instance.instance)
+    codes: list[ExitCode] = []
     written = 0
-    with dw.out.progress("retrieving", total_items=len(ref.frames)) as progress:
-        for part in _parts(dw.client.frames(ref, transfer_syntax)):
-            number = next(numbers, None)
-            if number is None:
-                raise UsageError("the server sent more frames than were asked for; the last ones are not kept")
-            path = folder / f"{stem}.frame{number:04d}.{_ending(part.kind, 'raw')}"
-            with WholeFile(path) as file:
-                for chunk in part.chunks():
-                    file.write(chunk)
-                    progress.add(len(chunk))
+    with _spool(folder) as spool, dw.out.progress("retrieving", total_items=len(ref.frames)) as progress:
+        for found in parts.Receiver(dw.client, spool, on_bytes=progress.add).frames(ref, transfer_syntax):
+            if isinstance(found, parts.Incomplete):
+                dw.out.error(DwError(f"frame {found.number}: {found.error.message}", found.error.hint))
+                codes.append(found.error.exit_code)
+                continue
+            number, part = found
+            path = folder / f"{stem}.frame{number:04d}.{part.ending or 'raw'}"
+            _name(part, path)
+            if part.end is End.UNPROVEN:
+                dw.out.warn(f"{path}: {_UNPROVEN}")
+                codes += [ExitCode.PARTIAL] if verify else []
             progress.item()
             written += 1
             dw.out.line(str(path))
-    if written < len(ref.frames):
-        raise TruncatedError(f"{written} of {len(ref.frames)} frames came", "the same command fetches them again")
-    dw.out.info(f"{written} frame{'s' * (written > 1)} in {folder}")
+    if written:
+        dw.out.info(f"{written} frame{'s' * (written > 1)} in {folder}")
+    dw.finish(combine(codes, succeeded=written > 0))
 
 
-def bulkdata(dw: DwContext, words: list[str], output: Path | None) -> None:
+def bulkdata(dw: DwContext, words: list[str], output: Path | None, *, verify: bool) -> None:
     """`REF TAG` or `URI`: one value into a file, or to stdout. Raises UsageError, TruncatedError, AbsentError."""
     if not 1 <= len(words) <= 2:
         raise UsageError(
@@ -71,65 +59,88 @@ def bulkdata(dw: DwContext, words: list[str], output: Path | None) -> None:
             "dw retrieve bulkdata STUDY/SERIES/INSTANCE 7FE00010 -o pixels.bin",
         )
     if output is None and dw.out.terminal:
-        raise UsageError("bulk data is binary and would spoil the terminal", "-o FILE, or a pipe")
+        raise UsageError("bulkdata is binary and would spoil the terminal", "-o FILE, or a pipe")
     base = dw.profile.url
+    expected = parts.unknown
     if refs.origin(words[-1]):
         url = rebase(words[-1], base, f"{base}/")
     elif len(words) == 2:
-        url = dw.client.bulkdata_url(references.one_instance(dw, words[0]), dictionary.parse_tag(words[1]))
+        ref, tag = references.one_instance(dw, words[0]), dictionary.parse_tag(words[1])
+        url = dw.client.bulkdata_url(ref, tag)
+        expected = parts.expected_value(dw.client, ref, tag)
     else:
         raise UsageError("which value?", "a tag such as 7FE00010 after the reference, or a BulkDataURI alone")
-    count = 0
-    with dw.out.progress("retrieving") as progress:
-        for part in _parts(dw.client.bulkdata(url)):
-            count += 1
-            if count > 1:
-                raise UsageError("the answer has more than one part", f"dw request GET {url} -o FILE keeps it whole")
-            if output is None:
-                for chunk in part.chunks():
-                    dw.out.write(chunk)
-                continue
-            with WholeFile(output) as file:
-                for chunk in part.chunks():
-                    file.write(chunk)
-                    progress.add(len(chunk))
-    if not count:
-        raise TruncatedError("the answer is empty")
-    if output:
-        dw.out.info(f"{output}: {size(file.size)}")
+    if output is None:
+        end = _to_stdout(dw, url)
+        where = "stdout"
+    else:
+        end = _to_file(dw, url, output, expected)
+        where = str(output)
+    if end is End.UNPROVEN:
+        dw.out.warn(f"{where}: {_UNPROVEN}")
+        dw.finish(ExitCode.PARTIAL if verify else ExitCode.OK)
 
 
-class _Part:
-    """One part of an answer; `chunks` must be read to its end, and raises where the part is not whole."""
-
-    def __init__(self, kind: str, events: Iterator[Event]) -> None:
-        self.kind = kind
-        self._events = events
-
-    def chunks(self) -> Iterator[bytes]:
-        for event in self._events:
-            match event:
-                case PartData(data):
-                    yield bytes(data)
-                case PartEnd():
-                    return
-                case _:
-                    raise TruncatedError(f"the answer is not complete: {getattr(event, 'reason', '')}")
-        raise TruncatedError("the answer ended inside a part")
+def _to_file(dw: DwContext, url: str, output: Path, expected: parts.Size) -> End:
+    """The value under its name, or, in several parts, under numbered names."""
+    WholeFile(output)  # says so where it cannot be one
+    with _spool(output.parent) as spool, dw.out.progress("retrieving") as progress:
+        found = parts.Receiver(dw.client, spool, on_bytes=progress.add).bulkdata(url, expected)
+        names = [output]
+        if len(found) > 1:
+            names = [output.with_name(f"{output.stem}.{number}{output.suffix}") for number in range(1, len(found) + 1)]
+        for part, path in zip(found, names, strict=True):
+            _name(part, path)
+    if len(found) > 1:
+        dw.out.warn(f"the value came in {len(found)} parts, as compressed pixels do: {names[0]} to {names[-1]}")
+    for part, path in zip(found, names, strict=True):
+        dw.out.info(f"{path}: {size(part.size)}")
+    return End.UNPROVEN if any(part.end is End.UNPROVEN for part in found) else End.WHOLE
 
 
-def _parts(events: Iterator[Event]) -> Iterator[_Part]:
-    kind = ""
-    for event in events:
+def _to_stdout(dw: DwContext, url: str) -> End:
+    """The value into the pipe as it comes. What a pipe took cannot be taken back: the error says what it is worth."""
+    witness = content.Witness()
+    end: End | None = None
+    for event in dw.client.bulkdata(url):
         match event:
-            case Opened():
-                pass
-            case PartStart(headers):
-                kind = media.parse(headers.get("content-type", "")).type
-                yield _Part(kind, events)
+            case PartStart() if end is not None:
+                raise ProtocolError("the value comes in several parts, of which only the first was written", "-o FILE")
+            case PartData(data):
+                witness.feed(bytes(data))
+                dw.out.write(bytes(data))
+            case PartEnd(proven):
+                end = End.WHOLE if proven else witness.end()
+            case Truncated(reason) if end is not End.WHOLE:
+                raise TruncatedError(f"the response {reason}")
             case _:
-                raise TruncatedError(f"the answer is not complete: {getattr(event, 'reason', '')}")
+                pass
+    if end is None or end is End.TRUNCATED:
+        raise TruncatedError("the response is empty" if end is None else "the response is truncated")
+    return end
 
 
-def _ending(kind: str, otherwise: str) -> str:
-    return _ENDINGS.get(kind, otherwise)
+@contextmanager
+def _spool(folder: Path) -> Iterator[Spool]:
+    """Where parts lie until they have their names: in the same file system. Raises UsageError, DwError."""
+    try:
+        spool = Spool(folder)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UsageError(f"{folder} is a file, not a folder", "-o DIR") from error
+    except OSError as error:
+        raise DwError(f"cannot write in {folder}: {error.strerror or error}", "-o DIR for another folder") from error
+    try:
+        yield spool
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise DwError(f"cannot write in {folder}: {error.strerror or error}") from error
+    finally:
+        spool.close()
+
+
+def _name(part: parts.Part, path: Path) -> None:
+    try:
+        part.path.replace(path)
+    except OSError as error:
+        raise DwError(f"cannot write {path}: {error.strerror or error}") from error

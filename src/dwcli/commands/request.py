@@ -9,12 +9,14 @@ import typer
 
 from dwcli.context import DwContext, parse_headers
 from dwcli.dicomweb import media, refs
-from dwcli.errors import UsageError
+from dwcli.dicomweb.content import End
+from dwcli.errors import TruncatedError, UsageError
 from dwcli.files.whole import WholeFile
 from dwcli.options import takes
 
 if TYPE_CHECKING:
-    from dwcli.dicomweb.request import Body
+    from dwcli.dicomweb.proof import BodyProof
+    from dwcli.dicomweb.request import Body, Request
 
 
 def register(app: typer.Typer) -> None:
@@ -65,6 +67,20 @@ def request(
     if body and not any(name.lower() == "content-type" for name in headers):
         headers["Content-Type"] = media.DICOM_JSON
     asked = Request(verb, _url(dw, path, param or []), headers, body, repeatable=verb in ("GET", "HEAD", "OPTIONS"))
+    for last in (not asked.repeatable, True):
+        try:
+            _exchange(dw, asked, output, include=include)
+        except TruncatedError:
+            if last or output is None:  # what a pipe took cannot be taken back
+                raise
+        else:
+            return
+
+
+def _exchange(dw: DwContext, asked: "Request", output: Path | None, *, include: bool) -> None:
+    """Send it, and write the response's body. Raises TruncatedError where its content shows that it ended early."""
+    from dwcli.dicomweb.proof import BodyProof
+
     with dw.client.request(asked) as response:
         if include or dw.given.verbose:
             dw.out.info(f"{response.status}")
@@ -74,19 +90,32 @@ def request(
             refused = response.read(1 << 20)
             dw.out.write(refused)
             raise response.refusal(refused)
+        proof = BodyProof(response.content_type)
         if output is None:
             text = media.classify(response.content_type, b"?") is not media.Body.PICTURE
             for chunk in response.chunks():
                 if dw.out.terminal and (not text or b"\0" in chunk):
-                    raise UsageError("the answer is binary and would spoil the terminal", "-o FILE, or a pipe")
+                    raise UsageError("the response is binary and would spoil the terminal", "-o FILE, or a pipe")
+                proof.feed(chunk)
                 dw.out.write(chunk)
+            _judge(proof, "stdout", dw)
             return
         with WholeFile(output) as file:
             for chunk in response.chunks():
+                proof.feed(chunk)
                 file.write(chunk)
-            if not response.framed and verb != "HEAD":
-                dw.out.warn("the server gave no length, so nothing proves that the body is complete")
+            _judge(proof, str(output), dw)
     dw.out.info(f"{output}: {file.size} bytes, {response.content_type or 'no Content-Type'}")
+
+
+def _judge(proof: "BodyProof", where: str, dw: DwContext) -> None:
+    match proof.end():
+        case End.TRUNCATED:
+            raise TruncatedError("the response is truncated", "the same command asks again")
+        case End.UNPROVEN if where != "stdout":
+            dw.out.warn(f"{where}: nothing proves that it is whole (unverified)")
+        case _:
+            pass
 
 
 def _url(dw: DwContext, path: str, params: list[str]) -> str:

@@ -114,15 +114,16 @@ def retrieve(
     if words and words[0] in ("frames", "bulkdata"):
         if matching.given(match):
             raise UsageError("frames and bulkdata are asked for by reference", f"dw retrieve {words[0]} REF …")
-        if report or dry_run or verify or layout or zipped or wado_uri:
-            raise UsageError(f"{words[0]} knows of the options only -o and --transfer-syntax", "leave out the others")
+        if report or dry_run or layout or zipped or wado_uri:
+            accepted = "only -o, --transfer-syntax and --verify"
+            raise UsageError(f"{words[0]} accepts {accepted}", "leave out the others")
         from dwcli.commands import parts
 
         out = None if output == Path() else output
         if words[0] == "frames":
-            parts.frames(dw, words[1:], out, "" if syntax == "*" else syntax)
+            parts.frames(dw, words[1:], out, "" if syntax == "*" else syntax, verify=verify)
         else:
-            parts.bulkdata(dw, words[1:], out)
+            parts.bulkdata(dw, words[1:], out, verify=verify)
         return
     asked = _asked(dw, list(words or []), match, wado_uri=wado_uri)
     options = Options(syntax, jobs, verify, wado_uri, max_errors)

@@ -18,7 +18,8 @@ _RECORDS, _SERIES, _ROWS = 0x00041220, 0x0020000E, 0x00280010
 _SOP_CLASS = 0x00080016
 # The storage classes of images (PS3.4 B.5).
 _IMAGE = re.compile(
-    rb"1\.2\.840\.10008\.5\.1\.4\.1\.1\.(?:[1235-7]|4|1[234]|20|77\.1\.[1-7]|128|130|481\.1)(?:\.[\d.]*)?[\0 ]*\Z"
+    rb"1\.2\.840\.10008\.5\.1\.4\.1\.1\."
+    rb"(?!4\.2)(?:[1-7]|1[234]|20|30|66\.4|77\.1\.[1-7]|128|130|481\.[12])(?:\.[\d.]*)?[\0 ]*\Z"
 )
 _PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 _SHORT, _LONG = part10.SHORT_VRS, part10.LONG_VRS
@@ -99,7 +100,9 @@ def _deflated(at: int, image: bool) -> Walk:
     if trailer[:8] == struct.pack("<II", checksum, inflated & 0xFFFFFFFF):  # gzip's, which some writers leave on
         at += 8
     behind = yield from padding(at)
-    return inside.end() if behind is End.WHOLE else behind
+    if behind is not End.WHOLE:
+        return behind
+    return End.TRUNCATED if inside.end() is End.TRUNCATED else End.WHOLE
 
 
 def _data_set(at: int, syntax: bytes, image: bool, pixels: Pixels | None) -> Walk:
@@ -211,8 +214,10 @@ def _data_set(at: int, syntax: bytes, image: bool, pixels: Pixels | None) -> Wal
 
 
 def _verdict(pixels: bool, series: bool, rows: bool) -> End:
-    """What a last element means that ends where the bytes do: a file cut between two elements ends so, too."""
-    return End.WHOLE if pixels or (series and not rows) else End.UNPROVEN
+    """What a last element means that ends with the bytes: so does a file that was truncated between two elements."""
+    if pixels:
+        return End.WHOLE
+    return End.PLAUSIBLE if series and not rows else End.UNPROVEN
 
 
 def _short(block: bytes, start: int, little: bool) -> int:

@@ -3,8 +3,10 @@
 `Reader` takes the body in pieces of any size and answers with events. It never holds more than one part
 head or one possible delimiter line, and the bytes of a part leave it as they came in.
 
-A part's own Content-Length is ignored on purpose: servers omit it or get it wrong, so the delimiter would
-have to be looked for anyway, and searching 512 MB for it costs about a tenth of a second.
+A delimiter ends a part, whatever the part's own Content-Length says: servers omit it or get it wrong, and searching
+512 MB for the delimiter costs about a tenth of a second. Where the stream ends without one, a Content-Length that is
+met proves the part all the same. That the stream ended in good order proves nothing: a proxy ends what it got of a
+truncated response in good order, too.
 """
 
 import os
@@ -19,6 +21,8 @@ from dwcli.errors import ProtocolError
 
 HEAD_LIMIT = 64 * 1024  # bytes of one part head; also of a first line that has to tell the boundary
 _PADDING = 256  # white space that may follow a delimiter on its line
+_BEFORE = "ended before its first part"
+_UNCLOSED = "ended without its closing boundary"
 
 
 class PartStart(NamedTuple):
@@ -34,13 +38,18 @@ class PartData(NamedTuple):
 
 
 class PartEnd(NamedTuple):
-    """The open part is whole."""
+    """The open part ended. `proven`: by the delimiter behind it, or by its own Content-Length; else by the end of the
+    stream, and only the content itself can tell whether it is whole. `unclosed`: a delimiter is missing there.
+    """
+
+    proven: bool = True
+    unclosed: bool = False
 
 
 class Truncated(NamedTuple):
-    """The last event: the stream ended inside a part, or before its end was proven.
+    """The last event: the stream ended before its closing delimiter. A part that was open then is not whole.
 
-    `reason` goes on where "the answer" begins: "ended inside a part".
+    `reason` goes on where "the response" begins: "ended inside a part".
     """
 
     reason: str
@@ -81,6 +90,8 @@ class Reader:
         self._searched = 0  # in HEAD: as many bytes of it hold no end of the head
         self._lead = 0  # in BODY: 1 while the buffer still begins with the head's last line feed
         self._empty = True
+        self._due: int | None = None  # the open part's own Content-Length
+        self._came = 0  # bytes of the open part that were handed out
         if boundary:
             self._learn(boundary.encode("utf-8", "surrogateescape"))
 
@@ -111,53 +122,66 @@ class Reader:
         self._buffer = self._buffer[self._at :]
         return events
 
-    def finish(self, *, framed: bool) -> list[Event]:
-        """The events that the end of the stream brings.
+    def finish(self, *, early: bool = False) -> list[Event]:
+        """The events that the end of the stream brings; without the closing delimiter the last one is `Truncated`.
 
-        `framed`: HTTP itself proved the body complete (Content-Length met, last chunk read). An open part
-        then ends with `PartEnd` even without a closing delimiter (`closed` stays False); unframed, that is
-        `Truncated`. A cut through a part head or a boundary is `Truncated` either way. An empty framed body
-        has no events. `ProtocolError` for a framed body that is not empty and holds no delimiter.
+        A part that is open then ends with `PartEnd(proven=False)`, or with a proven one where its own Content-Length is
+        met. `early`: the transport says that the stream was cut off; an open part then just stays open, unless its
+        length is met. So it does where the end cuts through a delimiter. An empty stream has no events.
+        `ProtocolError` where bytes came, but nothing that a delimiter could begin with.
         """
         if self._state in (_State.CLOSED, _State.FINISHED):
             return []
-        events: list[Event] = []
-        if self._state is _State.LEARN and framed and not self._empty:
+        if self._state is _State.LEARN and not early and not self._empty:
             self._learn(_first_line(self._buffer))
         state, buffer = self._state, self._buffer
         self._state, self._buffer = _State.FINISHED, b""
 
         if state is _State.LEARN:
-            return [] if framed else [Truncated("ended before its first part")]
+            return [Truncated(_BEFORE)] if early else []
         last = self._last_line.search(buffer)
-        if last and last["close"] == b"--":
+        closed = last is not None and last["close"] == b"--"
+        if closed:
             self._state = _State.CLOSED
-        complete = framed or self.closed
-
         match state:
-            case _State.BODY if not complete:
-                events.append(Truncated("ended inside a part"))
             case _State.BODY:
-                end = _line_start(buffer, self._lead, last.start()) if last else len(buffer)
-                # With the boundary cut off in its middle, HTTP's word for completeness is worth nothing.
-                if not last and len(buffer) - self._possible_delimiter(buffer, 0) > len(b"\r\n--"):
-                    return [Truncated("ended inside a boundary")]
-                if end > self._lead:
-                    events.append(PartData(buffer[self._lead : end]))
-                events.append(PartEnd())
-            case _State.HEAD if last and complete:
-                events += [PartStart(_parse_head(buffer[1 : last.start()])), PartEnd()]
-            case _State.HEAD if not framed or buffer.strip():
-                events.append(Truncated("ended inside a part head"))
-            case _State.PREAMBLE if not complete:
-                events.append(Truncated("ended before its first part"))
-            case _State.PREAMBLE if not last and not self._empty:
-                raise ProtocolError(
-                    "the answer calls itself multipart, but its boundary never occurs in it",
-                    hint="look at the raw answer with `dw request GET PATH -o FILE`",
-                )
-            case _:
-                pass
+                return self._last_part(buffer, last, closed=closed, early=early)
+            case _State.HEAD if closed:
+                assert last is not None
+                return [PartStart(_parse_head(buffer[1 : last.start()])), PartEnd()]
+            case _State.HEAD:
+                return [Truncated("ended inside a part head" if buffer.strip() else _UNCLOSED)]
+            case _ if closed or (self._empty and not early):
+                return []
+            case _ if early or last or buffer[self._possible_delimiter(buffer, 0) :].strip():
+                return [Truncated(_BEFORE)]
+        raise ProtocolError(
+            "the response calls itself multipart, but its boundary never occurs in it",
+            hint="look at the raw response with `dw request GET PATH -o FILE`",
+        )
+
+    def _last_part(self, buffer: bytes, last: re.Match[bytes] | None, *, closed: bool, early: bool) -> list[Event]:
+        """How the part ends in which the stream ended; `last`: the line that may be its delimiter."""
+        start = self._lead
+        held = self._possible_delimiter(buffer, 0)
+        if last:
+            end = _line_start(buffer, start, last.start())
+        else:
+            end = len(buffer) if len(buffer) - held <= len(b"\r\n--") else -1  # -1: inside a delimiter
+        proven = closed
+        if not closed and self._due is not None:
+            due = start + self._due - self._came
+            if held <= due <= len(buffer) or due == end:
+                # What follows is at most the beginning of a delimiter.
+                end, proven = due, True
+        events: list[Event] = []
+        if end < 0 or (early and not proven):
+            return [Truncated("ended inside a boundary" if end < 0 else "ended inside a part")]
+        if end > start:
+            events.append(PartData(buffer[start:end]))
+        events.append(PartEnd(proven, unclosed=not proven))
+        if not closed:
+            events.append(Truncated(_UNCLOSED))
         return events
 
     def _learn(self, boundary: bytes) -> None:
@@ -198,14 +222,18 @@ class Reader:
         found = self._head_end.search(buffer, start + self._searched)
         undecided = max(start, len(buffer) - self._line_limit)
         if (found.start() if found else undecided) - start > HEAD_LIMIT:
-            raise ProtocolError(f"the answer has a part head of more than {HEAD_LIMIT // 1024} KiB")
+            raise ProtocolError(f"the response has a part head of more than {HEAD_LIMIT // 1024} KiB")
         if found is None:
             self._searched = undecided - start
             return False
-        events.append(PartStart(_parse_head(buffer[start + 1 : found.start()])))
+        headers = _parse_head(buffer[start + 1 : found.start()])
+        events.append(PartStart(headers))
         if found["line"] is None:
             self._state = _State.BODY
             self._lead = 1
+            self._came = 0
+            length = headers.get("content-length", "")
+            self._due = int(length) if length.isdecimal() and len(length) < 20 else None
         else:  # no blank line, so no body either
             events.append(PartEnd())
             self._state = _State.CLOSED if found["close"] else _State.HEAD
@@ -235,6 +263,7 @@ class Reader:
         if held > start:
             if in_part and held > data:
                 events.append(PartData(memoryview(buffer)[data:held]))
+                self._came += held - data
             self._lead = 0
         self._at = held
         return False
@@ -268,7 +297,7 @@ def _first_line(buffer: bytes) -> bytes:
 
 
 def _no_boundary() -> ProtocolError:
-    return ProtocolError("the answer names no boundary and does not begin with one")
+    return ProtocolError("the response names no boundary and does not begin with one")
 
 
 @lru_cache(maxsize=64)  # most servers write the same head before every part

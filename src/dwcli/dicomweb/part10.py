@@ -67,6 +67,10 @@ class NotDicom(ProtocolError):
     """These bytes are no DICOM file, or one too odd to be read from its first bytes alone."""
 
 
+class EndsEarly(NotDicom):
+    """These bytes may be the beginning of a DICOM file, and end before its first data elements do."""
+
+
 class _Short(Exception):
     """The bytes end before the walk over them does."""
 
@@ -87,7 +91,7 @@ def read_head(data: bytes, *, final: bool = False, wanted: frozenset[str] = froz
     except _Short:
         if not final:
             return None
-        raise NotDicom("the file ends inside its first data elements") from None
+        raise EndsEarly("the file ends inside its first data elements") from None
 
 
 def data_set_offset(data: bytes) -> int | None:
@@ -165,7 +169,8 @@ def _find_meta(data: bytes, final: bool) -> int:
     # Without VR, 4 bytes of group length are the only sure sign.
     if data[:2] == b"\2\0" and (data[4:6] in _VRS or data[2:8] == b"\0\0\4\0\0\0"):
         return 0
-    raise NotDicom("not a DICOM file: neither a preamble nor File Meta Information")
+    refusal = NotDicom if data.strip(b"\0") or len(data) >= 132 else EndsEarly  # zeros may be half a preamble
+    raise refusal("not a DICOM file: neither a preamble nor File Meta Information")
 
 
 def _read_meta(
@@ -178,7 +183,7 @@ def _read_meta(
     while True:
         if end - at < 8:
             if final and at == end:
-                raise NotDicom("the file has no data set")
+                raise EndsEarly("the file has no data set")
             raise _Short
         group, element, vr, length = unpack(data, at)
         if group != 2:

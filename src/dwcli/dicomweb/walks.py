@@ -12,9 +12,11 @@ _FIRST, _MOST, _AFTER_JUMP = 16 * 1024, 64 * 1024, 256
 
 
 class End(Enum):
-    """What a content says about its own end."""
+    """What a content says about its own end. PLAUSIBLE: it ends where a part of it does, and so it might if it were
+    truncated between two of them."""
 
     WHOLE = "whole"
+    PLAUSIBLE = "plausible"
     TRUNCATED = "truncated"
     UNPROVEN = "unproven"
 

@@ -26,10 +26,10 @@ class XmlRowReader:
             return []
         return self._read(self._parts.feed(data))
 
-    def finish(self, *, framed: bool) -> list[Row]:
-        """To be called at the end of the body. Raises TruncatedError where it ended before its last part did."""
+    def finish(self) -> list[Row]:
+        """To be called at the end of the body. Raises TruncatedError where the closing boundary is missing."""
         if self._parts is not None:
-            return self._read(self._parts.finish(framed=framed))
+            return self._read(self._parts.finish())
         return [nativexml.parse(bytes(self._document))] if self._document.strip() else []
 
     def _read(self, events: list[multipart.Event]) -> list[Row]:
@@ -40,10 +40,12 @@ class XmlRowReader:
                     self._document.clear()
                 case PartData(data):
                     self._take(data)
-                case PartEnd():
+                case PartEnd(proven=True):
                     rows.append(nativexml.parse(bytes(self._document)))
+                case PartEnd():
+                    pass  # Truncated follows
                 case Truncated(reason):
-                    raise TruncatedError(f"the answer {reason}")
+                    raise TruncatedError(f"the response {reason}")
         return rows
 
     def _take(self, data: bytes | memoryview) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from dwcli.dicomweb import part10
+from dwcli.dicomweb import content, part10
 from dwcli.files.layout import uids
 from dwcli.files.present import HEAD_LIMIT
 
@@ -61,6 +61,19 @@ class Draft:
             except OSError as error:
                 self.discard()
                 raise self._sink.failed(error) from error
+
+    def end(self, *, proven: bool) -> content.End:
+        """Whether the bytes end where a DICOM file ends (PS3.10 7). Raises FolderError.
+
+        `proven`: the transport proved that all of them came, so that a truncated file is looked for, quickly.
+        """
+        try:
+            if proven:
+                return self._sink.ends.look(self._read_at, self.size)
+            return content.end_of(self._read_at, self.size, content.Kind.DICOM)
+        except OSError as error:
+            self.discard()
+            raise self._sink.failed(error) from error
 
     def keep(self, name_hint: tuple[str, str, str] = ("", "", "")) -> "Kept":
         """Give the file its name. `name_hint`: study, series and instance UID for those the bytes don't tell.
@@ -154,6 +167,16 @@ class Draft:
         if not self.head:
             self._refuse(part10.NotDicom("no SOP Instance UID in the first 8 MiB"))
 
+    def _read_at(self, at: int, size: int) -> bytes:
+        """Some of what was written. Raises OSError."""
+        if self._fd < 0:
+            if len(self._chunks) != 1:
+                self._chunks = [b"".join(self._chunks)]
+            return bytes(self._chunks[0][at : at + size])
+        if self._chunks:
+            self._flush()
+        return os.pread(self._fd, size, at)
+
     def _refuse(self, error: part10.NotDicom) -> None:
         self._odd = error
         self._chunks.clear()
@@ -180,7 +203,7 @@ class Draft:
     def _flush(self) -> None:
         if self._fd < 0:
             self._made = True
-            self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _O_BINARY, 0o666)
+            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _O_BINARY, 0o666)
         chunks, held = self._chunks, self._held
         self._chunks, self._held = [], 0
         # One call and no copy where the system can, which takes all but on a full disk.

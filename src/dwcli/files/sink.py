@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, NamedTuple, Self
 
-from dwcli.dicomweb import part10
+from dwcli.dicomweb import content, part10
 from dwcli.errors import DwError, UsageError
 from dwcli.files.cut import is_cut
 from dwcli.files.draft import Draft
@@ -76,6 +76,7 @@ class Sink:
         self.layout = layout or Layout()
         self.overwrite = overwrite
         self.fsync = fsync
+        self.ends = content.Ends()
         self.wanted = frozenset(self.layout.keywords.values()) - {_STUDY, _SERIES, _INSTANCE}
         if self.wanted:
             self.wanted |= {_CHARSET}

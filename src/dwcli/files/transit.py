@@ -4,6 +4,7 @@ A file without a name goes with the process, however that ends: nothing of a cop
 """
 
 import errno
+import os
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -146,6 +147,13 @@ class _Parcel(Draft):
         self._prefix.clear()
         with suppress(OSError):
             self._file.close()
+
+    def _read_at(self, at: int, size: int) -> bytes:
+        self._flush()
+        self._file.seek(at)
+        found = self._file.read(size)
+        self._file.seek(0, os.SEEK_END)
+        return found
 
     def _flush(self) -> None:
         chunks = self._chunks

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterable, Iterator
 
 from dwcli.client import Client
 from dwcli.dicomweb import part10
+from dwcli.dicomweb.content import End
 from dwcli.dicomweb.multipart import PartData, PartEnd, PartStart, Truncated
 from dwcli.dicomweb.refs import InstanceRef
 from dwcli.errors import AuthError, DwError, TruncatedError
+from dwcli.files.draft import Draft
 from dwcli.files.sink import FolderError, Sink
 from dwcli.jobs.item import Item, failed
 
@@ -29,7 +31,10 @@ def retrieve(
     sink.prepare()
     for ref in asked:
         try:
-            yield _one(client, ref, sink, transfer_syntax, on_bytes)
+            try:
+                yield _one(client, ref, sink, transfer_syntax, on_bytes)
+            except TruncatedError:
+                yield _one(client, ref, sink, transfer_syntax, on_bytes)
         except (AuthError, FolderError):
             raise
         except DwError as error:
@@ -39,7 +44,7 @@ def retrieve(
 def _one(client: Client, ref: InstanceRef, sink: Sink, transfer_syntax: str, on_bytes: Callable[[int], None]) -> Item:
     draft = sink.open()
     prefix = bytearray()
-    whole = False
+    ended = proven = False
     try:
         for event in client.wado_uri(ref, transfer_syntax, anonymize=True):
             match event:
@@ -47,16 +52,17 @@ def _one(client: Client, ref: InstanceRef, sink: Sink, transfer_syntax: str, on_
                     draft.write(data)
                     prefix += data[: _ENOUGH - len(prefix)]
                     on_bytes(len(data))
-                case PartEnd():
-                    whole = True
-                case Truncated(reason):
-                    raise TruncatedError(f"the answer is not complete: {reason}")
+                case PartEnd(proven):
+                    ended = True
+                case Truncated(reason) if not ended:
+                    raise TruncatedError(f"the response {reason}")
                 case PartStart():
                     pass
                 case _:
                     pass
-        if not whole:
-            raise TruncatedError("the answer is empty")
+        if not ended:
+            raise TruncatedError("the response is empty")
+        end = _end(draft, proven=proven)
         _look(bytes(prefix), ref, complete=draft.size <= len(prefix))
         kept = draft.keep()
     except BaseException:
@@ -65,7 +71,22 @@ def _one(client: Client, ref: InstanceRef, sink: Sink, transfer_syntax: str, on_
     if kept.outcome == "conflict":
         raise DwError(f"{kept.path} is there already, with other bytes")
     outcome = {"written": "received", "same": "present"}.get(kept.outcome, kept.outcome)
-    return Item(outcome, kept.study, kept.series, kept.instance, kept.path, kept.size)  # type: ignore[arg-type]
+    item = Item(outcome, kept.study, kept.series, kept.instance, kept.path, kept.size)  # type: ignore[arg-type]
+    if proven or end in (End.WHOLE, End.PLAUSIBLE):
+        return item
+    return item.ended("unverified", "nothing proves that the file is whole")
+
+
+def _end(draft: Draft, *, proven: bool) -> End:
+    """Whether the file is whole. Raises TruncatedError, NotDicom."""
+    try:
+        draft.finish()
+    except part10.EndsEarly as error:
+        raise TruncatedError(f"the response is truncated: {error.message}") from error
+    end = draft.end(proven=proven)
+    if end is End.TRUNCATED and not proven:  # one instance, asked for by itself
+        raise TruncatedError("the response is truncated: the file ends inside a data element")
+    return end
 
 
 def _look(prefix: bytes, ref: InstanceRef, *, complete: bool) -> None:

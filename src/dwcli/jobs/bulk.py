@@ -1,18 +1,21 @@
 """Bulk data that metadata names by URL, brought into a folder: rows with files in place of the URLs."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from dwcli.client import Client
 from dwcli.dicomweb import refs
+from dwcli.dicomweb.content import End
 from dwcli.dicomweb.dicomjson import Row, text
-from dwcli.dicomweb.multipart import PartData, PartEnd, PartStart, Truncated
 from dwcli.dicomweb.refs import Ref
 from dwcli.dicomweb.request import rebase
-from dwcli.errors import AuthError, DwError, ExitCode, TruncatedError
+from dwcli.errors import AuthError, DwError, ExitCode, UsageError
 from dwcli.files.layout import Layout
-from dwcli.files.whole import WholeFile
+from dwcli.files.spool import Spool
+from dwcli.jobs import parts
 
 _NAMED = Layout("{SOPInstanceUID}")
 
@@ -20,7 +23,8 @@ _NAMED = Layout("{SOPInstanceUID}")
 class Fetching:
     """Fetches into `folder`, a folder for each instance and a file for each attribute: `1.2.3/7FE00010.bin`.
 
-    Of several parts (frames) each gets a number: `7FE00010.1.bin`. What fails keeps its URL and is counted in `codes`.
+    Of several parts (the offset table and the fragments of compressed pixels) each gets a number, `7FE00010.1.bin`, and
+    the row names them all in a list. What fails keeps its URL and is counted in `codes`. To be used in a `with`.
     """
 
     def __init__(
@@ -28,13 +32,31 @@ class Fetching:
     ) -> None:
         self._client = client
         self._folder = folder
-        self._on_bytes = on_bytes
         self._on_error = on_error
+        try:
+            self._spool = Spool(folder)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise UsageError(f"{folder} is a file, not a folder", "--bulkdata DIR") from error
+        except OSError as error:
+            raise DwError(f"cannot write in {folder}: {error.strerror or error}", "--bulkdata DIR") from error
+        self._receiver = parts.Receiver(client, self._spool, on_bytes=on_bytes)
         self.files = 0
         self.codes: list[ExitCode] = []
 
-    def row(self, ref: Ref, row: Row) -> Row:
-        """The row with every BulkDataURI a path here; `ref` is what its metadata was asked for."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._spool.close()
+
+    def row(self, ref: Ref, row: Row, *, whole: Row | None = None) -> Row:
+        """The row with every BulkDataURI a path here; `ref` is what its metadata was asked for.
+
+        `whole`: all that the metadata say of the instance, where `row` is a part of it.
+        """
+        self._size = partial(parts.pixel_data_size, row if whole is None else whole)
         own = self._folder / _NAMED.relative({"SOPInstanceUID": text(row, refs.INSTANCE_UID)})
         return self._data_set(row, f"{self._client.base}/{refs.path(ref)}/metadata", own, "")
 
@@ -45,7 +67,8 @@ class Fetching:
         if not isinstance(element, dict):
             return element
         if uri := element.get("BulkDataURI"):
-            return {**element, "BulkDataURI": self._fetched(str(uri), asked, own, path) or uri}
+            files = self._fetched(str(uri), asked, own, path)
+            return {**element, "BulkDataURI": files if len(files) > 1 else files[0] if files else uri}
         items = element.get("Value")
         if element.get("vr") != "SQ" or not isinstance(items, list):
             return element
@@ -55,56 +78,26 @@ class Fetching:
         ]
         return {**element, "Value": inner}
 
-    def _fetched(self, uri: str, asked: str, own: Path, path: str) -> str:
-        """Where the value lies now: a file, or its folder where it came in several; empty where it did not come."""
+    def _fetched(self, uri: str, asked: str, own: Path, path: str) -> list[str]:
+        """Where the value lies now, in the order of its parts; nothing where it did not come."""
+        url = rebase(uri, self._client.base, asked)
+        expected = self._size if path == parts.PIXEL_DATA else parts.unknown
         try:
             own.mkdir(parents=True, exist_ok=True)
-            written = [self._written(part, own / f"{path}.bin", number) for number, part in self._parts(uri, asked)]
-            if not written:
-                raise TruncatedError("the answer is empty")
+            found = self._receiver.bulkdata(url, expected)
+            many = len(found) > 1
+            names = [own / (f"{path}.{n}.bin" if many else f"{path}.bin") for n in range(1, len(found) + 1)]
+            for part, name in zip(found, names, strict=True):
+                part.path.replace(name)
+                if part.end is End.UNPROVEN:
+                    self._on_error(f"{name}: nothing proves that it is whole (unverified)")
         except AuthError:
             raise
         except OSError as error:
-            raise DwError(f"cannot make {own}: {error.strerror or error}") from error
+            raise DwError(f"cannot write in {own}: {error.strerror or error}") from error
         except DwError as error:
             self._on_error(f"{path}: {error.message}")
             self.codes.append(error.exit_code)
-            return ""
-        self.files += len(written)
-        if len(written) > 1:
-            written[0] = written[0].replace(own / f"{path}.1.bin")
-        return str(written[0])
-
-    def _parts(self, uri: str, asked: str) -> Iterator[tuple[int, Iterator[bytes]]]:
-        events = self._client.bulkdata(rebase(uri, self._client.base, asked))
-        number = 0
-
-        def data() -> Iterator[bytes]:
-            for event in events:
-                match event:
-                    case PartData(chunk):
-                        self._on_bytes(len(chunk))
-                        yield bytes(chunk)
-                    case PartEnd():
-                        return
-                    case _:
-                        break
-            raise TruncatedError("the answer is not complete")
-
-        for event in events:
-            match event:
-                case PartStart():
-                    number += 1
-                    yield number, data()
-                case Truncated(reason):
-                    raise TruncatedError(f"the answer is not complete: {reason}")
-                case _:
-                    pass
-
-    def _written(self, chunks: Iterator[bytes], path: Path, number: int) -> Path:
-        if number > 1:
-            path = path.with_suffix(f".{number}.bin")
-        with WholeFile(path) as file:
-            for chunk in chunks:
-                file.write(chunk)
-        return path
+            return []
+        self.files += len(names)
+        return list(map(str, names))

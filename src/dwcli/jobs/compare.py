@@ -6,7 +6,8 @@ from enum import Enum
 from typing import BinaryIO
 
 from dwcli.client import Client
-from dwcli.dicomweb import part10
+from dwcli.dicomweb import content, part10
+from dwcli.dicomweb.content import End, Kind
 from dwcli.dicomweb.multipart import PartData, PartEnd, PartStart
 from dwcli.dicomweb.refs import InstanceRef
 from dwcli.errors import AbsentError, AuthError, DwError, TemporaryError, TruncatedError
@@ -30,12 +31,12 @@ def with_server(client: Client, ref: InstanceRef, opened: Open) -> Verdict:
     """Fetch an instance and compare it with a file while it comes; nothing is kept.
 
     The file meta information (group 2) may differ, since servers write their own name into it; the data set may not.
-    UNKNOWN where the server does not give it out. Raises AuthError, TemporaryError (also where the answer is cut
-    twice in succession), or OSError of the file.
+    UNKNOWN where the server does not give it out. Raises AuthError, TemporaryError (also where the response is
+    truncated twice in succession), or OSError of the file.
     """
     for last in (False, True):
         try:
-            return _compare(_bytes(client, ref), opened)
+            return _compare(_Incoming(client, ref), opened)
         except AbsentError:
             return Verdict.ABSENT
         except TruncatedError as error:
@@ -48,30 +49,37 @@ def with_server(client: Client, ref: InstanceRef, opened: Open) -> Verdict:
     return Verdict.UNKNOWN
 
 
-def _bytes(client: Client, ref: InstanceRef) -> Iterator[bytes]:
-    """The first part of the answer, which must be whole."""
-    whole = False
-    parts = 0
-    for event in client.retrieve(ref):
-        match event:
-            case PartStart():
-                parts += 1
-            case PartData(data) if parts == 1:
-                yield bytes(data)
-            case PartEnd():
-                whole = True
-            case _:
-                pass
-    if not parts:
-        raise AbsentError("the answer is empty")
-    if not whole:
-        raise TruncatedError("the answer is cut")
+class _Incoming:
+    """The bytes of the first part of a response; `proven` afterwards: whether the transport proved that all came."""
+
+    def __init__(self, client: Client, ref: InstanceRef) -> None:
+        self._events = client.retrieve(ref)
+        self.proven = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        parts = ended = 0
+        for event in self._events:
+            match event:
+                case PartStart():
+                    parts += 1
+                case PartData(data) if parts == 1:
+                    yield bytes(data)
+                case PartEnd(proven):
+                    ended += 1
+                    self.proven = proven if ended == 1 else self.proven
+                case _:
+                    pass
+        if not parts:
+            raise AbsentError("the response is empty")
+        if not ended:
+            raise TruncatedError("the response is truncated")
 
 
-def _compare(chunks: Iterator[bytes], opened: Open) -> Verdict:
+def _compare(incoming: _Incoming, opened: Open) -> Verdict:
     """Skip group 2 on both sides, then compare as the bytes come."""
     head = b""
     start: int | None = None
+    chunks = iter(incoming)
     for chunk in chunks:
         head += chunk
         start = part10.data_set_offset(head)
@@ -85,6 +93,20 @@ def _compare(chunks: Iterator[bytes], opened: Open) -> Verdict:
             return Verdict.UNKNOWN  # no DICOM file, so nothing to compare with
         file.seek(own)
         equal = file.read(len(head) - start) == head[start:]
-        for chunk in chunks:  # read to the end even after a difference: only a whole answer proves one
+        for chunk in chunks:  # read to the end even after a difference: only a whole response proves one
             equal = equal and file.read(len(chunk)) == chunk
-        return Verdict.EQUAL if equal and not file.read(1) else Verdict.DIFFERENT
+        more = equal and bool(file.read(1))
+        if incoming.proven:
+            return Verdict.EQUAL if equal and not more else Verdict.DIFFERENT
+        if more or (equal and _end(file) not in (End.WHOLE, End.PLAUSIBLE)):
+            # What came begins like the file, and nothing proves that all came.
+            raise TruncatedError("the response is truncated")
+        return Verdict.EQUAL if equal else Verdict.DIFFERENT
+
+
+def _end(file: BinaryIO) -> End:
+    def read(at: int, size: int) -> bytes:
+        file.seek(at)
+        return file.read(size)
+
+    return content.end_of(read, file.seek(0, 2), Kind.DICOM)

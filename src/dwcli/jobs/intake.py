@@ -1,10 +1,11 @@
-"""One answer into the folder: each whole part gets its name, and is told apart from what nobody asked for."""
+"""One response into the folder: each whole part gets its name, and is told apart from what nobody asked for."""
 
 import re
 from collections.abc import Callable, Iterator
 
 from dwcli.client import Client, Event, Opened
 from dwcli.dicomweb import part10, refs
+from dwcli.dicomweb.content import End
 from dwcli.dicomweb.multipart import PartData, PartEnd, PartStart, Truncated
 from dwcli.dicomweb.refs import InstanceRef, Ref, SeriesRef, StudyRef
 from dwcli.errors import AuthError, DwError, ExitCode, TruncatedError
@@ -17,10 +18,10 @@ Note = Callable[[str, str, str], bool]
 
 
 class Got:
-    """What one answer brought.
+    """What one response brought.
 
     `uids`: SOP Instance UIDs of the instances that came whole. `odd`: parts that could not be kept, as failures not
-    yet reported. `partial`: the server said 206. `error`: what ended the answer early.
+    yet reported. `partial`: the server said 206. `error`: what ended the response early.
     """
 
     def __init__(self) -> None:
@@ -31,7 +32,7 @@ class Got:
 
 
 class Intake:
-    """Reads answers into a folder and emits an item for each instance. Threads may share one."""
+    """Reads responses into a folder and emits an item for each instance. Threads may share one."""
 
     def __init__(
         self,
@@ -40,6 +41,7 @@ class Intake:
         *,
         transfer_syntax: str,
         wado_uri: bool,
+        verify: bool,
         emit: Callable[[Item], None],
         on_bytes: Callable[[int], None],
     ) -> None:
@@ -47,11 +49,15 @@ class Intake:
         self._sink = sink
         self._transfer_syntax = transfer_syntax
         self._wado_uri = wado_uri
+        self._verify = verify
         self._emit = emit
         self._on_bytes = on_bytes
 
-    def take(self, ref: Ref, note: Note) -> Got:
-        """Read the answer for one reference. Raises AuthError, and FolderError where the folder cannot be written."""
+    def take(self, ref: Ref, note: Note, *, last: bool = False) -> Got:
+        """Read the response for one reference. `last`: it is not asked for again, so that what can prove nothing stays.
+
+        Raises AuthError, and FolderError where the folder cannot be written.
+        """
         got = Got()
         draft: Draft | None = None
         try:
@@ -65,10 +71,10 @@ class Intake:
                         draft = self._sink.open()
                     case PartEnd():
                         assert draft is not None
-                        self._keep(draft, ref, got, note)
+                        self._keep(draft, ref, got, note, event, last=last)
                         draft = None
                     case Truncated(reason):
-                        got.error = TruncatedError(f"the answer is not complete: {reason}")
+                        got.error = got.error or TruncatedError(f"the response {reason}")
                         return got
                     case Opened(status, _, _, warning):
                         got.partial = status == 206
@@ -90,8 +96,8 @@ class Intake:
             return self._client.wado_uri(ref, self._transfer_syntax)
         return self._client.retrieve(ref, self._transfer_syntax)
 
-    def _keep(self, draft: Draft, ref: Ref, got: Got, note: Note) -> None:
-        """Give one whole part its name, and say what became of it."""
+    def _keep(self, draft: Draft, ref: Ref, got: Got, note: Note, part: PartEnd, *, last: bool) -> None:
+        """Give one part its name where it is whole, and say what became of it."""
         match ref:
             case StudyRef(study):
                 hint = (study, "", "")
@@ -101,6 +107,9 @@ class Intake:
                 hint = (study, series, instance)
         try:
             head = draft.finish()
+            end = draft.end(proven=part.proven)
+            if not part.proven:
+                _believe(end, part, last=last)
             if self._transfer_syntax not in ("*", head.transfer_syntax):
                 # Under its final name it would be taken for what was asked for, by the next run at the latest.
                 draft.discard()
@@ -113,7 +122,10 @@ class Intake:
             kept = draft.keep(hint)
         except (part10.NotDicom, CollisionError) as error:
             draft.discard()
-            got.odd.append(failed(error, *hint))
+            if isinstance(error, part10.EndsEarly) and not part.proven:
+                got.error = TruncatedError(f"the response is truncated: {error.message}")
+            else:
+                got.odd.append(failed(error, *hint))
             return
         asked_for = note(kept.study, kept.series, kept.instance)
         again = kept.instance in got.uids
@@ -135,7 +147,25 @@ class Intake:
                 item = item.ended("replaced")
             case _:
                 pass
+        if end is End.TRUNCATED and item.code is ExitCode.OK:
+            item = item.ended("warned", "; ".join(filter(None, ("truncated on the server", item.reason))))
+        elif end is End.UNPROVEN and not part.proven and item.code is ExitCode.OK:
+            code = ExitCode.PARTIAL if self._verify else ExitCode.OK
+            item = item.ended("unverified", "nothing proves that the file is whole", code)
         self._emit(item)
+
+
+def _believe(end: End, part: PartEnd, *, last: bool) -> None:
+    """Raise EndsEarly unless the content makes up for the proof that the transport did not give."""
+    if end is End.TRUNCATED:
+        raise part10.EndsEarly("the file ends inside a data element")
+    enough = {End.WHOLE, End.PLAUSIBLE}
+    if part.unclosed:
+        enough = enough if last else {End.WHOLE}
+    elif last:
+        enough = {*enough, End.UNPROVEN}
+    if end not in enough:
+        raise part10.EndsEarly("nothing proves that the file is whole")
 
 
 def _said(warning: str) -> str:

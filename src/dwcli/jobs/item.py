@@ -12,7 +12,7 @@ Outcome = Literal[
     "present",  # was there already, equal as far as was looked
     "stranger",  # fetched and kept, though nobody asked for it
     "stored",  # the server says it has it
-    "warned",  # stored, but the server changed something or complains
+    "warned",  # stored, but the server changed something or complains; received, but truncated on the server
     "conflict",  # the same SOP Instance UID with other bytes: the first one stays
     "failed",  # did not come, or was not taken; `reason` says why
     "unknown",  # sent, but nobody said what became of it
@@ -21,11 +21,11 @@ Outcome = Literal[
     "missing",  # the server lists it, and the folder does not have it (check)
     "extra",  # the folder has it, and the server does not list it (check)
     "deleted",  # gone from the server, which no longer lists it
-    "unverified",  # whole study or series: nothing tells whether it is complete
+    "unverified",  # received, but nothing proves that it is whole; of a study or series: that it is complete
 ]
 
-_MOVED = frozenset({"received", "replaced", "stranger", "stored", "warned", "offered"})
-DONE = frozenset({"received", "replaced", "present", "stranger", "stored", "warned", "deleted"})
+_MOVED = frozenset({"received", "replaced", "stranger", "stored", "warned", "unverified", "offered"})
+DONE = frozenset({"received", "replaced", "present", "stranger", "stored", "warned", "deleted", "unverified"})
 
 
 class Item(NamedTuple):

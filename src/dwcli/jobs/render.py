@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from dwcli.client import Client, Event
-from dwcli.dicomweb import refs
+from dwcli.dicomweb import content, refs
+from dwcli.dicomweb.content import End, Kind
 from dwcli.dicomweb.dicomjson import Row, text
 from dwcli.dicomweb.multipart import PartData, PartEnd
 from dwcli.dicomweb.query import Query
@@ -15,6 +17,8 @@ from dwcli.errors import AbsentError, DwError, RefusedError, TruncatedError
 
 THUMBNAIL = (128, 128)
 _INSTANCE_NUMBER = "00200013"
+_KINDS = {"image/png": Kind.PNG, "image/jpeg": Kind.JPEG}
+_HEAD = content.HEAD
 _CANNOT = frozenset({400, 404, 406, 415, 500, 501})
 
 
@@ -46,10 +50,12 @@ def picture(
         if frame is not None and isinstance(ref, InstanceRef):
             asked = FrameRef(ref, (frame,))
         try:
-            return Picture(_one(client.rendered(asked, wanted), on_bytes), by_server=True)
+            return _by_server(client, asked, wanted, on_bytes)
         except RefusedError as error:
             if error.status not in _CANNOT:
                 raise
+            why = error.message
+        except _OtherKindError as error:
             why = error.message
         except AbsentError as error:
             if not isinstance(ref, InstanceRef):
@@ -60,7 +66,7 @@ def picture(
             why = error.message
     if not isinstance(ref, InstanceRef):
         raise DwError(f"the server does not render a {ref.level}: {why}", "render an instance: STUDY/SERIES/INSTANCE")
-    instance = _one(client.retrieve(ref), on_bytes)
+    instance = _whole(partial(client.retrieve, ref), on_bytes)
     return Picture(_local(instance, frame, wanted), by_server=False, why=why)
 
 
@@ -71,11 +77,11 @@ def thumbnail(client: Client, ref: Ref, wanted: Rendering, *, local: bool, on_by
     """
     if not local:
         try:
-            return Picture(_one(client.rendered(ref, wanted), on_bytes), by_server=True)
+            return _by_server(client, ref, wanted, on_bytes)
         except RefusedError as error:
             if error.status not in _CANNOT:
                 raise
-        except AbsentError:
+        except (AbsentError, _OtherKindError):
             pass
     small = wanted._replace(thumbnail=False, viewport=wanted.viewport or THUMBNAIL)
     return picture(client, _middle(client, client.resolve(ref)), None, small, local=local, on_bytes=on_bytes)
@@ -119,19 +125,42 @@ def _local(source: Path | bytes, frame: int | None, wanted: Rendering) -> bytes:
     return render.render(source, options)
 
 
+class _OtherKindError(DwError):
+    """What the server sent is no image of the type asked for."""
+
+
+def _by_server(client: Client, ref: Ref | FrameRef, wanted: Rendering, on_bytes: Callable[[int], None]) -> Picture:
+    """The server's own image. Raises _OtherKindError where it is no image of the type asked for."""
+    data = _whole(partial(client.rendered, ref, wanted), on_bytes)
+    kind = content.kind_of(data[:_HEAD])
+    if kind is not _KINDS[wanted.media_type]:
+        raise _OtherKindError(f"the server sent {kind.value} instead of {_KINDS[wanted.media_type].value}")
+    return Picture(data, by_server=True)
+
+
+def _whole(ask: Callable[[], Iterator[Event]], on_bytes: Callable[[int], None]) -> bytes:
+    """The first part of a response, asked for once more where it is truncated. Raises TruncatedError."""
+    try:
+        return _one(ask(), on_bytes)
+    except TruncatedError:
+        return _one(ask(), on_bytes)
+
+
 def _one(events: Iterator[Event], on_bytes: Callable[[int], None]) -> bytes:
-    """The first part of an answer, whole."""
+    """The first part of a response, whole."""
     data = bytearray()
-    whole = False
+    proof: bool | None = None
     for event in events:
         match event:
-            case PartData(chunk) if not whole:
+            case PartData(chunk) if proof is None:
                 data += chunk
                 on_bytes(len(chunk))
-            case PartEnd():
-                whole = True
+            case PartEnd(proven) if proof is None:
+                proof = proven
             case _:
                 pass
-    if not whole:
-        raise TruncatedError("the answer is not complete") if data else AbsentError("the answer is empty")
+    if not data:
+        raise AbsentError("the response is empty")
+    if proof is None or (not proof and content.end_of_bytes(bytes(data)) is End.TRUNCATED):
+        raise TruncatedError("the response is truncated")
     return bytes(data)

@@ -83,6 +83,7 @@ class Retrieval:
             sink,
             transfer_syntax=options.transfer_syntax,
             wado_uri=options.wado_uri,
+            verify=options.verify,
             emit=self._emit,
             on_bytes=on_bytes,
         )
@@ -241,7 +242,9 @@ class Retrieval:
         """Compare what came of a series with what should have come, and fetch the rest one by one."""
         ref = SeriesRef(plan.study, plan.series)
         as_announced = plan.announced == len(uids)
-        if as_announced and got.error is None and not self._options.verify and not got.partial:
+        if as_announced and (uids or got.error is None) and not self._options.verify and not got.partial:
+            if got.error is not None:
+                self._client.warn(f"{refs.show(ref)}: {got.error.message}; {_instances(len(uids))}, as announced")
             self._remark(got)
             return
         listed = self._listed(ref)
@@ -309,7 +312,7 @@ class Retrieval:
                 came = came or instance == ref.instance
                 return instance == ref.instance
 
-            got = self._stream(ref, note)
+            got = self._stream(ref, note, last=last)
             if came:
                 self._remark(got)
                 return
@@ -321,9 +324,9 @@ class Retrieval:
         error = got.error or DwError("the answer holds other instances" if got.uids else "the answer is empty")
         self._emit(failed(error, ref.study, ref.series, ref.instance))
 
-    def _stream(self, ref: Ref, note: Note) -> Got:
+    def _stream(self, ref: Ref, note: Note, *, last: bool = False) -> Got:
         """One answer into the folder. A server that falls silent or is busy is left alone until the next run."""
-        got = self._intake.take(ref, note)
+        got = self._intake.take(ref, note, last=last)
         self._pool.ease(self._client.transport.throttled)
         if isinstance(got.error, TemporaryError):
             raise got.error

@@ -18,13 +18,12 @@ from dwcli.dicomweb.refs import InstanceRef, Ref, SeriesRef, StudyRef
 from dwcli.errors import DwError, ExitCode, RefusedError, TruncatedError
 from dwcli.files.sink import FolderError, Sink
 from dwcli.files.whole import WholeFile
-from dwcli.jobs.item import Item, Tally
+from dwcli.jobs.item import DONE, Item, Tally
 from dwcli.jobs.retrieve import Options, Retrieval
 
 ACCEPT = "application/zip; transfer-syntax=*"
 _COUNT = "00201209"
 _BACKLOG = 8  # instances that may lie on the disk beside the zip
-_CAME = frozenset({"received", "replaced", "present", "stranger"})
 
 
 def retrieve(
@@ -46,7 +45,10 @@ def retrieve(
     found = [client.resolve(ref) for ref in asked]
     if client.dialect.zip and len(found) == 1 and not isinstance(found[0], InstanceRef):
         try:
-            yield _from_server(client, found[0], target, on_bytes)
+            try:
+                yield _from_server(client, found[0], target, on_bytes)
+            except TruncatedError:
+                yield _from_server(client, found[0], target, on_bytes)
             return
         except RefusedError as error:
             if error.status not in (400, 406, 415):
@@ -132,11 +134,11 @@ def _made_here(
             for item in job.run(asked):
                 if item.instance:
                     on_item()
-                packed = _packed(archive, item, Path(spool)) if item.outcome in _CAME else item
+                packed = _packed(archive, item, Path(spool)) if item.path and item.outcome in DONE else item
                 if packed is None:
                     continue
                 tally.add(packed)
-                if packed.outcome in _CAME:
+                if packed.path and packed.outcome in DONE:
                     held.append(packed)
                 else:
                     yield packed

@@ -43,7 +43,7 @@ class Response:
 
     @property
     def framed(self) -> bool:
-        """Whether HTTP itself tells the body's end (Content-Length, chunks); an end of connection proves nothing."""
+        """Whether HTTP tells where the body ends (Content-Length, chunks). It proves nothing of the content."""
         return "Content-Length" in self.headers or "chunked" in self.headers.get("Transfer-Encoding", "").lower()
 
     def chunks(self) -> Iterator[bytes]:

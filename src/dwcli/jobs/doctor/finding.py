@@ -120,7 +120,7 @@ class Answer:
         try:
             if self.kind in (media.Body.XML, media.Body.MULTIPART):
                 documents = XmlRowReader(self.content_type, self.body)
-                return [*documents.feed(self.body), *documents.finish(framed=True)]
+                return [*documents.feed(self.body), *documents.finish()]
             return RowReader().feed(self.body) if self.ok else []
         except DwError:
             return []
