@@ -251,7 +251,7 @@ def test_what_orthanc_silently_keeps_is_a_conflict(orthanc: Orthanc, run_dw: Dw,
 )
 def test_the_reason_of_a_refusal_is_told(copy: Callable[..., Run], refusal: Answer) -> None:
     target = Scripted()
-    target._store = lambda _request: refusal  # type: ignore[method-assign]
+    target._store = lambda _request: refusal  # type: ignore[assignment,method-assign]
     run = copy(Scripted(study(1, 2)), target, "-f", "jsonl")
     assert run.code == 1, run.err
     items = [json.loads(line) for line in run.lines]

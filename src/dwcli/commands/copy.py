@@ -69,7 +69,8 @@ def copy(
     target = config.select(own, profile=to, timeout=dw.given.timeout, ask=dw.ask)
     if target.url == dw.profile.url:
         raise UsageError("both ends of the copy are the same server", "-p FROM … --to TO")
-    asked = references.read(dw, rest, level)
+    # All of them before anything is sent: one that names another server stops the whole.
+    asked = list(references.read(dw, rest, level, verb="copy"))
     if dry_run:
         _plan(dw, job.plan(dw.patient_client, dw.connect(target), asked), target.name)
         return
