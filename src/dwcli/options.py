@@ -79,7 +79,7 @@ class GlobalOptions(NamedTuple):
             count=True,
             show_default=False,
             metavar="",
-            help="Only data and errors, and where certificates are not checked; -qq not that either.",
+            help="Print data and failures only; -qq: not even warnings.",
             rich_help_panel=_EVERY,
         ),
     ] = 0

@@ -66,14 +66,14 @@ def delete(
     log = reporting.begin(dw, report)
     level, rest = references.split_level(words)
     code = removal.parse_reason(reason or removal.QUALITY)
+    # All of them before anything is sent: one that names another server stops the whole.
+    asked = list(references.read(dw, rest, level, verb="delete"))
     job.can(dw.client, dw.profile.place.root if dw.profile.place else None)
     if reason and dw.client.dialect.delete != "reject":
         dw.out.warn(f"this server is told no reason (dialect {dw.client.dialect.name}): --reason is left out")
     asks = not yes and not dry_run
     if asks and ("-" in rest or sys.stdin is None or not sys.stdin.isatty()):
         raise UsageError("nobody can be asked on this stdin", "--dry-run to see what would go, then --yes")
-    # All of them before anything is sent: one that names another server stops the whole.
-    asked = list(references.read(dw, rest, level, verb="delete"))
     try:
         looked = [job.look(dw.client, ref) for ref in asked]
     except DwError:
