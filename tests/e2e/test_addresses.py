@@ -145,3 +145,8 @@ def test_search_reads_urls_of_studies_and_series(run_dw: Dw, servers: dict[str, 
     assert run.err.count("is replaced by") == 1
     run = run_dw("search", "series", "--study", f"{servers['pacs'].url}/studies/{STUDY}", "-f", "uids")
     assert (run.lines, run.err) == ([f"{STUDY}.1"], "")
+
+
+def test_a_target_is_named_not_addressed(run_dw: Dw, servers: dict[str, Fake]) -> None:
+    refused(run_dw("copy", STUDY, "--to", servers["archive"].url), servers, "hint: --to archive")
+    refused(run_dw("copy", STUDY, "--to", "http://127.0.0.1:1/rs"), servers, "dw profile add NAME URL, then --to NAME")

@@ -9,6 +9,7 @@ import typer
 from dwcli import config
 from dwcli.commands import references, reporting
 from dwcli.context import DwContext
+from dwcli.dicomweb import refs
 from dwcli.errors import ExitCode, UsageError
 from dwcli.options import takes
 
@@ -64,6 +65,12 @@ def copy(
     level, rest = references.split_level(words)
     if not to:
         raise UsageError("--to names no profile", "dw copy REF --to PROFILE")
+    if refs.origin(to):
+        owner = dw.profile_at(to)
+        raise UsageError(
+            f"--to takes a profile's name, not an address: {to}",
+            f"--to {owner}" if owner else "dw profile add NAME URL, then --to NAME",
+        )
     # DW_USER and its kin are for the source; the target gets what its own profile says.
     own = dw.environment._replace(user="", password=None, token=None)
     target = config.select(own, profile=to, timeout=dw.given.timeout, ask=dw.ask)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from urllib.parse import unquote
 
-from dwcli.commands import reading, references
+from dwcli.commands import reading
 from dwcli.context import DwContext
 from dwcli.dicomweb import dictionary, refs
 from dwcli.dicomweb.dicomjson import Row
@@ -32,7 +32,7 @@ _MODALITIES_IN_STUDY = "00080061"
 
 
 def build(
-    dw: DwContext, level: Level, match: MatchOptions, terms: Iterable[str] = (), *, include: tuple[str, ...] = ()
+    level: Level, match: MatchOptions, terms: Iterable[str] = (), *, include: tuple[str, ...] = ()
 ) -> list[Query]:
     """The queries to ask and merge: one, or one for each combination of the values given. Raises UsageError."""
     for option in MatchOptions._fields:
@@ -42,7 +42,7 @@ def build(
             raise UsageError(f"--{option.replace('_', '-')} is empty", "give a value, or leave the option out")
     if level is Level.STUDY and match.series:
         raise UsageError("--series is for searches of series or instances", "dw search instances --series UID")
-    within = _within(dw, match)
+    within = _within(match)
     found = [parse_term(term) for term in terms]
     today = date.today()
     named = (
@@ -89,10 +89,10 @@ def build(
     return queries
 
 
-def _within(dw: DwContext, match: MatchOptions) -> list[tuple[str, str]]:
+def _within(match: MatchOptions) -> list[tuple[str, str]]:
     """The studies and series that `--study` and `--series` name, as UIDs, as `-f uids` prints them, or as URLs."""
-    studies = [_uid(dw, typed, Level.STUDY) for typed in _distinct(match.study)]
-    series = [_uid(dw, typed, Level.SERIES) for typed in _distinct(match.series)]
+    studies = [_uid(typed, Level.STUDY) for typed in _distinct(match.study)]
+    series = [_uid(typed, Level.SERIES) for typed in _distinct(match.series)]
     found = []
     for study, uid in series:
         # A URL of a series names its study.
@@ -103,11 +103,11 @@ def _within(dw: DwContext, match: MatchOptions) -> list[tuple[str, str]]:
     return list(dict.fromkeys(found or studies))
 
 
-def _uid(dw: DwContext, typed: str, level: Level) -> tuple[str, str]:
+def _uid(typed: str, level: Level) -> tuple[str, str]:
     if not refs.origin(typed.strip()):
         # As a reference has it, and as -f uids prints it.
         return (unquote(typed), "") if level is Level.STUDY else ("", unquote(typed))
-    ref = references.parse(dw, typed, level)
+    ref = refs.parse(typed, level)
     return ref.study, getattr(ref, "series", "")
 
 

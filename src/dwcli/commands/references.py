@@ -59,6 +59,13 @@ def parse(dw: DwContext, word: str, level: Level | None, *, verb: str = "") -> R
     return ref
 
 
+def tell(dw: DwContext, typed: Iterable[str]) -> None:
+    """Say once where the address of another server is read as the profile's own."""
+    for word in typed:
+        if refs.origin(word.strip()):
+            _at_home(dw, [refs.home(word.strip())], "")
+
+
 def _at_home(dw: DwContext, addresses: Iterable[str], verb: str, *, row: bool = False) -> None:
     """Refuse addresses of which none is the profile's, or say once that they are replaced. Raises UsageError."""
     named = list(addresses)

@@ -197,7 +197,8 @@ def _asked(dw: DwContext, words: list[str], match: MatchOptions, *, wado_uri: bo
         raise UsageError("nothing to retrieve was named", "dw retrieve study UID -o out   (or --patient …, or -)")
     wanted = level or Level.STUDY
     seen: set[Ref] = set()
-    for query, row in islice(matching.rows(dw, matching.build(dw, wanted, match)), match.limit):
+    references.tell(dw, (*(match.study or ()), *(match.series or ())))
+    for query, row in islice(matching.rows(dw, matching.build(wanted, match)), match.limit):
         known = {refs.STUDY_UID: query.study, refs.SERIES_UID: query.series}
         upper = {tag: {"Value": [uid]} for tag, uid in known.items() if uid}
         ref = refs.from_row({**upper, **row}, wanted)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from dwcli.commands import matching
+from dwcli.commands import matching, references
 from dwcli.context import DwContext
 from dwcli.dicomweb import dictionary, refs
 from dwcli.dicomweb.dicomjson import Row, text, values
@@ -77,7 +77,8 @@ def search(
         if "." in tag:
             raise UsageError(f"no column can be made of {field(tag)}", "a top-level attribute, or -f jsonl")
     key = _sort_key(sort) if sort else None
-    queries = matching.build(dw, level, match, words, include=_included(dw, level, include, columns, sort))
+    references.tell(dw, (*(match.study or ()), *(match.series or ())))
+    queries = matching.build(level, match, words, include=_included(dw, level, include, columns, sort))
     if dw.out.format == "xml":
         dw.client.prefer_xml()
     if level is Level.STUDY and any(term.path == "00080060" for query in queries for term in query.terms):
