@@ -77,7 +77,8 @@ def _at_home(dw: DwContext, addresses: Iterable[str], verb: str, *, row: bool = 
             dw.replaces_addresses = True
             dw.out.info(f"{foreign} is replaced by {dw.profile.url}")
         return
-    own = f"profile {dw.profile.name!r}" if dw.profile.name and dw.profile.place is None else dw.profile.url
+    is_folder = dw.profile.place is not None and dw.profile.place.kind == "folder"
+    own = f"profile {dw.profile.name!r}" if dw.profile.name and not is_folder else dw.profile.url
     owner = dw.profile_at(foreign)
     if owner:
         hint = f"that is profile {owner!r}: dw -p {shlex.quote(owner)} {verb} …"

@@ -10,7 +10,6 @@ import typer
 
 from dwcli import config
 from dwcli.context.given import Globals, make_out, parse_headers
-from dwcli.dicomweb.refs import is_at
 from dwcli.errors import DwError, ExitCode, UsageError
 from dwcli.output import Out
 
@@ -75,6 +74,8 @@ class DwContext:
 
     def profile_at(self, address: str) -> str:
         """The name of the profile whose base this address is, empty where there is none."""
+        from dwcli.dicomweb.refs import is_at
+
         tables = {name: str(self.file.table(name).get("url", "")) for name in self.file.names}
         for name in config.BUILT_IN:
             tables.setdefault(name, config.built_in(name).url)
