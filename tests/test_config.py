@@ -1,6 +1,11 @@
 """Profiles: what beats what, how the file is written, and secrets that stay secret."""
 
+import errno
+import os
 import stat
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +14,8 @@ import pytest
 
 from dwcli import config
 from dwcli.config import Environment, File, Profile
-from dwcli.errors import AuthError, UsageError
+from dwcli.errors import AuthError, TemporaryError, UsageError
+from servers.dw import Dw
 
 URL = "https://pacs.example.org/dicom-web"
 
@@ -362,3 +368,99 @@ def test_the_environment_is_read_as_documented(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setenv("COLUMNS", "wide")
     read = Environment.read()
     assert (read.config, read.no_color, read.dumb, read.columns) == (tmp_path / "x.toml", True, True, None)
+
+
+def dw_at_once(dw: Dw, *lines: list[str]) -> list[tuple[int, str]]:
+    """Exit code and stderr of commands that run at the same time."""
+    running = [dw.start("profile", *line) for line in lines]
+    return [(process.wait(60), process.communicate()[1].decode()) for process in running]
+
+
+def test_profiles_added_at_once_are_all_there(dw_process: Dw) -> None:
+    for round_ in range(3):
+        names = [f"p{round_}{number}" for number in range(8)]
+        ends = dw_at_once(dw_process, *(["add", name, f"http://127.0.0.1:9/{name}"] for name in names))
+        assert [code for code, _ in ends] == [0] * 8, ends
+        file = File.load(dw_process.config)
+        assert set(names) <= set(file.names)
+        if not round_:
+            # One of them was the first, and it alone says so.
+            assert [name for name, (_, err) in zip(names, ends, strict=True) if "as the default" in err] == [
+                file.default
+            ]
+
+
+def test_of_one_name_added_at_once_one_is_told(dw_process: Dw) -> None:
+    ends = dw_at_once(dw_process, *(["add", "pacs", f"http://127.0.0.1:9/{number}"] for number in range(6)))
+    assert sorted(code for code, _ in ends) == [0, 2, 2, 2, 2, 2], ends
+    assert all("there is a profile pacs already" in err for code, err in ends if code)
+
+
+def test_edits_and_removals_at_once_keep_each_other(dw_process: Dw) -> None:
+    for name in "abcdef":
+        assert dw_process("profile", "add", name, f"http://127.0.0.1:9/{name}").code == 0
+    lines = [
+        ["edit", "a", "--set", "timeout=7"],
+        ["edit", "a", "--user", "alice"],
+        ["edit", "a", "--dialect", "orthanc"],
+        ["remove", "b"],
+        ["remove", "c"],
+        ["use", "d"],
+        ["add", "g", "http://127.0.0.1:9/g"],
+    ]
+    ends = dw_at_once(dw_process, *lines)
+    assert [code for code, _ in ends] == [0] * len(lines), ends
+    file = File.load(dw_process.config)
+    assert (file.names, file.default) == (["a", "d", "e", "f", "g"], "d")
+    table = file.table("a")
+    assert (table["timeout"], table["auth"]["username"], table["dialect"]) == (7, "alice", "orthanc")
+
+
+def test_a_held_lock_ends_with_its_process(dw_process: Dw) -> None:
+    lock = dw_process.config.with_name(".config.toml.lock")
+    code = f"import fcntl, os, time; fcntl.flock(os.open({str(lock)!r}, os.O_RDWR | os.O_CREAT), fcntl.LOCK_EX)"
+    code += "; print('held', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
+        waiting = dw_process.start("profile", "add", "pacs", URL)
+        time.sleep(1)
+        assert waiting.poll() is None
+        holder.kill()
+        assert waiting.wait(20) == 0
+        waiting.communicate()
+    assert File.load(dw_process.config).names == ["pacs"]
+
+
+def test_a_lock_that_is_never_let_go_is_a_temporary_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dwcli.config.file._LOCK_SECONDS", 0.2)
+    file = File.load(tmp_path / "config.toml")
+    with File.load(tmp_path / "config.toml").locked(), pytest.raises(TemporaryError, match="another dw is changing"):
+        file.put("pacs", {"url": URL})
+
+
+@pytest.mark.parametrize("lacks", ["locks", "lock file"])
+def test_a_file_system_without_locks_does_not_hang(lacks: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_words: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    if lacks == "locks":
+        monkeypatch.setattr("fcntl.flock", refuse)
+    else:
+        (tmp_path / ".config.toml.lock").mkdir()
+    file = File.load(tmp_path / "config.toml")
+    file.put("pacs", {"url": URL})
+    assert File.load(tmp_path / "config.toml").names == ["pacs"]
+
+
+def test_a_pipe_under_the_name_of_the_lock_does_not_hang(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / ".config.toml.lock")
+    File.load(tmp_path / "config.toml").put("pacs", {"url": URL})
+    assert File.load(tmp_path / "config.toml").names == ["pacs"]
+
+
+def test_a_profile_that_was_removed_meanwhile_is_not_made_again(tmp_path: Path) -> None:
+    file = File.load(tmp_path / "config.toml")
+    file.put("pacs", {"url": URL})
+    File.load(tmp_path / "config.toml").remove("pacs")
+    with pytest.raises(UsageError, match="no profile called"):
+        file.put("pacs", {"url": URL, "dialect": "orthanc"}, replace=True)

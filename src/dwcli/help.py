@@ -7,12 +7,24 @@ from typing import Any, TypeVar
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from dwcli.errors import UsageError
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 _OWN = "Options"
 
 
 class Command(TyperCommand):
-    """A command whose options are listed in the sections that they name (`rich_help_panel`)."""
+    """A command whose options are listed in the sections that they name (`rich_help_panel`).
+
+    An option that takes one value is given once: of two the parser would drop the first without a word.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse, and raise UsageError where an option of one value is given twice."""
+        given = list(args)
+        rest = super().parse_args(ctx, args)
+        _once(self, ctx, given)
+        return rest
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the arguments, then each section."""
@@ -21,6 +33,13 @@ class Command(TyperCommand):
 
 class Group(TyperGroup):
     """A group of commands: the commands first, then the options."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """See Command.parse_args."""
+        given = list(args)
+        rest = super().parse_args(ctx, args)
+        _once(self, ctx, given)
+        return rest
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the commands, then each section of options."""
@@ -84,6 +103,21 @@ class App(typer.Typer):
         """See typer.Typer.command."""
         settings.setdefault("cls", Command)
         return super().command(name, **settings)
+
+
+def _once(command: Any, ctx: Any, given: list[str]) -> None:
+    """Raises UsageError where an option of one value, or a flag and its opposite, are given more than once."""
+    if ctx.resilient_parsing or sum(word.startswith("-") for word in given) < 2:
+        return
+    order = command.make_parser(ctx).parse_args(args=list(given))[2]
+    for param in dict.fromkeys(order):
+        if param.param_type_name != "option" or param.multiple or param.count or order.count(param) < 2:
+            continue
+        if not param.is_flag:
+            raise UsageError(f"{max(param.opts, key=len)} given twice", "it takes one value: leave one of them out")
+        both = [name for name in (*param.opts, *param.secondary_opts) if name in given]
+        if set(both) & set(param.opts) and set(both) & set(param.secondary_opts):
+            raise UsageError(f"{' and '.join(both)} contradict each other", "leave one of them out")
 
 
 def _write(parameters: Iterable[Any], ctx: Any, formatter: Any) -> None:

@@ -79,7 +79,7 @@ class GlobalOptions(NamedTuple):
             count=True,
             show_default=False,
             metavar="",
-            help="Only data and errors, and where certificates are not checked; -qq not that either.",
+            help="Print data and failures only; -qq: not even warnings.",
             rich_help_panel=_EVERY,
         ),
     ] = 0
@@ -93,12 +93,16 @@ class MatchOptions(NamedTuple):
         typer.Option("--patient", metavar="NAME", help="PatientName; * and ? are wildcards.", rich_help_panel=_MATCH),
     ] = None
     patient_id: Annotated[
-        str | None, typer.Option("--patient-id", metavar="ID", help="PatientID.", rich_help_panel=_MATCH)
+        list[str] | None,
+        typer.Option("--patient-id", metavar="ID", help="PatientID; repeatable.", rich_help_panel=_MATCH),
     ] = None
     modality: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
-            "--modality", metavar="CT,MR", help="One or more modalities, any of them.", rich_help_panel=_MATCH
+            "--modality",
+            metavar="CT,MR",
+            help="One or more modalities, any of them; repeatable.",
+            rich_help_panel=_MATCH,
         ),
     ] = None
     date: Annotated[
@@ -114,7 +118,8 @@ class MatchOptions(NamedTuple):
         str | None, typer.Option("--time", metavar="WHEN", help="StudyTime: 08:00..12:00.", rich_help_panel=_MATCH)
     ] = None
     accession: Annotated[
-        str | None, typer.Option("--accession", metavar="NO", help="AccessionNumber.", rich_help_panel=_MATCH)
+        list[str] | None,
+        typer.Option("--accession", metavar="NO", help="AccessionNumber; repeatable.", rich_help_panel=_MATCH),
     ] = None
     description: Annotated[
         str | None,
@@ -129,10 +134,12 @@ class MatchOptions(NamedTuple):
         ),
     ] = None
     study: Annotated[
-        str | None, typer.Option("--study", metavar="UID", help="Only within this study.", rich_help_panel=_MATCH)
+        list[str] | None,
+        typer.Option("--study", metavar="UID", help="Only within this study; repeatable.", rich_help_panel=_MATCH),
     ] = None
     series: Annotated[
-        str | None, typer.Option("--series", metavar="UID", help="Only within this series.", rich_help_panel=_MATCH)
+        list[str] | None,
+        typer.Option("--series", metavar="UID", help="Only within this series; repeatable.", rich_help_panel=_MATCH),
     ] = None
     fuzzy: Annotated[
         bool, typer.Option("--fuzzy", help="Fuzzy matching of names, where the server can.", rich_help_panel=_MATCH)

@@ -1,13 +1,16 @@
 """`dw check` says what is wrong with each file, once, and owns up where the server cannot list."""
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from servers.dw import Dw, Run
 from servers.fake import Answer, Fake, Request
-from servers.scripted import Instance, Scripted, study
+from servers.scripted import JSON, Instance, Scripted, study
 
 STUDY = "2.25.7"
 SERIES = f"{STUDY}.1"
@@ -108,3 +111,78 @@ def test_a_person_is_told_the_first_of_many(check: Callable[..., Run], tmp_path:
     assert told.count("not in the folder") == 10
     assert "39 more missing" in told
     assert len(rows(check(server, folder))) == 49
+
+
+def without(*tags: str, rows: slice = slice(None), resource: str = "") -> Callable[[Request, Answer], Answer]:
+    """Bends listings, and metadata: so many rows lack these attributes."""
+
+    def bend(request: Request, answer: Answer) -> Answer:
+        path = urlsplit(request.target).path
+        if answer.status == 200 and dict(answer.headers).get("Content-Type") == JSON["Content-Type"]:
+            if resource and not path.endswith(resource):
+                return answer
+            found = json.loads(answer.body)  # type: ignore[arg-type]
+            for row in found[rows]:
+                for tag in tags:
+                    row.pop(tag, None)
+            return replace(answer, body=json.dumps(found).encode())
+        return answer
+
+    return bend
+
+
+def described(handler: Scripted) -> Callable[[Request], Answer]:
+    """The same archive, with metadata as its listing of instances."""
+
+    def answer(request: Request) -> Answer:
+        split = urlsplit(request.target)
+        if not split.path.endswith("/metadata"):
+            return handler(request)
+        parts = split.path.removesuffix("/metadata").split("/")
+        found = [
+            {tag: {"vr": "UI", "Value": [uid]} for tag, uid in _uids(one)}
+            for one in handler.instances
+            if one.study == parts[2] and one.series == (parts[4] if len(parts) > 4 else one.series)
+        ]
+        return handler.bend(request, Answer(200, JSON, json.dumps(found).encode()))
+
+    return answer
+
+
+def _uids(one: Instance) -> list[tuple[str, str]]:
+    return [("0020000D", one.study), ("0020000E", one.series), ("00080018", one.uid)]
+
+
+@pytest.mark.parametrize("lists", [True, False])
+@pytest.mark.parametrize("tag", ["00080018", "0020000E"])
+@pytest.mark.parametrize("metadata", [True, False])
+@pytest.mark.parametrize("deep", [[], ["--deep"]])
+def test_rows_that_name_nothing_cannot_be_verified(
+    check: Callable[..., Run], out: Path, lists: bool, tag: str, metadata: bool, deep: list[str]
+) -> None:
+    server = Scripted(study(1, 3), lists=lists, bend=without(tag))
+    run = check(described(server) if metadata else server, out, *deep)
+    assert run.code == 3, run.out + run.err
+    assert "unverified" in {row[0] for row in rows(run)} and not {"missing", "extra"} & {row[0] for row in rows(run)}
+    assert "not verified" in run.err
+
+
+def test_one_row_that_names_nothing_may_be_any_file(check: Callable[..., Run], out: Path) -> None:
+    run = check(Scripted(study(1, 3), bend=without("00080018", rows=slice(1), resource="/instances")), out)
+    assert run.code == 3, run.out + run.err
+    ((outcome, _, reason),) = rows(run)
+    assert outcome == "unverified" and "1 row names no SOP Instance UID" in reason
+    assert "2 instances there, 1 not verified" in run.err
+
+
+def test_failures_are_told_even_quietly(check: Callable[..., Run], out: Path) -> None:
+    (out / STUDY / SERIES / f"{SERIES}.2.dcm").unlink()
+    (out / STUDY / SERIES / f"{SERIES}.9.dcm").write_bytes(study(1, 9)[8].data)
+    for quiet in ("-q", "-qq"):
+        for tty in (None, 100):
+            run = check(Scripted(study(1, 3)), out, quiet, tty=tty)
+            assert run.code == 3, run.err
+            told = [line.split(" ")[0] for line in run.err.splitlines()]
+            assert told == ["missing", "extra"], run.err
+    whole = check(Scripted([*study(1, 1), study(1, 3)[2], study(1, 9)[8]]), out, "-q")
+    assert (whole.code, whole.err) == (0, "")

@@ -1,6 +1,8 @@
 """`dw copy` tells the truth of both ends, takes little room between them, and leaves nothing on this disk."""
 
+import json
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -17,7 +19,7 @@ from servers.dw import Dw, Run
 from servers.fake import Answer, Fake, Request
 from servers.machine import Clock
 from servers.orthanc import Orthanc
-from servers.scripted import Instance, Scripted, is_retrieve, multipart, related, study
+from servers.scripted import Instance, Scripted, is_retrieve, item, multipart, related, reply, study
 
 STUDY = "2.25.7"
 Serve = Callable[..., Fake]
@@ -233,3 +235,53 @@ def test_what_orthanc_silently_keeps_is_a_conflict(orthanc: Orthanc, run_dw: Dw,
     assert run_dw("profile", "add", "to", orthanc.url, *login).code == 0
     run = run_dw("--url", tmp_path / "in", "copy", "study", STUDY, "--to", "to")
     assert (run.code, outcomes(run)) == (3, {"stored": 2, "conflict": 2}), run.err
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        reply(409, failed=[item(f"{STUDY}.1.{number}", failure=0xA700) for number in (1, 2)]),
+        reply(200, failed=[item(f"{STUDY}.1.{number}", failure=0xA700) for number in (1, 2)]),
+        reply(202, failed=[item(f"{STUDY}.1.{number}", failure=0x0122) for number in (1, 2)]),
+        Answer(400, {"Content-Type": "text/plain"}, b"the quota of this site is used up"),
+        Answer(409, {"Content-Type": "text/plain"}, b"the quota of this site is used up"),
+        Answer(422, {"Content-Type": "text/plain"}, b"the quota of this site is used up"),
+    ],
+    ids=["409 A700", "200 A700", "202 0122", "400 words", "409 words", "422 words"],
+)
+def test_the_reason_of_a_refusal_is_told(copy: Callable[..., Run], refusal: Answer) -> None:
+    target = Scripted()
+    target._store = lambda _request: refusal  # type: ignore[assignment,method-assign]
+    run = copy(Scripted(study(1, 2)), target, "-f", "jsonl")
+    assert run.code == 1, run.err
+    items = [json.loads(line) for line in run.lines]
+    assert [one["outcome"] for one in items] == ["failed", "failed"]
+    for one in items:
+        assert re.search("A700|0122|0x0122|quota", one["reason"]), one
+        assert "No such file" not in one["reason"] and not one["path"]
+
+
+@pytest.mark.parametrize("code", [0x0110, 0x0111, 0xB00E])
+@pytest.mark.parametrize("status", [200, 202, 409])
+def test_other_bytes_at_the_target_are_a_conflict(copy: Callable[..., Run], status: int, code: int) -> None:
+    sent = study(1, 2)
+    target = Scripted(changed(sent, 2))
+    refusal = reply(status, failed=[item(one.uid, failure=code) for one in sent])
+    target.bend = lambda request, answer: refusal if request.method == "POST" else answer
+    run = copy(Scripted(sent), target)
+    assert (run.code, outcomes(run)) == (1, {"conflict": 2}), run.err
+    assert "other bytes under this SOP Instance UID" in run.out
+
+
+def test_a_refusal_is_not_replaced_by_the_failure_to_compare(copy: Callable[..., Run]) -> None:
+    sent = study(1, 1)
+    refusal = reply(409, failed=[item(sent[0].uid, failure=0x0110)])
+
+    def bend(request: Request, answer: Answer) -> Answer:
+        if request.method == "POST":
+            return refusal
+        return Answer(400, {}, b"no") if is_retrieve(request) else answer
+
+    run = copy(Scripted(sent), Scripted(bend=bend), "-f", "jsonl")
+    assert run.code == 1, run.err
+    assert "0110" in json.loads(run.out)["reason"]

@@ -48,7 +48,9 @@ class Side:
     warnings: list[str] = field(default_factory=list)
 
     def uids(self, *terms: str, level: Level = Level.STUDY, **options: object) -> list[str]:
-        queries = matching.build(level, MatchOptions(**options), terms)  # type: ignore[arg-type]
+        lists = ("modality", "patient_id", "accession", "study", "series")
+        given = {name: [value] if name in lists else value for name, value in options.items()}
+        queries = matching.build(level, MatchOptions(**given), terms)  # type: ignore[arg-type]
         return [text(row, level.uid_tag) for query in queries for row in self.client.search(query)]
 
     def retrieved(self, ref: Ref) -> list[str]:

@@ -9,6 +9,7 @@ import typer
 from dwcli import config
 from dwcli.commands import references, reporting
 from dwcli.context import DwContext
+from dwcli.dicomweb import refs
 from dwcli.errors import ExitCode, UsageError
 from dwcli.options import takes
 
@@ -64,12 +65,19 @@ def copy(
     level, rest = references.split_level(words)
     if not to:
         raise UsageError("--to names no profile", "dw copy REF --to PROFILE")
+    if refs.origin(to):
+        owner = dw.profile_at(to)
+        raise UsageError(
+            f"--to takes a profile's name, not an address: {to}",
+            f"--to {owner}" if owner else "dw profile add NAME URL, then --to NAME",
+        )
     # DW_USER and its kin are for the source; the target gets what its own profile says.
     own = dw.environment._replace(user="", password=None, token=None)
     target = config.select(own, profile=to, timeout=dw.given.timeout, ask=dw.ask)
     if target.url == dw.profile.url:
         raise UsageError("both ends of the copy are the same server", "-p FROM … --to TO")
-    asked = references.read(dw, rest, level)
+    # All of them before anything is sent: one that names another server stops the whole.
+    asked = list(references.read(dw, rest, level, verb="copy"))
     if dry_run:
         _plan(dw, job.plan(dw.patient_client, dw.connect(target), asked), target.name)
         return

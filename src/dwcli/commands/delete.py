@@ -66,6 +66,8 @@ def delete(
     log = reporting.begin(dw, report)
     level, rest = references.split_level(words)
     code = removal.parse_reason(reason or removal.QUALITY)
+    # All of them before anything is sent: one that names another server stops the whole.
+    asked = list(references.read(dw, rest, level, verb="delete"))
     job.can(dw.client, dw.profile.place.root if dw.profile.place else None)
     if reason and dw.client.dialect.delete != "reject":
         dw.out.warn(f"this server is told no reason (dialect {dw.client.dialect.name}): --reason is left out")
@@ -73,7 +75,7 @@ def delete(
     if asks and ("-" in rest or sys.stdin is None or not sys.stdin.isatty()):
         raise UsageError("nobody can be asked on this stdin", "--dry-run to see what would go, then --yes")
     try:
-        looked = [job.look(dw.client, ref) for ref in references.read(dw, rest, level)]
+        looked = [job.look(dw.client, ref) for ref in asked]
     except DwError:
         dw.out.info("nothing was deleted")
         raise
@@ -83,7 +85,7 @@ def delete(
     if dry_run or asks:
         for one in looked:
             if isinstance(one, Item):
-                dw.out.warn(reporting.told(one))
+                dw.out.failed(reporting.told(one))
     if dry_run:
         dw.out.table(map(_record, doomed), columns=_COLUMNS, empty="")
         dw.out.info("nothing was deleted")

@@ -55,8 +55,9 @@ def add(
     """
     dw: DwContext = ctx.obj
     table = _table(dw, address, dialect, login, tls, setting)
-    first = not dw.file.default
-    dw.file.put(name, table)
+    with dw.file.locked():
+        first = not dw.file.default
+        dw.file.put(name, table)
     dw.out.info(f"profile {name} added to {dw.file.path}" + (" as the default" if first else ""))
     oidc = table.get("auth", {}).get("kind") == "oidc"
     dw.out.info(f"try: dw profile {'login' if oidc else 'test'} {name}")
@@ -83,9 +84,10 @@ def edit(
       dw profile edit pacs --set dialect.page_size=100
     """
     dw: DwContext = ctx.obj
-    old = dw.file.table(name)
-    url = dw.given.url or str(old.get("url", ""))
-    dw.file.put(name, _table(dw, url, dialect, login, tls, setting, old=old), replace=True)
+    with dw.file.locked():
+        old = dw.file.table(name)
+        url = dw.given.url or str(old.get("url", ""))
+        dw.file.put(name, _table(dw, url, dialect, login, tls, setting, old=old), replace=True)
     dw.out.info(f"profile {name} changed")
 
 
@@ -180,8 +182,9 @@ def remove(ctx: typer.Context, name: _Name) -> None:
       dw profile remove old
     """
     dw: DwContext = ctx.obj
-    was_default = dw.file.default == name
-    dw.file.remove(name)
+    with dw.file.locked():
+        was_default = dw.file.default == name
+        dw.file.remove(name)
     if dw.forget_login(name):
         dw.out.info("its login is deleted here, not at the provider (dw profile logout does both)")
     dw.out.info(f"profile {name} removed" + ("; no default now: dw profile use NAME" if was_default else ""))

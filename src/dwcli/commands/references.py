@@ -1,6 +1,7 @@
 """References on the command line: words, stdin, and the level word before them."""
 
 import json
+import shlex
 import sys
 from collections.abc import Iterable, Iterator
 
@@ -17,11 +18,15 @@ def split_level(words: Iterable[str] | None) -> tuple[Level | None, list[str]]:
     return (level, rest[1:]) if level else (None, rest)
 
 
-def read(dw: DwContext, words: Iterable[str], level: Level | None) -> Iterator[Ref]:
-    """The references of `words`, each once; `-` reads them from stdin, one a line or JSON lines. Raises UsageError."""
+def read(dw: DwContext, words: Iterable[str], level: Level | None, *, verb: str = "") -> Iterator[Ref]:
+    """The references of `words`, each once; `-` reads them from stdin, one a line or JSON lines. Raises UsageError.
+
+    `verb`: the name of a command that changes things. It refuses an address of another server than the profile's, and
+    wildcards; where something is only read, the profile's own address is used, and stderr says so once.
+    """
     seen: set[Ref] = set()
     for word in words:
-        for ref in _stdin(dw, level) if word == "-" else [parse(dw, word, level)]:
+        for ref in _stdin(dw, level, verb) if word == "-" else [parse(dw, word, level, verb=verb)]:
             if ref not in seen:
                 seen.add(ref)
                 yield ref
@@ -46,16 +51,55 @@ def one_instance(dw: DwContext, word: str) -> InstanceRef:
     return ref
 
 
-def parse(dw: DwContext, word: str, level: Level | None) -> Ref:
-    """One word; where it is a URL of another host, the profile's own address is used, and stderr says so."""
-    origin = refs.origin(word.strip())
+def parse(dw: DwContext, word: str, level: Level | None, *, verb: str = "") -> Ref:
+    """One word; see `read`."""
     ref = refs.parse(word, level)
-    if origin and origin != refs.origin(dw.profile.url):
-        dw.out.info(f"{origin} is replaced by {dw.profile.url}")
+    _at_home(dw, [refs.home(word.strip())], verb)
+    _exact(ref, verb)
     return ref
 
 
-def _stdin(dw: DwContext, level: Level | None) -> Iterator[Ref]:
+def tell(dw: DwContext, typed: Iterable[str]) -> None:
+    """Say once where the address of another server is read as the profile's own."""
+    for word in typed:
+        if refs.origin(word.strip()):
+            _at_home(dw, [refs.home(word.strip())], "")
+
+
+def _at_home(dw: DwContext, addresses: Iterable[str], verb: str, *, row: bool = False) -> None:
+    """Refuse addresses of which none is the profile's, or say once that they are replaced. Raises UsageError."""
+    named = list(addresses)
+    if not named or any(refs.is_at(address, dw.profile.url) for address in named):
+        return
+    foreign = named[0]
+    if not verb:
+        if not dw.replaces_addresses:
+            dw.replaces_addresses = True
+            dw.out.info(f"{foreign} is replaced by {dw.profile.url}")
+        return
+    is_folder = dw.profile.place is not None and dw.profile.place.kind == "folder"
+    own = f"profile {dw.profile.name!r}" if dw.profile.name and not is_folder else dw.profile.url
+    owner = dw.profile_at(foreign)
+    if owner:
+        hint = f"that is profile {owner!r}: dw -p {shlex.quote(owner)} {verb} …"
+    else:
+        hint = "no profile has that address: dw profile add NAME URL"
+    if row:
+        hint += "; if the server only misnames itself in RetrieveURL, search with -f uids"
+    raise UsageError(f"{foreign} is not the address of {own}: nothing was sent", hint)
+
+
+def _exact(ref: Ref, verb: str) -> None:
+    """Refuse what a server may take for more than one UID. Raises UsageError."""
+    for uid in ref if verb else ():
+        if any(sign in uid for sign in "*?,\\"):
+            raise UsageError(
+                f"{verb} takes single UIDs, no wildcards and no lists: {uid}",
+                f"dw search … -f uids | dw {verb} study -",
+            )
+
+
+def _stdin(dw: DwContext, level: Level | None, verb: str) -> Iterator[Ref]:
     if sys.stdin is None or sys.stdin.isatty():
         raise UsageError("- reads references from a pipe, and stdin is a terminal", "dw search -f refs … | dw … -")
     for number, line in enumerate(sys.stdin, 1):
@@ -64,10 +108,13 @@ def _stdin(dw: DwContext, level: Level | None) -> Iterator[Ref]:
             continue
         try:
             if not text.startswith("{"):
-                yield parse(dw, text, level)
+                yield parse(dw, text, level, verb=verb)
                 continue
             row = json.loads(text)
-            yield refs.from_row(row, level)
+            ref = refs.from_row(row, level)
+            _at_home(dw, refs.row_homes(row), verb, row=True)
+            _exact(ref, verb)
+            yield ref
         except ValueError as error:
             raise UsageError(
                 f"line {number} of stdin is no JSON: {error}", "search with -f jsonl, or -f refs"

@@ -111,7 +111,8 @@ def show(
 ) -> float:
     """Print the items, write the report, count; returns the seconds it took.
 
-    A person is told of what needs a look, at once and in full; a pipe gets every item.
+    A person is told of what needs a look, at once and in full; a pipe gets every item. Quietly, stderr names each item
+    that failed, and nothing else is told.
     Where nobody reads the pipe any more the work goes on in silence.
     `go_on` is what to do after an interruption, in words. With `few`, of many alike a person is told the first ones and
     the number.
@@ -127,13 +128,15 @@ def show(
             tally.add(item)
             record = item.record()
             report.write(record)
+            if dw.out.quiet and item.code is not ExitCode.OK:
+                dw.out.failed(told(item))
             if not person:
                 if item.code is not ExitCode.OK and not warned:
                     # Its mail is often all that a cron job shows: one reason stands for the rest.
                     warned = True
                     dw.out.warn(told(item))
                 yield record
-            elif _needs_a_look(item):
+            elif _needs_a_look(item) and not dw.out.quiet:
                 alike[item.outcome] += 1
                 if not few or alike[item.outcome] <= _FEW:
                     dw.out.line(told(item))

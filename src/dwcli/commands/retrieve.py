@@ -1,12 +1,13 @@
 """`dw retrieve`: WADO-RS and WADO-URI to files."""
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dwcli.commands import matching, reading, references, reporting
+from dwcli.commands import matching, references, reporting
 from dwcli.context import DwContext
 from dwcli.dicomweb import media, refs
 from dwcli.dicomweb.refs import InstanceRef, Level, Ref
@@ -197,14 +198,14 @@ def _asked(dw: DwContext, words: list[str], match: MatchOptions, *, wado_uri: bo
         raise UsageError("nothing to retrieve was named", "dw retrieve study UID -o out   (or --patient …, or -)")
     wanted = level or Level.STUDY
     seen: set[Ref] = set()
-    for query in matching.build(wanted, match):
-        for row in reading.whole(dw.patient_client.search(query)):
-            known = {refs.STUDY_UID: query.study, refs.SERIES_UID: query.series}
-            upper = {tag: {"Value": [uid]} for tag, uid in known.items() if uid}
-            ref = refs.from_row({**upper, **row}, wanted)
-            if ref not in seen:
-                seen.add(ref)
-                yield ref
+    references.tell(dw, (*(match.study or ()), *(match.series or ())))
+    for query, row in islice(matching.rows(dw, matching.build(wanted, match)), match.limit):
+        known = {refs.STUDY_UID: query.study, refs.SERIES_UID: query.series}
+        upper = {tag: {"Value": [uid]} for tag, uid in known.items() if uid}
+        ref = refs.from_row({**upper, **row}, wanted)
+        if ref not in seen:
+            seen.add(ref)
+            yield ref
 
 
 def _plan(dw: DwContext, job: "Retrieval", asked: Iterable[Ref]) -> None:

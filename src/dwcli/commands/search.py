@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from dwcli.commands import matching, reading
+from dwcli.commands import matching, references
 from dwcli.context import DwContext
 from dwcli.dicomweb import dictionary, refs
 from dwcli.dicomweb.dicomjson import Row, text, values
@@ -77,13 +77,14 @@ def search(
         if "." in tag:
             raise UsageError(f"no column can be made of {field(tag)}", "a top-level attribute, or -f jsonl")
     key = _sort_key(sort) if sort else None
+    references.tell(dw, (*(match.study or ()), *(match.series or ())))
     queries = matching.build(level, match, words, include=_included(dw, level, include, columns, sort))
     if dw.out.format == "xml":
         dw.client.prefer_xml()
     if level is Level.STUDY and any(term.path == "00080060" for query in queries for term in query.terms):
         dw.out.warn("Modality is an attribute of series: use --modality, or ModalitiesInStudy=CT")
     if count:
-        dw.out.line(str(sum(1 for _ in _merged(dw, queries, match.limit))))
+        dw.out.line(str(sum(1 for _ in islice(matching.rows(dw, queries), match.limit))))
         return
     limit = match.limit
     if limit is None and dw.out.terminal and not all_rows and dw.out.format in (None, "table"):
@@ -91,16 +92,12 @@ def search(
     rows: Iterable[Row]
     if key is None:
         # One more than is shown tells whether there are more.
-        rows = _merged(dw, [query._replace(limit=limit + 1 if limit else None) for query in queries], None)
+        asked = [query._replace(limit=limit + 1 if limit else None) for query in queries]
+        rows = _found(dw, asked)
     else:
         # What is skipped and what is cut off are counted in the order that is shown.
-        everything = _merged(dw, [query._replace(limit=None, offset=0) for query in queries], None)
+        everything = _found(dw, [query._replace(limit=None, offset=0) for query in queries])
         rows = islice(sorted(everything, key=key[0], reverse=key[1]), match.offset, None)
-    if dw.out.format == "refs":
-        # What was asked within need not be in the answer.
-        within = {refs.STUDY_UID: queries[0].study, refs.SERIES_UID: queries[0].series}
-        known = {tag: {"vr": "UI", "Value": [uid]} for tag, uid in within.items() if uid}
-        rows = ({**known, **row} for row in rows)
     rest = iter(rows)
     left = [False]
 
@@ -132,22 +129,13 @@ def _included(
     return tuple(dict.fromkeys(field(parse_path(name)) for name in named))
 
 
-def _merged(dw: DwContext, queries: list[Query], limit: int | None) -> Iterator[Row]:
-    """The rows of several queries, each UID once."""
-    return islice(_distinct(dw, queries), limit)
-
-
-def _distinct(dw: DwContext, queries: list[Query]) -> Iterator[Row]:
-    if len(queries) == 1:
-        yield from reading.whole(dw.client.search(queries[0]))
-        return
-    seen: set[str] = set()
-    for query in queries:
-        for row in reading.whole(dw.client.search(query)):
-            uid = text(row, query.level.uid_tag)
-            if not uid or uid not in seen:
-                seen.add(uid)
-                yield row
+def _found(dw: DwContext, queries: list[Query]) -> Iterator[Row]:
+    """The rows of all queries, each once; for `refs` with the UIDs asked within, which need not be in a row."""
+    for query, row in matching.rows(dw, queries):
+        if dw.out.format == "refs":
+            yield {**refs.uid_row(refs.STUDY_UID, query.study), **refs.uid_row(refs.SERIES_UID, query.series), **row}
+        else:
+            yield row
 
 
 def _sort_key(typed: str) -> tuple[Callable[[Row], tuple[bool, float | str]], bool]:

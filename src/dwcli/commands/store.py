@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dwcli.commands import reporting
+from dwcli.commands import references, reporting
 from dwcli.context import DwContext
+from dwcli.dicomweb.refs import Level
 from dwcli.errors import ExitCode, UsageError
 from dwcli.options import named_path, takes
 from dwcli.output import size
@@ -87,6 +88,8 @@ def store(
     if study == "":
         # An unset variable of a script must not let everything in.
         raise UsageError("--study is empty", "name the study, or leave the option out")
+    if study:
+        study = references.parse(dw, study, Level.STUDY, verb="store").study
     log = reporting.begin(dw, report)
     found = scan(paths, include=include or (), exclude=exclude or ())
     options = Options(study or "", jobs, _bytes(batch_size), verify, max_errors)

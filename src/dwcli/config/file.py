@@ -2,7 +2,8 @@
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from dwcli import logins
 from dwcli.config.environment import Environment, from_environment, variable
 from dwcli.config.profile import BUILT_IN, Profile, address_of
 from dwcli.errors import DwError, UsageError, did_you_mean
+from dwcli.lock import locked
 from dwcli.logins import Login
 from dwcli.secrets import SUFFIXES, Sources
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from dwcli.dicomweb.dialects import Dialect
 
 LONGEST = 1e6  # seconds
+_LOCK_SECONDS = 30.0
 _TLS_FILES = ("ca", "client_cert", "client_key")
 _SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key"})
 
@@ -27,27 +30,30 @@ class File:
     def __init__(self, path: Path, document: Any) -> None:
         self.path = path
         self._document = document
+        self._locked = False
 
     @classmethod
     def load(cls, path: Path) -> "File":
         """Read it; one that does not exist is empty. Raises UsageError with the line where it is not TOML."""
-        try:
-            text = path.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return cls(path, None)
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"cannot read {path}: {error}") from error
-        import tomllib
+        return cls(path, _read(path))
 
-        try:
-            document = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise UsageError(f"{path}: {error}", "mend the file, or move it away") from error
-        _known(document, {"default", "profiles"}, str(path))
-        for name, profile in _table(document, "profiles", str(path)).items():
-            if not isinstance(profile, dict):
-                raise UsageError(f"{path}: profile {name} is no table", f"[profiles.{name}]")
-        return cls(path, document)
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Alone with the file among all processes, and with what stands there now: to read, decide and write.
+
+        Raises TemporaryError where another process does not let go, UsageError as `load` does.
+        """
+        if self._locked:
+            yield
+            return
+        # Where the file itself is: by two links to it the same lock is met.
+        own = Path(os.path.realpath(self.path))
+        with locked(own.with_name(f".{own.name}.lock"), seconds=_LOCK_SECONDS, busy=f"another dw is changing {own}"):
+            self._document, self._locked = _read(self.path), True
+            try:
+                yield
+            finally:
+                self._locked = False
 
     @property
     def default(self) -> str:
@@ -111,7 +117,14 @@ class File:
     # Writing
 
     def put(self, name: str, table: Mapping[str, Any], *, replace: bool = False) -> None:
-        """Write a profile; the first one becomes the default. Raises UsageError on a bad or a taken name."""
+        """Write a profile; the first one becomes the default. Raises UsageError on a bad or a taken name.
+
+        With `replace` over one that is there, and UsageError where none is.
+        """
+        with self.locked():
+            self._put(name, table, replace=replace)
+
+    def _put(self, name: str, table: Mapping[str, Any], *, replace: bool) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
             raise UsageError(f"not a profile name: {name!r}", "letters, digits, dots, dashes and underscores")
         if name in self.names and not replace:
@@ -119,6 +132,8 @@ class File:
                 f"there is a profile {name} already",
                 f"dw profile edit {name} …  or  dw profile remove {name}",
             )
+        if replace:
+            self.table(name)
         address_of(str(table.get("url", "")))
         _dialect(table.get("dialect", "auto"), f"profile {name}")
 
@@ -133,17 +148,19 @@ class File:
 
     def use(self, name: str) -> None:
         """Make a profile the default."""
-        self.table(name)
-        self._write(lambda _document: None, default=name)
+        with self.locked():
+            self.table(name)
+            self._write(lambda _document: None, default=name)
 
     def remove(self, name: str) -> None:
         """Take a profile out; the default falls away with it."""
-        self.table(name)
 
         def change(document: Any) -> None:
             del document["profiles"][name]
 
-        self._write(change, default="" if self.default == name else self.default)
+        with self.locked():
+            self.table(name)
+            self._write(change, default="" if self.default == name else self.default)
 
     def _write(self, change: Callable[[Any], None], *, default: str) -> None:
         """Edit the file and put it in place whole, readable by its owner only."""
@@ -175,6 +192,27 @@ class File:
         except OSError as error:
             raise DwError(f"cannot write {self.path}: {error.strerror or error}") from error
         self._document = tomlkit.parse(written).unwrap()
+
+
+def _read(path: Path) -> Any:
+    """The document, None where there is no file. Raises UsageError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read {path}: {error}") from error
+    import tomllib
+
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path}: {error}", "mend the file, or move it away") from error
+    _known(document, {"default", "profiles"}, str(path))
+    for name, profile in _table(document, "profiles", str(path)).items():
+        if not isinstance(profile, dict):
+            raise UsageError(f"{path}: profile {name} is no table", f"[profiles.{name}]")
+    return document
 
 
 def _login(auth: dict[str, Any], name: str, url: str, where: str, sources: Sources, environment: Environment) -> Login:

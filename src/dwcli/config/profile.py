@@ -101,7 +101,11 @@ def folder(path: Path) -> Profile:
     """Any folder of DICOM files as a profile without a name in the configuration."""
     from dwcli.dicomweb.dialects import choose
 
-    return Profile(name=str(path), url="http://folder", dialect=choose("archive"), place=place_of(path))
+    place = place_of(path)
+    # Each folder has an address of its own, so that what is found in one is not looked for in another.
+    return Profile(
+        name=str(path), url=f"http://folder-{place.indexes.stem[:8]}", dialect=choose("archive"), place=place
+    )
 
 
 def is_folder(address: str) -> bool:

@@ -32,6 +32,8 @@ class DwContext:
         self.given = given
         self.environment = config.Environment.read()
         self._stack = ExitStack()
+        self.replaces_addresses = False
+        """Whether the user was told that another server's address is read as the profile's own."""
         self._spoken_to: dict[str, config.Profile] = {}
 
     @cached_property
@@ -69,6 +71,15 @@ class DwContext:
     def patient_client(self) -> "Client":
         """The same for transfers, which outlast a restart of the server."""
         return self.connect(self.profile)
+
+    def profile_at(self, address: str) -> str:
+        """The name of the profile whose base this address is, empty where there is none."""
+        from dwcli.dicomweb.refs import is_at
+
+        tables = {name: str(self.file.table(name).get("url", "")) for name in self.file.names}
+        for name in config.BUILT_IN:
+            tables.setdefault(name, config.built_in(name).url)
+        return next((name for name, url in tables.items() if url and is_at(address, url.strip())), "")
 
     def ask(self, question: str) -> str:
         """Prompt for a secret, with no progress bar over it."""
@@ -130,7 +141,9 @@ class DwContext:
         """Delete a profile's kept token; whether there was one."""
         from dwcli.net.tokens import TokenFile
 
-        return TokenFile(self.environment.state / "tokens", name, ()).forget()
+        file = TokenFile(self.environment.state / "tokens", name, ())
+        with file.locked():
+            return file.forget()
 
     def _in_process(self, place: config.Place) -> "InProcess":
         from dwcli.context import places

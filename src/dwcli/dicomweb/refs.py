@@ -246,6 +246,38 @@ def origin(given: str) -> str:
     return f"{split.scheme}://{named}{shown}"
 
 
+def home(given: str) -> str:
+    """The base address that a URL, or a path before `studies/`, names; empty where it is a reference alone."""
+    start = origin(given)
+    parts = [part for part in (urlsplit(given).path if start else given).split("/") if part]
+    if "studies" not in parts[:-1]:
+        return start
+    above = parts[: len(parts) - 1 - parts[::-1].index("studies")]
+    return "/".join([start, *above]) if start or given.startswith("/") else "/".join(above)
+
+
+def is_at(address: str, base: str) -> bool:
+    """Whether an address, as `home` gives it, is that of the server at `base`, as far as it says."""
+    if not address:
+        return True
+    parts = [unquote(part) for part in urlsplit(base).path.split("/") if part]
+    start = origin(address)
+    if start:
+        own = [unquote(part) for part in urlsplit(address).path.split("/") if part]
+        return start == origin(base) and own == parts
+    named = [unquote(part) for part in address.split("/") if part]
+    # A path alone may begin with the host.
+    return named == parts or (not address.startswith("/") and named == [origin(base).partition("://")[2], *parts])
+
+
+def row_homes(row: Mapping[str, Any]) -> list[str]:
+    """The base addresses in the RetrieveURL (0008,1190) of a DICOM JSON object or a `flat` one."""
+    element = row.get("00081190", row.get("RetrieveURL"))
+    named = element.get("Value") if isinstance(element, Mapping) else element
+    named = named if isinstance(named, list) else [named]
+    return [home(url.strip()) for url in named if isinstance(url, str) and url.strip()]
+
+
 def uid_row(tag: str, uid: str) -> dict[str, Any]:
     """A DICOM JSON object of one UID; an empty one where there is none."""
     return {tag: {"vr": "UI", "Value": [uid]}} if uid else {}

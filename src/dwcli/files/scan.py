@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from dwcli.dicomweb import part10
 from dwcli.errors import UsageError
@@ -22,6 +22,28 @@ _ARCHIVES = {
     b"7z\xbc\xaf\x27\x1c": "7z archive",
     b"Rar!\x1a\x07": "rar archive",
 }
+
+
+class Instance(Protocol):
+    """A whole instance that can be stored, wherever it is: `open` alone knows. `size` is in bytes."""
+
+    @property
+    def key(self) -> str:
+        """What tells it from the others of a run."""
+
+    @property
+    def size(self) -> int: ...
+    @property
+    def study(self) -> str: ...
+    @property
+    def series(self) -> str: ...
+    @property
+    def instance(self) -> str: ...
+    @property
+    def transfer_syntax(self) -> str: ...
+
+    def open(self) -> AbstractContextManager[BinaryIO]:
+        """Its bytes from the start. Raises OSError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +61,11 @@ class DicomFile:
     instance: str
     sop_class: str
     transfer_syntax: str
+
+    @property
+    def key(self) -> str:
+        """Its path."""
+        return str(self.path)
 
     def open(self) -> AbstractContextManager[BinaryIO]:
         """Its bytes from the start. Raises OSError."""

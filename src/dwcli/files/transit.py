@@ -15,7 +15,6 @@ from typing import BinaryIO, cast
 
 from dwcli.dicomweb import part10
 from dwcli.files.draft import Draft
-from dwcli.files.scan import DicomFile
 from dwcli.files.sink import FolderError, Kept, Sink
 
 _IN_MEMORY = 1 << 20
@@ -23,9 +22,15 @@ _IN_MEMORY = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Held(DicomFile):
-    """A whole instance that waits to be sent. `path` is no file, only what tells it apart."""
+class Held:
+    """A whole instance that waits to be sent. It has no path: its bytes are reached by `open` alone."""
 
+    key: str
+    size: int
+    study: str
+    series: str
+    instance: str
+    transfer_syntax: str
     file: BinaryIO = field(compare=False, repr=False)
 
     @contextmanager
@@ -75,7 +80,7 @@ class Transit(Sink):
         with self._changed:
             self._count += 1
             key = str(self._count)
-            self._held[key] = Held(Path(key), size, 0, *named, head.sop_class, head.transfer_syntax, file)
+            self._held[key] = Held(key, size, *named, head.transfer_syntax, file)
         return Kept(key, *named, size, "written")
 
     def held(self, key: str) -> Held:

@@ -20,6 +20,10 @@ from dwcli.jobs.pool import Pool
 _CANNOT = (RefusedError, AbsentError, ProtocolError)
 
 
+class NamelessError(ProtocolError):
+    """A listing whose rows do not say what they are."""
+
+
 def check(
     client: Client,
     asked: Iterable[Ref],
@@ -71,6 +75,8 @@ class _Check:
                     there = [text(row, refs.SERIES_UID) for row in self._client.series_of(study)]
                     if not there:
                         raise AbsentError(f"the server lists no series in study {study}")
+                    if not all(there):
+                        raise NamelessError("the server lists a series without its Series Instance UID")
                 except _CANNOT as error:
                     self._unlisted(found, error)
                     return
@@ -86,29 +92,40 @@ class _Check:
         files = self._here.series.get((ref.study, ref.series), {})
         try:
             rows = self._client.search(Query(Level.INSTANCE, study=ref.study, series=ref.series))
-            there = _of(ref, (text(row, refs.INSTANCE_UID) for row in rows))
+            named = [text(row, refs.INSTANCE_UID) for row in rows]
+            there = _of(ref, named)
+            if not there and not all(named):
+                raise NamelessError("the server lists instances without their SOP Instance UIDs")
             if not there and (isinstance(ref, InstanceRef) or not files):
                 raise AbsentError("the server lists no such thing")
         except _CANNOT as error:
             self._unlisted(ref, error)
             return
-        self._against(ref, there)
+        self._against(ref, there, nameless=named.count(""))
 
     def _unlisted(self, ref: Ref, error: DwError) -> None:
         """A server that does not list it by a search: by its metadata perhaps, or not at all."""
         found: dict[str, list[str]] = {}
         try:
             for row in self._client.metadata(ref):
-                series = text(row, refs.SERIES_UID) or getattr(ref, "series", "")
-                found.setdefault(series, []).append(text(row, refs.INSTANCE_UID))
+                series = getattr(ref, "series", "") or text(row, refs.SERIES_UID)
+                # Of a row without its series nothing can be said but that there is one more instance.
+                found.setdefault(series, []).append(text(row, refs.INSTANCE_UID) if series else "")
         except _CANNOT:
             found = {}
-        for series, uids in found.items():
-            part = SeriesRef(ref.study, series) if isinstance(ref, StudyRef) else ref
-            self._against(part, _of(part, uids))
+        if isinstance(ref, InstanceRef) and not any(
+            uid in ("", ref.instance) for uids in found.values() for uid in uids
+        ):
+            found = {}
         if found:
+            nameless = len(found.pop("", []))
+            for series, uids in found.items():
+                part = ref if isinstance(ref, InstanceRef) else SeriesRef(ref.study, series)
+                self._against(part, _of(part, uids), nameless=uids.count(""))
+            if nameless:
+                self._nameless(ref, nameless)
             return
-        if self._lists():
+        if not isinstance(error, NamelessError) and self._lists():
             raise error
         for (study, series), files in self._here.series.items():
             if study == ref.study and series == getattr(ref, "series", series) and self._deep:
@@ -116,6 +133,8 @@ class _Check:
                     if file.instance == getattr(ref, "instance", file.instance):
                         self._pool.emit(self._compared(file))
         words = f"the server lists nothing, so nobody can tell what is missing ({error.message})"
+        if isinstance(error, NamelessError):
+            words = f"cannot be verified: {error.message}"
         above = ref.study, getattr(ref, "series", ""), getattr(ref, "instance", "")
         self._pool.emit(Item("unverified", *above, reason=words, code=ExitCode.PARTIAL))
 
@@ -128,8 +147,11 @@ class _Check:
             return False
         return True
 
-    def _against(self, ref: SeriesRef | InstanceRef, there: Iterable[str]) -> None:
-        """What the server lists of a series against the files that claim to be of it."""
+    def _against(self, ref: SeriesRef | InstanceRef, there: Iterable[str], *, nameless: int = 0) -> None:
+        """What the server lists of a series against the files that claim to be of it.
+
+        `nameless`: how many rows name no instance, so that a file may be one of those.
+        """
         files = self._here.series.get((ref.study, ref.series), {})
         uids = dict.fromkeys(there)  # in the server's order
         self._on_expect(len(uids))
@@ -139,10 +161,19 @@ class _Check:
                 self._pool.emit(self._here.lacks(ref.study, ref.series, uid))
             else:
                 self._pool.emit(self._compared(file) if self._deep else self._looked_at(file))
-        if isinstance(ref, SeriesRef):
+        if nameless and (isinstance(ref, SeriesRef) or not uids):
+            self._nameless(ref, nameless)
+        elif isinstance(ref, SeriesRef):
             for uid, file in files.items():
                 if uid not in uids:
                     self._pool.emit(ended(file, "extra", "the server does not list it", ExitCode.FAILED))
+
+    def _nameless(self, ref: Ref, count: int) -> None:
+        """What the server lists without saying which instance it is cannot be compared with anything."""
+        rows = "1 row names" if count == 1 else f"{count} rows name"
+        words = f"cannot be verified: {rows} no SOP Instance UID, or no Series Instance UID"
+        above = ref.study, getattr(ref, "series", ""), getattr(ref, "instance", "")
+        self._pool.emit(Item("unverified", *above, reason=words, code=ExitCode.PARTIAL))
 
     def _looked_at(self, file: DicomFile) -> Item:
         """A file that is there, by itself."""

@@ -6,11 +6,12 @@ from enum import Enum
 from typing import BinaryIO
 
 from dwcli.client import Client
-from dwcli.dicomweb import content, part10
-from dwcli.dicomweb.content import End, Kind
+from dwcli.dicomweb import part10
+from dwcli.dicomweb.content import End
 from dwcli.dicomweb.multipart import PartData, PartEnd, PartStart
 from dwcli.dicomweb.refs import InstanceRef
 from dwcli.errors import AbsentError, AuthError, DwError, TemporaryError, TruncatedError
+from dwcli.files.cut import end_of_opened
 
 _CHUNK = 1 << 20
 
@@ -98,15 +99,7 @@ def _compare(incoming: _Incoming, opened: Open) -> Verdict:
         more = equal and bool(file.read(1))
         if incoming.proven:
             return Verdict.EQUAL if equal and not more else Verdict.DIFFERENT
-        if more or (equal and _end(file) not in (End.WHOLE, End.PLAUSIBLE)):
+        if more or (equal and end_of_opened(file) not in (End.WHOLE, End.PLAUSIBLE)):
             # What came begins like the file, and nothing proves that all came.
             raise TruncatedError("the response is truncated")
         return Verdict.EQUAL if equal else Verdict.DIFFERENT
-
-
-def _end(file: BinaryIO) -> End:
-    def read(at: int, size: int) -> bytes:
-        file.seek(at)
-        return file.read(size)
-
-    return content.end_of(read, file.seek(0, 2), Kind.DICOM)

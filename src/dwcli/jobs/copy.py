@@ -16,7 +16,7 @@ from dwcli.dicomweb.dicomjson import text
 from dwcli.dicomweb.query import Query
 from dwcli.dicomweb.refs import InstanceRef, Level, Ref
 from dwcli.errors import AuthError, DwError, ExitCode
-from dwcli.files.scan import DicomFile
+from dwcli.files.scan import Instance
 from dwcli.files.transit import Held, Transit
 from dwcli.jobs import retrieve, store
 from dwcli.jobs.item import DONE, Item, failed
@@ -95,7 +95,7 @@ class _Arrivals:
         self._digests: dict[str, bytes] = {}
         self._strangers: dict[str, str] = {}
 
-    def files(self, items: Iterable[Item]) -> Iterator[DicomFile]:
+    def files(self, items: Iterable[Item]) -> Iterator[Instance]:
         """The files to store; what did not come goes to the troubles. What ends it early is kept in `broken`, so that
         what came until then is still stored."""
         try:
@@ -130,7 +130,7 @@ class _Arrivals:
         while self._troubles:
             yield self._troubles.popleft()
 
-    def was_there(self, file: DicomFile) -> bool:
+    def was_there(self, file: Instance) -> bool:
         """Whether the target had an instance of that UID before the copy."""
         return file.instance in self._before.listed(file.study, file.series)
 

@@ -7,11 +7,11 @@ from typing import Protocol
 
 from dwcli.errors import ExitCode
 from dwcli.files.journal import Journal
-from dwcli.files.scan import DicomFile, Skipped, Unreadable
+from dwcli.files.scan import DicomFile, Instance, Skipped, Unreadable
 from dwcli.jobs.item import Item, Outcome
 from dwcli.net.body import Multipart, Part
 
-Found = DicomFile | Skipped | Unreadable
+Found = Instance | Skipped | Unreadable
 
 AROUND = Multipart([Part(0, lambda: ())]).length
 """Bytes that a store request carries around one file, at most."""
@@ -29,7 +29,7 @@ class Choice(Protocol):
 
 def offers(
     found: Iterable[Found], choice: Choice, journal: Journal | None, *, store_bytes: int = 0
-) -> Iterator[DicomFile | Item]:
+) -> Iterator[Instance | Item]:
     """The files to send, each SOP Instance UID once and not yet in the journal; an item for each other file.
 
     `store_bytes`: what the server takes in one request (Dialect.store_bytes); 0: nobody knows. Under `verify` the files
@@ -42,15 +42,15 @@ def offers(
                 yield Item("skipped", path=str(path), reason=reason)
             case Unreadable(path, reason):
                 yield Item("failed", path=str(path), reason=reason, code=ExitCode.FAILED)
-            case DicomFile() if file.instance in first:
-                yield _twin(file, first[file.instance])
-            case DicomFile():
-                first[file.instance] = file.path
+            # Of files alone: what comes from a server comes once, as jobs/copy sees to.
+            case DicomFile(path) if (twin := first.setdefault(file.instance, path)) is not path:
+                yield _twin(file, twin)
+            case _:
                 if choice.study and file.study != choice.study:
                     yield ended(file, "failed", f"it belongs to study {file.study}", ExitCode.FAILED)
-                elif journal and journal.done(file) and not choice.verify:
+                elif done(journal, file) and not choice.verify:
                     yield ended(file, "present", "stored by an earlier run (journal)")
-                elif 0 < store_bytes < file.size + AROUND and not (journal and journal.done(file)):
+                elif 0 < store_bytes < file.size + AROUND and not done(journal, file):
                     reason = f"too large: this server takes {store_bytes} bytes in one request (dialect.store_bytes)"
                     yield ended(file, "failed", reason, ExitCode.FAILED)
                 else:
@@ -63,9 +63,14 @@ def plan(found: Iterable[Found], choice: Choice, journal: Journal | None, *, sto
         yield offer if isinstance(offer, Item) else ended(offer, "offered")
 
 
-def ended(file: DicomFile, outcome: Outcome, reason: str = "", code: ExitCode = ExitCode.OK) -> Item:
+def done(journal: Journal | None, file: Instance) -> bool:
+    """Whether an earlier run stored this file, as the journal says."""
+    return journal is not None and isinstance(file, DicomFile) and journal.done(file)
+
+
+def ended(file: Instance, outcome: Outcome, reason: str = "", code: ExitCode = ExitCode.OK) -> Item:
     """What became of a file."""
-    return Item(outcome, file.study, file.series, file.instance, str(file.path), file.size, reason, code)
+    return Item(outcome, file.study, file.series, file.instance, file.key, file.size, reason, code)
 
 
 def _twin(file: DicomFile, first: Path) -> Item:

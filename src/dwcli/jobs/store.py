@@ -11,16 +11,17 @@ from threading import Lock
 
 from dwcli.client import Client, UnansweredError
 from dwcli.dicomweb import stow
+from dwcli.dicomweb.content import End
 from dwcli.dicomweb.refs import InstanceRef
 from dwcli.errors import AbsentError, AuthError, DwError, ExitCode, RefusedError, TemporaryError
 from dwcli.files.batch import batches
-from dwcli.files.cut import is_cut
+from dwcli.files.cut import end_of_opened
 from dwcli.files.journal import Journal
-from dwcli.files.scan import DicomFile
+from dwcli.files.scan import DicomFile, Instance
 from dwcli.jobs import compare
 from dwcli.jobs.compare import Verdict
 from dwcli.jobs.item import Item, Outcome, Strikes
-from dwcli.jobs.offer import AROUND, Found, ended, offers
+from dwcli.jobs.offer import AROUND, Found, done, ended, offers
 from dwcli.jobs.pool import Pool
 from dwcli.net.body import ChangedError, Part, read
 
@@ -53,7 +54,7 @@ class Storing:
         options: Options,
         *,
         journal: Journal | None = None,
-        doubt: Callable[[DicomFile], bool] = lambda _file: False,
+        doubt: Callable[[Instance], bool] = lambda _file: False,
         on_bytes: Callable[[int], None] = lambda _n: None,
         on_expect: Callable[[int, int], None] = lambda _files, _bytes: None,
     ) -> None:
@@ -77,12 +78,12 @@ class Storing:
         groups = batches(files, max_bytes=self._limit, max_count=most, around=AROUND)
         yield from self._pool.run(self._task(group, self._send) for group in groups)
 
-    def _to_send(self, found: Iterable[Found]) -> Iterator[DicomFile]:
+    def _to_send(self, found: Iterable[Found]) -> Iterator[Instance]:
         for offer in offers(found, self._options, self._journal, store_bytes=self._client.dialect.store_bytes):
             match offer:
                 case Item():
                     self._emit(offer)
-                case file if self._journal and self._journal.done(file):
+                case file if done(self._journal, file):
                     self._pool.add(self._task([file], self._look_again))
                 case file:
                     self._on_expect(1, file.size)
@@ -90,7 +91,7 @@ class Storing:
 
     # Sending
 
-    def _send(self, files: Sequence[DicomFile]) -> None:
+    def _send(self, files: Sequence[Instance]) -> None:
         """One request; what it leaves open is settled file by file."""
         files = self._within_limit(files)
         parts = [Part(file.size, partial(read, file.open)) for file in files]
@@ -129,7 +130,7 @@ class Storing:
             settle = partial(self._settle, outcome=reply.outcomes[file.instance], alone=len(files) == 1)
             self._task([file], lambda one, settle=settle: settle(one[0]))()  # type: ignore[misc]
 
-    def _within_limit(self, files: Sequence[DicomFile]) -> Sequence[DicomFile]:
+    def _within_limit(self, files: Sequence[Instance]) -> Sequence[Instance]:
         """After a 413, batches are smaller for the rest of the run; this one is cut, its rest sent separately."""
         if len(files) == 1 or sum(file.size + AROUND for file in files) <= self._limit:
             return files
@@ -138,7 +139,7 @@ class Storing:
             self._again(group)
         return head
 
-    def _refused(self, files: Sequence[DicomFile], error: RefusedError) -> None:
+    def _refused(self, files: Sequence[Instance], error: RefusedError) -> None:
         """The server took nothing and named nothing: halve the batch, until the file that it minds is alone."""
         if error.status in _NEVER:
             raise error
@@ -156,7 +157,7 @@ class Storing:
         self._again(files[:middle])
         self._again(files[middle:])
 
-    def _unanswered(self, files: Sequence[DicomFile], lost: UnansweredError) -> None:
+    def _unanswered(self, files: Sequence[Instance], lost: UnansweredError) -> None:
         """No reply came, though it was sent often: the server is asked for each file, until it fails to answer that."""
         for number, file in enumerate(files):
             try:
@@ -183,7 +184,7 @@ class Storing:
 
     # What became of a file
 
-    def _settle(self, file: DicomFile, outcome: stow.Outcome, *, alone: bool) -> None:
+    def _settle(self, file: Instance, outcome: stow.Outcome, *, alone: bool) -> None:
         match outcome:
             case stow.Stored():
                 self._accepted(file, "stored", "")
@@ -197,7 +198,7 @@ class Storing:
             case stow.Unknown(_, reason):
                 self._left_open(file, reason, alone=alone)
 
-    def _left_open(self, file: DicomFile, why: str, *, alone: bool) -> None:
+    def _left_open(self, file: Instance, why: str, *, alone: bool) -> None:
         """Nobody said what became of it: look, and where it is not there send it once more by itself."""
         match self._compare(file):
             case Verdict.EQUAL:
@@ -211,7 +212,7 @@ class Storing:
             case _:
                 self._end(file, "unknown", f"{why}, and the server does not give it back", ExitCode.FAILED)
 
-    def _accepted(self, file: DicomFile, outcome: Outcome, reason: str) -> None:
+    def _accepted(self, file: Instance, outcome: Outcome, reason: str) -> None:
         """The server says it has it; under --verify, or in doubt, it has to show it."""
         if not self._options.verify and not self._doubt(file):
             self._end(file, outcome, reason, ExitCode.OK)
@@ -235,7 +236,7 @@ class Storing:
                 words = _join(reason, "not verified: the server does not give it back")
                 self._end(file, outcome, words, ExitCode.PARTIAL)
 
-    def _look_again(self, files: Sequence[DicomFile]) -> None:
+    def _look_again(self, files: Sequence[Instance]) -> None:
         """What an earlier run stored, under --verify: it has to be there still, or is sent again."""
         (file,) = files
         match self._compare(file):
@@ -250,9 +251,16 @@ class Storing:
                 words = "stored by an earlier run; not verified: the server does not give it back"
                 self._end(file, "present", words, ExitCode.PARTIAL)
 
-    def _is_there(self, file: DicomFile, why: str) -> bool:
+    def _is_there(self, file: Instance, why: str) -> bool:
         """Whether the server has the instance already; says so, or that it has another one of that UID."""
-        match self._compare(file):
+        try:
+            verdict = self._compare(file)
+        except TemporaryError as error:
+            self._end(file, "failed", _join(why, f"not compared: {error.message}"), error.exit_code)
+            return True
+        except OSError:
+            return False  # there is nothing to compare with any more: the refusal stands
+        match verdict:
             case Verdict.EQUAL:
                 # Why it was not taken reads as a failure, and is none.
                 self._end(file, "present", "already there, and equal", ExitCode.OK)
@@ -262,26 +270,31 @@ class Storing:
                 return False
         return True
 
-    def _not_taken(self, file: DicomFile, outcome: Outcome, why: str) -> None:
+    def _not_taken(self, file: Instance, outcome: Outcome, why: str) -> None:
         """The server did not take it; where the file lacks its end, that is the reason, whatever the server holds."""
-        if is_cut(file.path):
+        try:
+            with file.open() as opened:
+                truncated = end_of_opened(opened) is End.TRUNCATED
+        except OSError as error:
+            truncated, why = False, _join(why, f"it cannot be read any more: {error.strerror or error}")
+        if truncated:
             outcome, why = "failed", f"the file is cut short: it ends inside a data element; {why}"
         self._end(file, outcome, why, ExitCode.FAILED)
 
-    def _compare(self, file: DicomFile) -> Verdict:
+    def _compare(self, file: Instance) -> Verdict:
         return compare.with_server(self._client, InstanceRef(file.study, file.series, file.instance), file.open)
 
     # Small things
 
-    def _again(self, files: Sequence[DicomFile]) -> None:
+    def _again(self, files: Sequence[Instance]) -> None:
         if files:
             self._pool.add(self._task(files, self._send))
 
-    def _task(self, files: Sequence[DicomFile], do: Callable[[Sequence[DicomFile]], None]) -> Callable[[], None]:
+    def _task(self, files: Sequence[Instance], do: Callable[[Sequence[Instance]], None]) -> Callable[[], None]:
         """Something to do with files; an error that ends it is the outcome of each."""
         return partial(self._guarded, files, do)
 
-    def _guarded(self, files: Sequence[DicomFile], do: Callable[[Sequence[DicomFile]], None]) -> None:
+    def _guarded(self, files: Sequence[Instance], do: Callable[[Sequence[Instance]], None]) -> None:
         try:
             do(files)
         except OSError as error:
@@ -303,8 +316,8 @@ class Storing:
         if not told:
             self._client.warn(f"stopped, the rest was not tried: {error.message}; {error.hint}")
 
-    def _end(self, file: DicomFile, outcome: Outcome, reason: str, code: ExitCode) -> None:
-        if self._journal:
+    def _end(self, file: Instance, outcome: Outcome, reason: str, code: ExitCode) -> None:
+        if self._journal and isinstance(file, DicomFile):
             self._journal.record(file, outcome, reason)
         self._emit(ended(file, outcome, reason, code))
 

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import sys
 import tempfile
 import threading
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dwcli.errors import AuthError, DwError, TemporaryError
+from dwcli.lock import locked
 
 _EARLY_SECONDS = 60.0
 _LOCK_SECONDS = 120.0
@@ -120,40 +120,11 @@ class TokenFile:
 
         Where the folder cannot be written or the file system knows no locks, it goes on without.
         """
-        try:
-            self._make_folder()
-            handle = os.open(self._lock, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
-        except OSError:
+        with locked(self._lock, seconds=_LOCK_SECONDS, busy="another dw holds the login and does not let go"):
             yield
-            return
-        try:
-            _hold(handle)
-            yield
-        finally:
-            os.close(handle)
 
     def _make_folder(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-
-
-def _hold(handle: int) -> None:
-    if sys.platform == "win32":
-        return
-    import fcntl
-
-    deadline = time.monotonic() + _LOCK_SECONDS
-    while True:
-        try:
-            # Not one blocking call: a thread inside it would hear no Ctrl-C.
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise TemporaryError("another dw holds the login and does not let go") from None
-            time.sleep(0.02)
-        except OSError:
-            return
-        else:
-            return
 
 
 class Tokens:

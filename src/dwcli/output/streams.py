@@ -117,6 +117,15 @@ class Streams:
         if self.verbosity >= -1:
             self._talk(f"{self._paint('warning:', '33')} {visible(text)}")
 
+    @property
+    def quiet(self) -> bool:
+        """Whether only data and failures are wanted."""
+        return self.verbosity < 0
+
+    def failed(self, text: str) -> None:
+        """One line about an item that failed; also when quiet."""
+        self._talk(visible(text))
+
     def error(self, error: DwError) -> None:
         """What went wrong, and below it what to do next; also when quiet."""
         lines = [f"{self._paint('error:', '1;31')} {visible(error.message)}"]
