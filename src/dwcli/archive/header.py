@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from dwcli.archive import jsonmodel
 from dwcli.errors import ProtocolError
+from dwcli.imaging import reading
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -65,15 +66,13 @@ class Header:
 
 def read(path: Path) -> Header:
     """Read a file's header, with its texts in Unicode. Raises Unfit, OSError."""
-    import pydicom
-
     tags = [int(tag, 16) for tag in (*STUDY, *SERIES, *_INSTANCE, "00080005")]
     with warnings.catch_warnings():
         # pydicom warns about odd values in other people's files
         warnings.simplefilter("ignore")
         try:
             with path.open("rb") as stream:
-                found = pydicom.dcmread(stream, force=True, stop_before_pixels=True, specific_tags=tags)
+                found = reading.read(stream, tags=tags)
                 _expect_pixels(stream, found)
             return _header(found)
         except (OSError, Unfit):

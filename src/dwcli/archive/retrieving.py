@@ -13,7 +13,7 @@ from dwcli.archive.reply import CHUNK, Part, Refusal, Reply, array, dumped, part
 from dwcli.dicomweb.media import DICOM
 from dwcli.dicomweb.refs import Ref
 from dwcli.errors import DwError
-from dwcli.imaging import native
+from dwcli.imaging import native, reading
 
 Json = dict[str, Any]
 
@@ -151,11 +151,10 @@ def _quiet() -> Iterator[None]:
 
 def load(path: Path) -> tuple[Any, bool]:
     """The data set before the pixels, and whether it is little endian. Raises Refusal 404, 500."""
-    import pydicom
-
     with _quiet():
         try:
-            found = pydicom.dcmread(path, force=True, stop_before_pixels=True)
+            with path.open("rb") as stream:
+                found = reading.read(stream)
             little = found.original_encoding[1] is not False
             if found.original_encoding[0]:
                 from pydicom.filewriter import correct_ambiguous_vr
