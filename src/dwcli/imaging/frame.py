@@ -1,12 +1,14 @@
 """One frame of a DICOM instance: its header and its stored samples, decoded and checked."""
 
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple
 
+from dwcli.dicomweb.part10 import BIG_ENDIAN, DEFLATED
 from dwcli.errors import DwError, UsageError
 from dwcli.imaging.codestream import Codestream, jpeg, jpeg_2000
 from dwcli.imaging.reading import read
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from pydicom.uid import UID
 
 PIXELS = {0x7FE00008: "OF", 0x7FE00009: "OD", 0x7FE00010: "OW"}
+UNCOMPRESSED = DEFLATED | {"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", BIG_ENDIAN}
 _UNDEFINED = 0xFFFFFFFF
 GREY = frozenset({"MONOCHROME1", "MONOCHROME2"})
 _ONE_SAMPLE = GREY | {"PALETTE COLOR"}
@@ -39,6 +42,7 @@ _READ_ERRORS = (
     RuntimeError,
     TypeError,
     ValueError,
+    zlib.error,
 )
 
 
@@ -58,7 +62,7 @@ def opened(source: Path | bytes) -> Iterator[BinaryIO]:
         warnings.simplefilter("ignore")
         try:
             yield stream
-        except ValueError as error:
+        except _READ_ERRORS as error:
             raise _unreadable("a value in the header is not valid", error) from error
 
 
@@ -166,8 +170,7 @@ def codestream(stream: BinaryIO, header: "Dataset", number: int) -> bytes:
 
 def is_compressed(header: "Dataset") -> bool:
     """Whether each frame is compressed for itself."""
-    syntax: UID = header.file_meta.TransferSyntaxUID
-    return bool(syntax.is_encapsulated) and not _is_deflated(header)
+    return str(header.file_meta.TransferSyntaxUID) not in UNCOMPRESSED
 
 
 def element(stream: BinaryIO, header: "Dataset") -> tuple[int, str, int, int]:
@@ -241,7 +244,7 @@ def _filled(dataset: "Dataset", keyword: str) -> bool:
 
 
 def _is_deflated(header: "Dataset") -> bool:
-    return bool(header.file_meta.TransferSyntaxUID.is_deflated)
+    return str(header.file_meta.TransferSyntaxUID) in DEFLATED
 
 
 def _has_pixels(stream: BinaryIO, header: "Dataset") -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, BinaryIO
 
+from dwcli.dicomweb.part10 import DEFLATED
 from dwcli.errors import DwError, UsageError
 from dwcli.imaging import frame, reading
 
@@ -38,10 +39,7 @@ class PixelData:
     @property
     def encapsulated(self) -> bool:
         """Whether the frames are compressed."""
-        return self.syntax not in _UNCOMPRESSED
-
-
-_UNCOMPRESSED = frozenset({"1.2.840.10008.1.2", EXPLICIT, "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"})
+        return self.syntax not in frame.UNCOMPRESSED
 
 
 def describe(path: Path) -> PixelData | None:
@@ -57,25 +55,25 @@ def describe(path: Path) -> PixelData | None:
 
 
 def _described(stream: BinaryIO, header: "Dataset") -> PixelData:
-    meta = header.file_meta.TransferSyntaxUID
+    syntax = str(header.file_meta.TransferSyntaxUID)
     samples, rows, columns = (int(header.get(name) or 0) for name in ("SamplesPerPixel", "Rows", "Columns"))
     bits = samples * rows * columns * int(header.get("BitsAllocated") or 0)
     photometric = str(header.get("PhotometricInterpretation") or "")
-    if photometric == "YBR_FULL_422" and str(meta) in _UNCOMPRESSED:
+    if photometric == "YBR_FULL_422" and syntax in frame.UNCOMPRESSED:
         bits = bits // 3 * 2  # two pixels share their chrominance (PS3.3 C.7.6.3.1.2)
     common = (
-        str(meta),
+        syntax,
         frame.count(header),
         bits,
         int(header.get("BitsAllocated") or 0),
         photometric,
-        bool(meta.is_little_endian),
+        bool(header.original_encoding[1]),
     )
-    if meta.is_deflated:
+    if syntax in DEFLATED:
         tag = next(tag for tag in frame.PIXELS if tag in header)
         return _made(tag, str(header[tag].VR), -1, -1, *common)
     tag, vr, offset, length = frame.element(stream, header)
-    if str(meta) not in _UNCOMPRESSED:
+    if syntax not in frame.UNCOMPRESSED:
         return _made(tag, vr, -1, -1, *common)
     return _made(tag, vr, offset, length, *common)
 
@@ -193,11 +191,10 @@ def _converted(path: Path) -> IO[bytes]:
         found = reading.read(stream, pixels=True)
     if "TransferSyntaxUID" not in found.file_meta:
         raise DwError("its header names no transfer syntax")
-    syntax = found.file_meta.TransferSyntaxUID
     if "PixelData" in found:
         describe(path)  # refuses what is neither native nor in fragments
-    little = bool(syntax.is_little_endian)
-    if syntax.is_encapsulated and "PixelData" in found:
+    little = bool(found.original_encoding[1])
+    if "PixelData" in found and frame.is_compressed(found):
         _decompress(path, found)
     elif not little:
         _swap_words(found)

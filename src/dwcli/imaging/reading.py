@@ -41,7 +41,10 @@ def read(stream: BinaryIO, *, pixels: bool = False, tags: list[int] | None = Non
     begin = 132 if head[128:132] == b"DICM" else 0
     if start > begin:
         meta = FileMetaDataset(read_dataset(BytesIO(head[begin:start]), is_implicit_VR=False, is_little_endian=True))
-    syntax = str(meta.get("TransferSyntaxUID") or "")
+    stated = meta.get("TransferSyntaxUID") or ""
+    if not isinstance(stated, str):
+        raise ValueError("Transfer Syntax UID (0002,0010) is not one UID")
+    syntax = str(stated)
     stream.seek(origin + start)
     source, first = stream, head[start : start + 8]
     if syntax in part10.DEFLATED:
@@ -50,7 +53,9 @@ def read(stream: BinaryIO, *, pixels: bool = False, tags: list[int] | None = Non
     explicit, little = part10.encoding(first, 0, syntax)
     if not syntax or syntax in _PLAIN.values():
         if (explicit, little) not in _PLAIN:
-            raise ValueError("it is written big endian and without VRs, which no transfer syntax is")
+            if syntax:
+                raise ValueError("it is written big endian and without VRs, which no transfer syntax is")
+            little = True
         meta.TransferSyntaxUID = UID(_PLAIN[explicit, little])
 
     def at_pixels(tag: int, _vr: Any, _length: int) -> bool:
