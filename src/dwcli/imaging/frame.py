@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple
 from dwcli.dicomweb.part10 import BIG_ENDIAN, DEFLATED
 from dwcli.errors import DwError, UsageError
 from dwcli.imaging.codestream import Codestream, jpeg, jpeg_2000
-from dwcli.imaging.reading import read
+from dwcli.imaging.reading import read, syntax_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,18 +73,19 @@ def read_header(stream: BinaryIO) -> "Dataset":
     or hold no pixel data (documents, reports, waveforms, plans): it says what they are and what else can be
     done.
     """
+    from pydicom.uid import UID
+
     try:
         header: Dataset = read(stream)
         if _is_deflated(header):
             # it has no position in the file to decode a frame from: it is read whole
             stream.seek(0)
             header = read(stream, pixels=True)
+        header.file_meta.TransferSyntaxUID = UID(syntax_of(header))
     except _READ_ERRORS as error:
         raise _unreadable("the header cannot be read", error) from error
     if getattr(header, "preamble", None) is None and "SOPClassUID" not in header:
         raise DwError("not a DICOM file: nothing to render")
-    if "TransferSyntaxUID" not in header.file_meta:
-        raise DwError("the header names no transfer syntax")
     if not _has_pixels(stream, header):
         raise _without_pixels(header)
     return header
@@ -170,7 +171,7 @@ def codestream(stream: BinaryIO, header: "Dataset", number: int) -> bytes:
 
 def is_compressed(header: "Dataset") -> bool:
     """Whether each frame is compressed for itself."""
-    return str(header.file_meta.TransferSyntaxUID) not in UNCOMPRESSED
+    return syntax_of(header) not in UNCOMPRESSED
 
 
 def element(stream: BinaryIO, header: "Dataset") -> tuple[int, str, int, int]:
@@ -244,7 +245,7 @@ def _filled(dataset: "Dataset", keyword: str) -> bool:
 
 
 def _is_deflated(header: "Dataset") -> bool:
-    return str(header.file_meta.TransferSyntaxUID) in DEFLATED
+    return syntax_of(header) in DEFLATED
 
 
 def _has_pixels(stream: BinaryIO, header: "Dataset") -> bool:

@@ -189,8 +189,6 @@ def _converted(path: Path) -> IO[bytes]:
 
     with path.open("rb") as stream:
         found = reading.read(stream, pixels=True)
-    if "TransferSyntaxUID" not in found.file_meta:
-        raise DwError("its header names no transfer syntax")
     if "PixelData" in found:
         describe(path)  # refuses what is neither native nor in fragments
     little = bool(found.original_encoding[1])

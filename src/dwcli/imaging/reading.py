@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from dwcli.dicomweb import part10
 
 if TYPE_CHECKING:
-    from pydicom.dataset import FileDataset
+    from pydicom.dataset import Dataset, FileDataset
 
 _HEAD = 4096
 _LONGEST_HEAD = 4 << 20
@@ -20,14 +20,13 @@ _PLAIN = {(False, True): _IMPLICIT, (True, True): _EXPLICIT, (True, False): _BIG
 def read(stream: BinaryIO, *, pixels: bool = False, tags: list[int] | None = None) -> "FileDataset":
     """The data set of the file at `stream`, up to its pixel data, at which `stream` then stands.
 
-    Its `original_encoding`, and a transfer syntax in `file_meta` that is not one of compression, are those of its
-    bytes, whatever group 2 says (PS3.10 7.1). `pixels`: to the end of the file; `tags`: of all elements only these.
+    Its `original_encoding` is that of its bytes, whatever group 2 says (PS3.10 7.1). `pixels`: to the end of the file;
+    `tags`: of all elements only these.
     Raises ValueError, and what pydicom raises where the bytes break the rules.
     """
     from pydicom import dcmread
     from pydicom.dataset import FileDataset, FileMetaDataset
     from pydicom.filereader import read_dataset
-    from pydicom.uid import UID
 
     origin = stream.tell()
     head = _head(stream)
@@ -51,12 +50,10 @@ def read(stream: BinaryIO, *, pixels: bool = False, tags: list[int] | None = Non
         inflated = _inflated(stream.read())
         source, first = BytesIO(inflated), inflated[:8]
     explicit, little = part10.encoding(first, 0, syntax)
-    if not syntax or syntax in _PLAIN.values():
-        if (explicit, little) not in _PLAIN:
-            if syntax:
-                raise ValueError("it is written big endian and without VRs, which no transfer syntax is")
-            little = True
-        meta.TransferSyntaxUID = UID(_PLAIN[explicit, little])
+    if (explicit, little) not in _PLAIN:
+        if syntax:
+            raise ValueError("it is written big endian and without VRs, which no transfer syntax is")
+        little = True
 
     def at_pixels(tag: int, _vr: Any, _length: int) -> bool:
         return tag in _PIXELS
@@ -71,6 +68,13 @@ def read(stream: BinaryIO, *, pixels: bool = False, tags: list[int] | None = Non
     found = FileDataset(stream, data, head[:128] if begin else None, meta, not explicit, little)
     found.set_original_encoding(not explicit, little, data.original_character_set)
     return found
+
+
+def syntax_of(found: "Dataset") -> str:
+    """The transfer syntax of a data set from `read`: its bytes', unless group 2 names one that compresses."""
+    stated = str(found.file_meta.get("TransferSyntaxUID") or "")
+    implicit, little = found.original_encoding
+    return _PLAIN[not implicit, bool(little)] if not stated or stated in _PLAIN.values() else stated
 
 
 def _head(stream: BinaryIO) -> bytes:
