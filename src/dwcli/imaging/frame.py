@@ -157,16 +157,15 @@ def codestream(stream: BinaryIO, header: "Dataset", number: int) -> bytes:
     from pydicom.encaps import get_frame
 
     stream.seek(element(stream, header)[2])
-    offsets = header.get("ExtendedOffsetTable"), header.get("ExtendedOffsetTableLengths")
     try:
-        return get_frame(
-            stream,
-            number - 1,
-            number_of_frames=count(header),
-            extended_offsets=offsets if all(offsets) else None,
-        )
+        return get_frame(stream, number - 1, number_of_frames=count(header), extended_offsets=_offsets(header))
     except _READ_ERRORS as error:
         raise DwError(f"frame {number} cannot be found in the file: {error}") from error
+
+
+def _offsets(header: "Dataset") -> tuple[bytes, bytes] | None:
+    offsets = header.get("ExtendedOffsetTable"), header.get("ExtendedOffsetTableLengths")
+    return offsets if all(offsets) else None
 
 
 def is_compressed(header: "Dataset") -> bool:
@@ -288,10 +287,15 @@ def _decompressed(stream: BinaryIO, header: "Dataset", index: int) -> Cells:
 
     syntax: UID = header.file_meta.TransferSyntaxUID
     samples, allocated = int(header.get("SamplesPerPixel") or 1), int(header.BitsAllocated)
-    data = codestream(stream, header, index + 1)
+    source: Any = stream
+    data, where = b"", {"number_of_frames": count(header), "extended_offsets": _offsets(header)}
     if syntax == _RLE:
+        # It says nothing of itself, and can be large: it is left where it is.
+        stream.seek(element(stream, header)[2])
         found = Codestream(allocated, False, samples, "")
     else:
+        data = codestream(stream, header, index + 1)
+        source, index, where = encapsulate([data], has_bot=False), 0, {"number_of_frames": 1}
         found = jpeg_2000(data) if syntax in _JPEG_2000 else jpeg(data)
     if found.components != samples:
         raise ValueError(f"the codestream has {found.components} components, the header says {samples}")
@@ -303,8 +307,7 @@ def _decompressed(stream: BinaryIO, header: "Dataset", index: int) -> Cells:
         made, photometric = _colour_jpeg(data, found, photometric), "RGB"
     else:
         # pydicom and its plugins shift, mask and extend by what they are told of the samples: it is the codestream's.
-        options: dict[str, Any] = {
-            "number_of_frames": 1,
+        options: dict[str, Any] = where | {
             "rows": int(header.Rows),
             "columns": int(header.Columns),
             "samples_per_pixel": samples,
@@ -318,7 +321,7 @@ def _decompressed(stream: BinaryIO, header: "Dataset", index: int) -> Cells:
             "apply_j2k_sign_correction": False,
             "apply_jls_sign_correction": False,
         }
-        made, _ = get_decoder(syntax).as_array(encapsulate([data], has_bot=False), index=0, raw=True, **options)
+        made, _ = get_decoder(syntax).as_array(source, index=index, raw=True, **options)
     if width < allocated:
         made = made.astype(f"{made.dtype.kind}{allocated // 8}")
     return Cells(made.view(f"u{made.dtype.itemsize}"), photometric)

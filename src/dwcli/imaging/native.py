@@ -189,13 +189,14 @@ def _converted(path: Path) -> IO[bytes]:
 
     with path.open("rb") as stream:
         found = reading.read(stream, pixels=True)
-    if "PixelData" in found:
-        describe(path)  # refuses what is neither native nor in fragments
     little = bool(found.original_encoding[1])
     if "PixelData" in found and frame.is_compressed(found):
         _decompress(path, found)
-    elif not little:
-        _swap_words(found)
+    else:
+        if "PixelData" in found and found["PixelData"].is_undefined_length:
+            describe(path)  # says why that is refused
+        if not little:
+            _swap_words(found)
     found.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     # The caller closes it.
     out: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
