@@ -299,6 +299,8 @@ def test_native_pixel_data_of_undefined_length_is_refused(tmp_path: Path) -> Non
     broken = data[: at + 8] + b"\xff\xff\xff\xff" + item + b"\xfe\xff\xdd\xe0\0\0\0\0"
     path = tmp_path / "undefined.dcm"
     path.write_bytes(broken)
+    with pytest.raises(DwError, match=r"^undefined\.dcm: "):
+        shown(path)
     for refused in (lambda: shown(path), lambda: converted(path), lambda: frames(path)):
         with pytest.raises(DwError, match=r"\(7FE0,0010\) has undefined length"):
             refused()

@@ -101,7 +101,8 @@ def count(header: "Dataset") -> int:
 
 class Cells(NamedTuple):
     """The cells of one frame, (rows, columns) or (rows, columns, samples), each all of Bits Allocated as it is stored
-    or as its codec gave it; `photometric`: the photometric interpretation that they are in.
+    or as its codec gave it; `photometric`: the photometric interpretation that they are in (shared chrominance comes
+    once for each pixel).
     """
 
     samples: "NDArray[np.generic]"
@@ -125,7 +126,9 @@ def cells(stream: BinaryIO, header: "Dataset", number: int) -> Cells:
         if is_compressed(header):
             found = _decompressed(stream, header, number - 1)
         else:
-            found = Cells(_plain(stream, header, number - 1), str(header.get("PhotometricInterpretation") or ""))
+            photometric = str(header.get("PhotometricInterpretation") or "")
+            whole = "YBR_FULL" if photometric == "YBR_FULL_422" else photometric
+            found = Cells(_plain(stream, header, number - 1), whole)
     except _READ_ERRORS as error:
         raise _undecodable(header, number, error) from error
     samples = int(header.get("SamplesPerPixel") or 1)
@@ -145,7 +148,7 @@ def decode(stream: BinaryIO, header: "Dataset", number: int) -> "NDArray[np.gene
     found = cells(stream, header, number)
     try:
         samples = _values(found.samples, header)
-        if found.photometric in ("YBR_FULL", "YBR_FULL_422"):
+        if found.photometric == "YBR_FULL":
             samples = _to_rgb(samples, int(header.BitsStored))
     except _READ_ERRORS as error:
         raise _undecodable(header, number, error) from error
