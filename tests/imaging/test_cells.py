@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,10 @@ def shown(source: Path | bytes) -> Array:
 
 
 def compressed() -> Iterator[Path]:
-    for path in images.pydicom_files():
+    # pydicom-data, where it is installed, has larger ones
+    more = find_spec("data_store")
+    folders = more.submodule_search_locations or [] if more else []
+    for path in [*images.pydicom_files(), *sorted(path for folder in folders for path in Path(folder).rglob("*.dcm"))]:
         try:
             found = dcmread(path, stop_before_pixels=True)
         except Exception:  # those that are made to be unreadable
