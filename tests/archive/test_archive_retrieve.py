@@ -283,3 +283,38 @@ def test_every_file_of_pydicom_is_answered_for(opened: Open, pydicom_folder: Pat
         for resource in ("frames/1", "rendered", "bulk/7FE00010"):
             reply = folder(f"{url}/{resource}", "image/png" if resource == "rendered" else OCTETS)
             assert reply.status_code in (200, 404, 406), (url, resource, reply.text)
+
+
+@pytest.mark.parametrize("stated", ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"])
+@pytest.mark.parametrize("written", ["implicit", "explicit", "big"])
+def test_the_bytes_of_a_file_beat_the_transfer_syntax_in_group_2(archive: Asker, written: str, stated: str) -> None:
+    cells = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64)
+    made = pydicom.dcmread(io.BytesIO(images.instance("1.2", "1.2.1", "1.2.1.1")))
+    made.Rows = made.Columns = 64
+    made.SamplesPerPixel, made.PhotometricInterpretation = 1, "MONOCHROME2"
+    made.BitsAllocated = made.BitsStored = 16
+    made.HighBit, made.PixelRepresentation = 15, 0
+    made.PixelData = cells.astype(">u2" if written == "big" else "<u2").tobytes()
+    made["PixelData"].VR = "OW"
+    out, body = io.BytesIO(), io.BytesIO()
+    new = pydicom.Dataset()
+    new.update({element.tag: element for element in made})
+    pydicom.dcmwrite(body, new, implicit_vr=written == "implicit", little_endian=written != "big")
+    made.file_meta.TransferSyntaxUID = pydicom.uid.UID(stated)
+    made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
+    out.write(b"\0" * 128 + b"DICM")
+    pydicom.filewriter.write_file_meta_info(pydicom.filebase.DicomFileLike(out), made.file_meta, enforce_standard=True)
+    raw = out.getvalue() + body.getvalue()
+    assert archive.stow(raw).status_code == 200
+
+    path = "studies/1.2/series/1.2.1/instances/1.2.1.1"
+    assert parts(archive(path, ANY))[0][1] == raw
+    (row,) = json.loads(archive(f"{path}/metadata", "application/dicom+json").content)
+    assert row["00280010"] == {"vr": "US", "Value": [64]} and row["7FE00010"]["vr"] == "OW"
+    little = cells.astype("<u2").tobytes()
+    assert parts(archive(f"{path}/bulk/7FE00010", OCTETS))[0][1] == little
+    assert parts(archive(f"{path}/frames/1", OCTETS))[0][1] == little
+    explicit = pydicom.dcmread(io.BytesIO(parts(archive(path, DICOM))[0][1]))
+    assert explicit.original_encoding == (False, True) and explicit.PixelData == little
+    shown = np.asarray(Image.open(io.BytesIO(archive(f"{path}/rendered", "image/png").content)))
+    assert np.array_equal(shown, np.rint(cells / cells.max() * 255).astype(np.uint8))

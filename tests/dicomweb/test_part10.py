@@ -508,3 +508,69 @@ def test_a_head_cut_short_is_not_taken_for_one_like_those_before_it() -> None:
     known = {end for end in range(len(data)) if read_head(data[:end]) is not None}
     assert whole and known and min(known) > data.index(UIDS[1].encode())
     assert all(read_head(data[:end]) == whole for end in known)
+
+
+def _judged(data: bytes, *, final: bool) -> Head | str | None:
+    try:
+        return read_head(data, final=final)
+    except NotDicom as error:
+        return str(error)
+
+
+def _forget() -> None:
+    part10._OUTLINES.clear()
+    part10._LAST.clear()
+
+
+@pytest.mark.parametrize("broken", [b"\0" * 132, b"\xff" * 132, b"DICM" * 32 + b"DICN"])
+def test_a_file_without_its_first_bytes_is_refused_after_others_like_it(broken: bytes) -> None:
+    data = PREAMBLE + meta(EXPLICIT) + dataset(element(0x00080060, "CS", b"CT"))
+    _forget()
+    assert all(isinstance(_judged(data, final=True), Head) for _ in range(3))
+    with pytest.raises(NotDicom, match="neither a preamble"):
+        read_head(broken + data[132:], final=True)
+
+
+@given(st.data())
+def test_what_was_read_before_changes_no_judgement_of_a_mutated_head(data: st.DataObject) -> None:
+    syntax, explicit = data.draw(st.sampled_from([(EXPLICIT, True), (IMPLICIT, False), ("", True)]))
+    body = [
+        element(tag, vr, value, explicit=explicit)
+        for tag, vr, value in (
+            (0x00080016, "UI", b"1.2.840.1"),
+            (0x00080018, "UI", b"1.2.3.4"),
+            (0x0020000D, "UI", b"1.2.3"),
+            (0x0020000E, "UI", b"1.2.5"),
+            (0x00200011, "IS", b"1 "),
+        )
+    ]
+    preamble = data.draw(st.sampled_from([PREAMBLE, b""]))
+    whole = preamble + meta(syntax, instance="1.2.3.4") + b"".join(body)
+    mutated = bytearray(whole)
+    for _ in range(data.draw(st.integers(0, 4))):
+        at = data.draw(st.integers(0, len(whole) - 1))
+        mutated[at] = data.draw(st.sampled_from([0, 2, 8, 0x20, 0x41, 0xFE, 0xFF, whole[at - 1]]))
+    if data.draw(st.booleans()):
+        mutated[:132] = data.draw(st.sampled_from([b"", bytes(132), PREAMBLE, whole[:132]]))
+    one = bytes(mutated[: data.draw(st.integers(max(0, len(mutated) - 60), len(mutated)))])
+    final = data.draw(st.booleans())
+    _forget()
+    alone = _judged(one, final=final)
+    for before in ([whole] * 3, [PREAMBLE + whole] * 3, [one, one, whole, whole, one]):
+        _forget()
+        for other in before:
+            _judged(other, final=True)
+        assert _judged(one, final=final) == alone
+
+
+@pytest.mark.parametrize(
+    ("written", "stated", "explicit", "little"),
+    [("<", EXPLICIT, True, True), ("<", EXPLICIT, False, True), ("<", IMPLICIT, True, True), ("<", BIG, True, True),
+     (">", EXPLICIT, True, False), (">", IMPLICIT, True, False), (">", BIG, True, False), (">", "", True, False),
+     ("<", "", False, True)],
+)  # fmt: skip
+def test_the_first_element_shows_the_encoding_whatever_group_2_says(
+    written: str, stated: str, explicit: bool, little: bool
+) -> None:
+    data = element(0x00080005, "CS", b"ISO_IR 100", explicit=explicit, order=written)
+    assert part10.encoding(b"before" + data, 6, stated) == (explicit, little)

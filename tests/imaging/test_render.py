@@ -15,6 +15,7 @@ from pydicom import dcmread
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate, generate_frames
+from pydicom.pixels.decoders.base import Decoder
 from pydicom.pixels.processing import apply_color_lut, apply_voi_lut, convert_color_space
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import (
@@ -542,7 +543,8 @@ def test_instance_without_pixels_says_what_it_is_and_what_to_do() -> None:
         assert caught.value.hint
 
 
-def test_transfer_syntax_that_cannot_be_decoded_is_named_with_what_to_install() -> None:
+def test_transfer_syntax_that_cannot_be_decoded_is_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Decoder, "is_available", False)
     ds = header(1, 1, BitsAllocated=8)
     ds.file_meta.TransferSyntaxUID = JPEGLSLossless
     ds.PixelData = encapsulate([b"\xff\xd8\xff\xd9"])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from dwcli.archive import jsonmodel
 from dwcli.errors import ProtocolError
+from dwcli.imaging import reading
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -42,7 +43,10 @@ class Unfit(ProtocolError):
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """One file as the index has it. `study_row` and `series_row`: DICOM JSON; keys: (tag, text to match)."""
+    """One file as the index has it. `study_row` and `series_row`: DICOM JSON; keys: (tag, text to match).
+
+    `syntax` is empty where group 2 names none, or another than that of the bytes.
+    """
 
     study: str
     series: str
@@ -65,15 +69,13 @@ class Header:
 
 def read(path: Path) -> Header:
     """Read a file's header, with its texts in Unicode. Raises Unfit, OSError."""
-    import pydicom
-
     tags = [int(tag, 16) for tag in (*STUDY, *SERIES, *_INSTANCE, "00080005")]
     with warnings.catch_warnings():
         # pydicom warns about odd values in other people's files
         warnings.simplefilter("ignore")
         try:
             with path.open("rb") as stream:
-                found = pydicom.dcmread(stream, force=True, stop_before_pixels=True, specific_tags=tags)
+                found = reading.read(stream, tags=tags)
                 _expect_pixels(stream, found)
             return _header(found)
         except (OSError, Unfit):
@@ -110,12 +112,13 @@ def _header(found: "Dataset") -> Header:
         items = [{tag: item[tag] for tag in REQUESTED if tag in item} for item in rows[REQUEST].get("Value", [])]
         rows[REQUEST] = {"vr": "SQ", "Value": items} if items else {"vr": "SQ"}
     meta = getattr(found, "file_meta", None)
+    syntax = str(getattr(meta, "TransferSyntaxUID", ""))
     return Header(
         study=study,
         series=series,
         instance=instance,
         sop_class=_first(rows, "00080016") or str(getattr(meta, "MediaStorageSOPClassUID", "")),
-        syntax=str(getattr(meta, "TransferSyntaxUID", "")),
+        syntax=syntax if syntax == reading.syntax_of(found) else "",
         study_row=_dump({tag: rows[tag] for tag in STUDY if tag in rows}),
         series_row=_dump({tag: rows[tag] for tag in SERIES if tag in rows}),
         study_keys=_keys(rows, STUDY_TEXT),

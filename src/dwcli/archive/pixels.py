@@ -16,7 +16,7 @@ from dwcli.archive.searching import pairs
 from dwcli.dicomweb.media import OCTETS
 from dwcli.dicomweb.refs import InstanceRef, Ref
 from dwcli.errors import DwError, UsageError
-from dwcli.imaging import native, render
+from dwcli.imaging import native, reading, render
 from dwcli.imaging.native import PixelData
 
 _PICTURES = ("image/jpeg", "image/png")
@@ -132,13 +132,12 @@ def _after(first: bytes, form: _Form, numbers: tuple[int, ...]) -> Iterator[byte
 
 def _value(held: Held, path: str) -> bytes:
     """A binary value that is no pixel data, little endian. Raises Refusal 404."""
-    import pydicom
-
     steps = path.split("/")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            found: Any = pydicom.dcmread(held.path, force=True, stop_before_pixels=True)
+            with held.path.open("rb") as stream:
+                found: Any = reading.read(stream)
             little = found.original_encoding[1] is not False
             for tag, number in zip(steps[:-1:2], steps[1::2], strict=True):
                 found = found[int(tag, 16)].value[int(number) - 1]

@@ -13,7 +13,7 @@ from dwcli.archive.reply import CHUNK, Part, Refusal, Reply, array, dumped, part
 from dwcli.dicomweb.media import DICOM
 from dwcli.dicomweb.refs import Ref
 from dwcli.errors import DwError
-from dwcli.imaging import native
+from dwcli.imaging import native, reading
 
 Json = dict[str, Any]
 
@@ -36,7 +36,7 @@ def _as_wanted(held: list[Held], way: Wanted) -> Reply:
     if not way.multipart and len(held) > 1:
         raise Refusal(406, f'{len(held)} instances come as multipart/related; type="{DICOM}" only')
     syntax = way.transfer_syntax or EXPLICIT
-    foreign = {one.syntax for one in held if syntax not in ("*", one.syntax)}
+    foreign = {one.syntax or "an unknown transfer syntax" for one in held if syntax not in ("*", one.syntax)}
     if foreign and syntax != EXPLICIT:
         raise Refusal(406, f"stored as {', '.join(sorted(foreign))}; this archive converts to {EXPLICIT} only")
     there = [one for one in held if one.path.is_file()]
@@ -78,7 +78,8 @@ def _converted(one: Held) -> Part:
     try:
         made = native.explicit_little(one.path)
     except DwError as error:
-        raise Refusal(406, f"{one.instance} is stored as {one.syntax} and {error.message}") from error
+        stored = one.syntax or "an unknown transfer syntax"
+        raise Refusal(406, f"{one.instance} is stored as {stored} and {error.message}") from error
     size = made.seek(0, 2)
     made.seek(0)
     return Part(_type(EXPLICIT), _drained(made), size)
@@ -89,6 +90,8 @@ def _see_that_it_decodes(one: Held) -> None:
     from pydicom.pixels.decoders.base import get_decoder
     from pydicom.uid import UID
 
+    if not one.syntax:
+        return
     syntax = UID(one.syntax)
     if syntax.is_private or not syntax.is_transfer_syntax:
         raise Refusal(406, f"{one.instance} is stored as {one.syntax}, which is not known here")
@@ -135,7 +138,8 @@ def read(one: Held, base: str) -> Json:
         pixels = None  # the rest of the metadata is still good
     if pixels:
         made[pixels.tag] = {"vr": pixels.vr, "BulkDataURI": url + pixels.tag}
-    made["00083002"] = {"vr": "UI", "Value": [one.syntax]}
+    if one.syntax:
+        made["00083002"] = {"vr": "UI", "Value": [one.syntax]}
     if "00080005" in made:  # the file's own, but JSON is UTF-8 (PS3.18 F.2)
         made["00080005"] = {"vr": "CS", "Value": ["ISO_IR 192"]}
     return dict(sorted(made.items()))
@@ -151,11 +155,10 @@ def _quiet() -> Iterator[None]:
 
 def load(path: Path) -> tuple[Any, bool]:
     """The data set before the pixels, and whether it is little endian. Raises Refusal 404, 500."""
-    import pydicom
-
     with _quiet():
         try:
-            found = pydicom.dcmread(path, force=True, stop_before_pixels=True)
+            with path.open("rb") as stream:
+                found = reading.read(stream)
             little = found.original_encoding[1] is not False
             if found.original_encoding[0]:
                 from pydicom.filewriter import correct_ambiguous_vr

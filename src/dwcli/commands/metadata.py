@@ -78,7 +78,7 @@ def _with_bulk_data(
 
     with (
         dw.out.progress("fetching") as progress,
-        Fetching(dw.client, folder, on_bytes=progress.add, on_error=dw.out.warn) as bulk,
+        Fetching(dw.client, folder, on_bytes=progress.add, on_error=dw.out.failed, on_doubt=dw.out.warn) as bulk,
     ):
         rows = (bulk.row(ref, _only(row, tags), whole=row) for ref, row in reading.whole(job.rows(asked)))
         dw.out.metadata(rows, tags=tags)

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Mapping
 from functools import lru_cache
 from struct import Struct
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from dwcli.dicomweb.outline import Outline, Span
 from dwcli.errors import ProtocolError
@@ -37,12 +37,14 @@ _VRS = SHORT_VRS | LONG_VRS
 # What decides how the rest is read, or nearly always is the same in all files of a series.
 _DECISIVE = frozenset({_META_LENGTH, _META_CLASS, _META_SYNTAX, _SOP_CLASS})
 _MOST_OUTLINES, _MOST_PLANS, _MOST_ELEMENTS = 4, 16, 200
-_OUTLINES: dict[frozenset[str], tuple[Outline, ...]] = {}
-"""By what is wanted: heads that came twice running. UIDs of a series have few lengths."""
+_OUTLINES: dict[tuple[frozenset[str], int], tuple[Outline, ...]] = {}
+"""By what is wanted and where group 2 begins: heads that came twice running. UIDs of a series have few lengths."""
 _LAST: dict[frozenset[str], list[Span]] = {}
 
 _EXPLICIT = {True: Struct("<HH2sH"), False: Struct(">HH2sH")}  # by little endian: group, element, VR, length
 _IMPLICIT = {True: Struct("<HHI"), False: Struct(">HHI")}
+_ORDERS: tuple[Literal["little", "big"], ...] = ("little", "big")
+_EARLY = 0x0010  # the groups that data sets begin with; read in the wrong order, none of them is as small
 _LENGTH = {True: Struct("<I"), False: Struct(">I")}
 
 
@@ -102,15 +104,36 @@ def data_set_offset(data: bytes) -> int | None:
         return None
 
 
+class Encoding(NamedTuple):
+    """How the elements of a data set are written (PS3.5 7.1): with VR or without, in which byte order."""
+
+    explicit: bool
+    little: bool
+
+
+def encoding(data: bytes, at: int, syntax: str) -> Encoding:
+    """How the data set that begins at `at` is written, as its first element shows: that beats what group 2 says.
+
+    `syntax`, group 2's ("" where it names none), counts only where a first element fits both byte orders.
+    """
+    explicit = data[at + 4 : at + 6] in _VRS or re.fullmatch(b"[A-Z]{2}", data[at + 4 : at + 6]) is not None
+    first, swapped = (int.from_bytes(data[at : at + 2], order) for order in _ORDERS)
+    if first <= _EARLY or swapped <= _EARLY:
+        return Encoding(explicit, first <= _EARLY)
+    return Encoding(explicit, syntax != BIG_ENDIAN if syntax else first < 0x0400)
+
+
 def _read(data: bytes, final: bool, wanted: frozenset[str]) -> Head:
     keys, last = _plan(wanted)
-    outlines = _OUTLINES.get(wanted, ())
+    # Not left to the outlines, which know nothing of what is before the first element.
+    begin = _find_meta(data, final)
+    outlines = _OUTLINES.get((wanted, begin), ())
     for outline in outlines:
         if values := outline.values(data):
             return _head(values, keys, wanted)
     found: dict[int, bytes] = {}
     passed: list[Span] = []
-    start = _read_meta(data, _find_meta(data, final), final, keys, found, passed)
+    start = _read_meta(data, begin, final, keys, found, passed)
     syntax, sop_class = _shared_uid(found.get(_META_SYNTAX, b"")), _shared_uid(found.get(_META_CLASS, b""))
     if sop_class != DICOMDIR:
         if syntax in DEFLATED:
@@ -118,7 +141,7 @@ def _read(data: bytes, final: bool, wanted: frozenset[str]) -> Head:
         else:
             plain = _walk(data, start, final, syntax, keys, last, found, passed)
             if plain and passed == _LAST.get(wanted):
-                _OUTLINES[wanted] = (Outline(data, passed, found, _DECISIVE), *outlines[: _MOST_OUTLINES - 1])
+                _OUTLINES[wanted, begin] = (Outline(data, passed, found, _DECISIVE), *outlines[: _MOST_OUTLINES - 1])
             if len(passed) <= _MOST_ELEMENTS and (wanted in _LAST or len(_LAST) < _MOST_PLANS):
                 _LAST[wanted] = passed
     return _head(found, keys, wanted)
@@ -242,11 +265,8 @@ def _walk(
     end = len(data)
     if end - at < 8:
         raise _Short
-    # What the bytes say about the VR beats what group 2 says: files with the wrong transfer syntax exist.
-    explicit = data[at + 4 : at + 6] in _VRS
-    first = int.from_bytes(data[at : at + 2], "little")
-    little = syntax != BIG_ENDIAN if syntax else first < 0x0400
-    if (first if little else int.from_bytes(data[at : at + 2], "big")) >= 0x0400:
+    explicit, little = encoding(data, at, syntax)
+    if int.from_bytes(data[at : at + 2], "little" if little else "big") >= 0x0400:
         raise NotDicom("the data set does not begin with a group that can name it")
     unpack = (_EXPLICIT if explicit else _IMPLICIT)[little].unpack_from
     plain = True

@@ -1,13 +1,17 @@
 """One frame of a DICOM instance: its header and its stored samples, decoded and checked."""
 
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple
 
+from dwcli.dicomweb.part10 import BIG_ENDIAN, DEFLATED
 from dwcli.errors import DwError, UsageError
+from dwcli.imaging.codestream import Codestream, jpeg, jpeg_2000
+from dwcli.imaging.reading import read, syntax_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,6 +19,9 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
     from pydicom.uid import UID
 
+PIXELS = {0x7FE00008: "OF", 0x7FE00009: "OD", 0x7FE00010: "OW"}
+UNCOMPRESSED = DEFLATED | {"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", BIG_ENDIAN}
+_UNDEFINED = 0xFFFFFFFF
 GREY = frozenset({"MONOCHROME1", "MONOCHROME2"})
 _ONE_SAMPLE = GREY | {"PALETTE COLOR"}
 _THREE_SAMPLES = frozenset({"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"})
@@ -35,6 +42,7 @@ _READ_ERRORS = (
     RuntimeError,
     TypeError,
     ValueError,
+    zlib.error,
 )
 
 
@@ -54,7 +62,7 @@ def opened(source: Path | bytes) -> Iterator[BinaryIO]:
         warnings.simplefilter("ignore")
         try:
             yield stream
-        except ValueError as error:
+        except _READ_ERRORS as error:
             raise _unreadable("a value in the header is not valid", error) from error
 
 
@@ -65,23 +73,19 @@ def read_header(stream: BinaryIO) -> "Dataset":
     or hold no pixel data (documents, reports, waveforms, plans): it says what they are and what else can be
     done.
     """
-    from pydicom import dcmread
-    from pydicom.errors import InvalidDicomError
+    from pydicom.uid import UID
 
     try:
-        try:
-            header: Dataset = dcmread(stream, stop_before_pixels=True)
-        except InvalidDicomError:
+        header: Dataset = read(stream)
+        if _is_deflated(header):
+            # it has no position in the file to decode a frame from: it is read whole
             stream.seek(0)
-            header = dcmread(stream, stop_before_pixels=True, force=True)
-            if "SOPClassUID" not in header:
-                raise DwError("not a DICOM file: nothing to render") from None
-        if "TransferSyntaxUID" not in header.file_meta:
-            header.file_meta.TransferSyntaxUID = _guessed_syntax(header)
+            header = read(stream, pixels=True)
+        header.file_meta.TransferSyntaxUID = UID(syntax_of(header))
     except _READ_ERRORS as error:
         raise _unreadable("the header cannot be read", error) from error
-    if _is_deflated(header):
-        header = _inflated(stream)
+    if getattr(header, "preamble", None) is None and "SOPClassUID" not in header:
+        raise DwError("not a DICOM file: nothing to render")
     if not _has_pixels(stream, header):
         raise _without_pixels(header)
     return header
@@ -95,37 +99,107 @@ def count(header: "Dataset") -> int:
         raise _unreadable("Number of Frames is not a number", error) from error
 
 
-def decode(stream: BinaryIO, header: "Dataset", number: int) -> "NDArray[np.generic]":
-    """The stored samples of frame `number` (1-based): (rows, columns), or (rows, columns, 3) as RGB.
+class Cells(NamedTuple):
+    """The cells of one frame, (rows, columns) or (rows, columns, samples), each all of Bits Allocated as it is stored
+    or as its codec gave it; `photometric`: the photometric interpretation that they are in (shared chrominance comes
+    once for each pixel).
+    """
 
-    `stream` stands where `read_header` left it; only the one frame is decoded. Unused bits are masked out,
-    signs extended, planes interleaved, every colour space turned into RGB (PS3.3 C.7.6.3.1.2, PS3.5 8.2).
+    samples: "NDArray[np.generic]"
+    photometric: str
+
+
+def cells(stream: BinaryIO, header: "Dataset", number: int) -> Cells:
+    """The cells of frame `number` (1-based), bit for bit: nothing is shifted, masked or extended (PS3.5 8.1.1).
+
+    `stream` stands where `read_header` left it; only the one frame is decoded. Samples are unsigned integers, or
+    floating point. Lossy JPEG of three components comes as RGB, as its own markers say.
     `UsageError` for a frame that is not there; `DwError` for pixel data that cannot be decoded here, naming
-    the transfer syntax and what to install, and for a photometric interpretation that is not known.
+    the transfer syntax and what to install.
     """
     total = count(header)
     if not 1 <= number <= total:
         frames = "1 frame" if total == 1 else f"{total} frames"
         raise UsageError(f"frame {number} is not there: the instance has {frames}", hint="--frame counts from 1")
-    photometric = _photometric(header)
-    syntax: UID = header.file_meta.TransferSyntaxUID
-    _refuse_undecodable(syntax)
+    _refuse_undecodable(header.file_meta.TransferSyntaxUID)
     try:
-        plain = not syntax.is_encapsulated and not _is_deflated(header)
-        if plain:
-            _check_length(stream, header, photometric)
-        if syntax in (_JPEG, _JPEG_EXTENDED) and photometric in _THREE_SAMPLES:
-            samples = _decode_colour_jpeg(stream, header, number - 1, photometric)
-        elif plain and header.BitsAllocated == 1 and photometric in _ONE_SAMPLE:
-            samples = _decode_bits(stream, header, number - 1)
+        if is_compressed(header):
+            found = _decompressed(stream, header, number - 1)
         else:
-            samples = _decode_any(stream, header, number - 1)
+            photometric = str(header.get("PhotometricInterpretation") or "")
+            whole = "YBR_FULL" if photometric == "YBR_FULL_422" else photometric
+            found = Cells(_plain(stream, header, number - 1), whole)
     except _READ_ERRORS as error:
         raise _undecodable(header, number, error) from error
-    expected = (int(header.Rows), int(header.Columns)) + ((3,) if photometric in _THREE_SAMPLES else ())
-    if samples.shape != expected:
-        raise DwError(f"frame {number} decodes to {samples.shape}, but the header says {expected}")
+    samples = int(header.get("SamplesPerPixel") or 1)
+    expected = (int(header.Rows), int(header.Columns)) + ((samples,) if samples > 1 else ())
+    if found.samples.shape != expected:
+        raise DwError(f"frame {number} decodes to {found.samples.shape}, but the header says {expected}")
+    return found
+
+
+def decode(stream: BinaryIO, header: "Dataset", number: int) -> "NDArray[np.generic]":
+    """The samples of frame `number` (1-based) for display: (rows, columns), or (rows, columns, 3) as RGB.
+
+    As `cells`, but unused bits are masked out, signs extended, every colour space turned into RGB (PS3.3
+    C.7.6.3.1.2, PS3.5 8.2). `DwError` also for a photometric interpretation that is not known.
+    """
+    _photometric(header)
+    found = cells(stream, header, number)
+    try:
+        samples = _values(found.samples, header)
+        if found.photometric == "YBR_FULL":
+            samples = _to_rgb(samples, int(header.BitsStored))
+    except _READ_ERRORS as error:
+        raise _undecodable(header, number, error) from error
     return samples
+
+
+def codestream(stream: BinaryIO, header: "Dataset", number: int) -> bytes:
+    """Frame `number` (1-based) of compressed pixel data as it is stored. `DwError` where it cannot be found."""
+    from pydicom.encaps import get_frame
+
+    stream.seek(element(stream, header)[2])
+    try:
+        return get_frame(stream, number - 1, number_of_frames=count(header), extended_offsets=_offsets(header))
+    except _READ_ERRORS as error:
+        raise DwError(f"frame {number} cannot be found in the file: {error}") from error
+
+
+def _offsets(header: "Dataset") -> tuple[bytes, bytes] | None:
+    offsets = header.get("ExtendedOffsetTable"), header.get("ExtendedOffsetTableLengths")
+    return offsets if all(offsets) else None
+
+
+def is_compressed(header: "Dataset") -> bool:
+    """Whether each frame is compressed for itself."""
+    return syntax_of(header) not in UNCOMPRESSED
+
+
+def element(stream: BinaryIO, header: "Dataset") -> tuple[int, str, int, int]:
+    """Tag, VR, offset and length of the pixel data element that `stream` stands at; it stands there afterwards.
+
+    Raises DwError for another element, and where the length does not go with the transfer syntax.
+    """
+    order: Literal["little", "big"] = "little" if header.original_encoding[1] else "big"
+    at = stream.tell()
+    head = stream.read(12)
+    stream.seek(at)
+    tag = int.from_bytes(head[:2], order) << 16 | int.from_bytes(head[2:4], order)
+    if tag not in PIXELS:
+        raise DwError(f"an element {tag:08X} stands where the pixel data should")
+    if header.original_encoding[0]:
+        vr, offset, length = PIXELS[tag], at + 8, int.from_bytes(head[4:8], order)
+    else:
+        vr, offset, length = head[4:6].decode("ascii", "replace"), at + 12, int.from_bytes(head[8:12], order)
+    undefined = length == _UNDEFINED
+    if undefined != is_compressed(header):
+        syntax: UID = header.file_meta.TransferSyntaxUID
+        wrong = "undefined length, which only compressed pixel data has" if undefined else "no fragments"
+        raise DwError(
+            f"Pixel Data ({tag >> 16:04X},{tag & 0xFFFF:04X}) has {wrong}: the transfer syntax is {syntax.name}"
+        )
+    return tag, vr, offset, length
 
 
 def attribute(header: "Dataset", number: int, keyword: str, macro: str) -> Any:
@@ -172,38 +246,17 @@ def _filled(dataset: "Dataset", keyword: str) -> bool:
     return not hasattr(value, "__len__") or len(value) > 0
 
 
-def _guessed_syntax(header: "Dataset") -> "UID":
-    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
-
-    match header.original_encoding:
-        case (False, False):
-            return ExplicitVRBigEndian
-        case (False, True):
-            return ExplicitVRLittleEndian
-        case _:
-            return ImplicitVRLittleEndian
-
-
 def _is_deflated(header: "Dataset") -> bool:
-    return bool(header.file_meta.TransferSyntaxUID.is_deflated)
-
-
-def _inflated(stream: BinaryIO) -> "Dataset":
-    # a deflated data set has no position in the file to decode a frame from: it is read whole
-    from pydicom import dcmread
-
-    stream.seek(0)
-    return dcmread(stream)
+    return syntax_of(header) in DEFLATED
 
 
 def _has_pixels(stream: BinaryIO, header: "Dataset") -> bool:
     if _is_deflated(header):
-        return any(name in header for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData"))
+        return any(tag in header for tag in PIXELS)
     at = stream.tell()
     tag = stream.read(4)
     stream.seek(at)
-    little = header.file_meta.TransferSyntaxUID.is_little_endian
-    group = int.from_bytes(tag[:2], "little" if little else "big")
+    group = int.from_bytes(tag[:2], "little" if header.original_encoding[1] else "big")
     return len(tag) == 4 and group == 0x7FE0
 
 
@@ -231,66 +284,134 @@ def _photometric(header: "Dataset") -> str:
     return photometric
 
 
-def _decode_any(stream: BinaryIO, header: "Dataset", index: int) -> "NDArray[np.generic]":
-    from pydicom.pixels.utils import pixel_array
+def _decompressed(stream: BinaryIO, header: "Dataset", index: int) -> Cells:
+    from pydicom.encaps import encapsulate
+    from pydicom.pixels.decoders.base import get_decoder
 
     syntax: UID = header.file_meta.TransferSyntaxUID
-    # pydicom's own mask takes HighBit = BitsStored - 1 for granted
-    ours = not syntax.is_encapsulated or syntax == _RLE
-    source: Any = header if _is_deflated(header) else stream
-    options: dict[str, Any] = {"correct_unused_bits": not ours}
-    if source is stream:
-        options["transfer_syntax_uid"] = syntax
-    samples: NDArray[np.generic] = pixel_array(source, index=index, **options)
-    samples = samples.astype(samples.dtype.newbyteorder("="), copy=False)
-    if not ours or samples.dtype.kind not in "iu" or header.BitsAllocated == 1:
-        return samples
-    allocated, stored = int(header.BitsAllocated), int(header.BitsStored)
-    high = int(header.get("HighBit", stored - 1))
-    if not 0 < stored <= high + 1 <= allocated:
-        raise ValueError(f"Bits Allocated {allocated}, Bits Stored {stored}, High Bit {high} cannot be")
-    if allocated == stored:
-        return samples
-    bits: NDArray[np.integer[Any]] = samples.view(samples.dtype)
-    return (bits << (allocated - 1 - high)) >> (allocated - stored)
+    samples, allocated = int(header.get("SamplesPerPixel") or 1), int(header.BitsAllocated)
+    source: Any = stream
+    data, where = b"", {"number_of_frames": count(header), "extended_offsets": _offsets(header)}
+    if syntax == _RLE:
+        # It says nothing of itself, and can be large: it is left where it is.
+        stream.seek(element(stream, header)[2])
+        found = Codestream(allocated, False, samples, "")
+    else:
+        data = codestream(stream, header, index + 1)
+        source, index, where = encapsulate([data], has_bot=False), 0, {"number_of_frames": 1}
+        found = jpeg_2000(data) if syntax in _JPEG_2000 else jpeg(data)
+    if found.components != samples:
+        raise ValueError(f"the codestream has {found.components} components, the header says {samples}")
+    width = allocated if syntax == _RLE else next(width for width in (8, 16, 32, 64) if found.bits <= width)
+    if width > max(8, allocated):
+        raise ValueError(f"samples of {found.bits} bits do not fit Bits Allocated {allocated}")
+    photometric = _true_colours(header, found)
+    if syntax in (_JPEG, _JPEG_EXTENDED) and samples == 3 and width == 8:
+        made, photometric = _colour_jpeg(data, found, photometric), "RGB"
+    else:
+        # pydicom and its plugins shift, mask and extend by what they are told of the samples: it is the codestream's.
+        options: dict[str, Any] = where | {
+            "rows": int(header.Rows),
+            "columns": int(header.Columns),
+            "samples_per_pixel": samples,
+            "planar_configuration": 0,
+            "photometric_interpretation": "RGB" if samples > 1 else "MONOCHROME2",
+            "bits_allocated": width,
+            "bits_stored": found.bits,
+            "pixel_representation": int(found.signed),
+            "pixel_keyword": "PixelData",
+            "correct_unused_bits": False,
+            "apply_j2k_sign_correction": False,
+            "apply_jls_sign_correction": False,
+        }
+        made, _ = get_decoder(syntax).as_array(source, index=index, raw=True, **options)
+    if width < allocated:
+        made = made.astype(f"{made.dtype.kind}{allocated // 8}")
+    return Cells(made.view(f"u{made.dtype.itemsize}"), photometric)
 
 
-def _check_length(stream: BinaryIO, header: "Dataset", photometric: str) -> None:
-    """`ValueError` when native pixel data is not as long as its header says: it would be cut up wrongly."""
-    pixels = count(header) * int(header.Rows) * int(header.Columns)
+def _true_colours(header: "Dataset", found: Codestream) -> str:
+    """The photometric interpretation of what a frame decodes to: the codestream's word beats the header's."""
+    stated = str(header.get("PhotometricInterpretation") or "")
+    if found.components != 3:
+        return stated
+    if found.colour == "RGB" or stated in ("YBR_ICT", "YBR_RCT"):
+        # Both are transformations of the codestream: those have none that do not say so.
+        return "RGB"
+    return "YBR_FULL" if found.colour == "YBR" or stated == "YBR_FULL_422" else stated
+
+
+def _colour_jpeg(data: bytes, found: Codestream, photometric: str) -> "NDArray[np.generic]":
+    import numpy as np
+    from PIL import Image
+
+    with Image.open(BytesIO(data), formats=("JPEG",)) as image:
+        if image.mode != "RGB":
+            raise ValueError(f"the JPEG is {image.mode}")
+        identifiers = bytes(layer[0] for layer in getattr(image, "layer", []))
+        if photometric == "RGB" and (not found.colour or identifiers == b"rgb"):
+            # libjpeg takes these for YCbCr: asked for that, it transforms nothing.
+            image.draft("YCbCr", image.size)
+        return np.asarray(image)
+
+
+def _plain(stream: BinaryIO, header: "Dataset", index: int) -> "NDArray[np.generic]":
+    """A frame of native pixel data (PS3.5 8.1.1, 8.2.1)."""
+    import numpy as np
+
+    if _is_deflated(header):
+        tag = next(tag for tag in PIXELS if tag in header)
+        vr, offset, length, stream = str(header[tag].VR), 0, len(header[tag].value), BytesIO(header[tag].value)
+    else:
+        tag, vr, offset, length = element(stream, header)
+    rows, columns, samples = int(header.Rows), int(header.Columns), int(header.get("SamplesPerPixel") or 1)
+    bits, halved = int(header.BitsAllocated), header.get("PhotometricInterpretation") == "YBR_FULL_422"
+    _check_length(header, length, halved=halved)
+    swapped = vr == "OW" and not header.original_encoding[1]
+    if bits == 1 and samples == 1:
+        return _bits(stream, offset, rows, columns, index, swapped=swapped)
+    if bits % 8:
+        raise NotImplementedError(f"Bits Allocated {bits} is not a number of bytes")
     # two pixels of YBR_FULL_422 share their chrominance (PS3.3 C.7.6.3.1.2)
-    halves = 4 if photometric == "YBR_FULL_422" else 2 * int(header.SamplesPerPixel)
-    expected = (pixels * halves // 2 * int(header.BitsAllocated) + 7) // 8
-    _, length, _ = _value(stream, header)
-    if length < expected:
-        raise ValueError(f"{length} bytes where the header asks for {expected}")
-    if photometric == "YBR_FULL_422" and length >= expected // 2 * 3:
-        raise ValueError(f"{length} bytes are too many for YBR_FULL_422, which takes {expected}")
+    size = rows * columns * (2 if halved else samples) * bits // 8
+    at = index * size
+    if bits == 8 and swapped:
+        data = _read(stream, offset + at // 2 * 2, size + at % 2 + (size + at) % 2)
+        data = np.frombuffer(data, np.uint8).reshape(-1, 2)[:, ::-1].tobytes()[at % 2 :][:size]
+    else:
+        data = _read(stream, offset + at, size)
+    kind = "u" if tag == 0x7FE00010 else "f"
+    found = np.frombuffer(data, f"{'<' if header.original_encoding[1] else '>'}{kind}{bits // 8}")
+    found = found.astype(found.dtype.newbyteorder("="), copy=False)
+    if halved:
+        pairs = found.reshape(-1, 4)
+        return np.stack([pairs[:, :2], pairs[:, [2, 2]], pairs[:, [3, 3]]], axis=-1).reshape(rows, columns, 3)
+    if samples == 1:
+        return found.reshape(rows, columns)
+    if int(header.get("PlanarConfiguration") or 0) == 1:
+        return found.reshape(samples, rows, columns).transpose(1, 2, 0)
+    return found.reshape(rows, columns, samples)
 
 
-def _value(stream: BinaryIO, header: "Dataset") -> tuple[int, int, str]:
-    """Offset, length and VR ("" where implicit) of the pixel data element that `stream` stands at."""
-    syntax: UID = header.file_meta.TransferSyntaxUID
-    order: Literal["little", "big"] = "little" if syntax.is_little_endian else "big"
-    at = stream.tell()
-    head = stream.read(12)
-    stream.seek(at)
-    if syntax.is_implicit_VR:
-        return at + 8, int.from_bytes(head[4:8], order), ""
-    return at + 12, int.from_bytes(head[8:12], order), head[4:6].decode("ascii", "replace")
+def _read(stream: BinaryIO, offset: int, size: int) -> bytes:
+    stream.seek(offset)
+    data = stream.read(size)
+    if len(data) < size:
+        raise ValueError(f"{len(data)} bytes where the header asks for {size}")
+    return data
 
 
-def _decode_bits(stream: BinaryIO, header: "Dataset", index: int) -> "NDArray[np.generic]":
+def _bits(
+    stream: BinaryIO, offset: int, rows: int, columns: int, index: int, *, swapped: bool
+) -> "NDArray[np.generic]":
     # pydicom 3.0 loses the end of a frame that neither starts nor ends on a byte (PS3.5 8.1.1, 8.2)
     import numpy as np
 
-    rows, columns = int(header.Rows), int(header.Columns)
-    offset, _, vr = _value(stream, header)
     first = index * rows * columns
     start, end = first // 16 * 2, (first + rows * columns + 15) // 16 * 2
     stream.seek(offset + start)
     packed = np.frombuffer(stream.read(end - start), np.uint8)
-    if vr == "OW" and not header.file_meta.TransferSyntaxUID.is_little_endian:
+    if swapped:
         packed = packed[: len(packed) & ~1].reshape(-1, 2)[:, ::-1].reshape(-1)
     bits = np.unpackbits(packed, bitorder="little")[first - start * 8 :]
     if len(bits) < rows * columns:
@@ -298,34 +419,48 @@ def _decode_bits(stream: BinaryIO, header: "Dataset", index: int) -> "NDArray[np
     return bits[: rows * columns].reshape(rows, columns)
 
 
-def _decode_colour_jpeg(stream: BinaryIO, header: "Dataset", index: int, photometric: str) -> "NDArray[np.generic]":
-    # pydicom 3.0 converts a second time what libjpeg already turned into RGB because of an Adobe marker:
-    # wrong colours without a word. The codestream's own markers decide, the header only where there are none.
-    import numpy as np
-    from PIL import Image
-    from pydicom.encaps import get_frame
+def _check_length(header: "Dataset", length: int, *, halved: bool) -> None:
+    """`ValueError` when native pixel data is not as long as its header says: it would be cut up wrongly."""
+    pixels = count(header) * int(header.Rows) * int(header.Columns)
+    halves = 4 if halved else 2 * int(header.get("SamplesPerPixel") or 1)
+    expected = (pixels * halves // 2 * int(header.BitsAllocated) + 7) // 8
+    if length < expected:
+        raise ValueError(f"{length} bytes where the header asks for {expected}")
+    if halved and length >= expected // 2 * 3:
+        raise ValueError(f"{length} bytes are too many for YBR_FULL_422, which takes {expected}")
 
-    offset, _, _ = _value(stream, header)
-    stream.seek(offset)
-    offsets = header.get("ExtendedOffsetTable"), header.get("ExtendedOffsetTableLengths")
-    codestream = get_frame(
-        stream,
-        index,
-        number_of_frames=count(header),
-        extended_offsets=offsets if all(offsets) else None,
+
+def _values(samples: "NDArray[np.generic]", header: "Dataset") -> "NDArray[np.generic]":
+    """The numbers in cells, by Bits Stored, High Bit and Pixel Representation (PS3.5 8.1.1)."""
+    allocated = int(header.BitsAllocated)
+    if samples.dtype.kind == "f" or allocated == 1:
+        return samples
+    kind = "i" if header.get("PixelRepresentation") == 1 else "u"
+    bits: NDArray[np.integer[Any]] = samples.view(f"{kind}{samples.dtype.itemsize}")
+    stored = int(header.get("BitsStored") or allocated)
+    if allocated == stored:
+        return bits
+    high = int(header.get("HighBit", stored - 1))
+    if not 0 < stored <= high + 1 <= allocated:
+        raise ValueError(f"Bits Allocated {allocated}, Bits Stored {stored}, High Bit {high} cannot be")
+    return (bits << (allocated - 1 - high)) >> (allocated - stored)
+
+
+def _to_rgb(samples: "NDArray[np.generic]", stored: int) -> "NDArray[np.generic]":
+    """YBR_FULL as RGB (PS3.3 C.7.6.3.1.2)."""
+    import numpy as np
+
+    to_rgb = np.array(
+        [[1, 1, 1], [0, -0.114 * 1.772 / 0.587, 1.772], [1.402, -0.299 * 1.402 / 0.587, 0]], dtype=np.float32
     )
-    with Image.open(BytesIO(codestream), formats=("JPEG",)) as image:
-        identifiers = [layer[0] for layer in getattr(image, "layer", [])]
-        marked = "adobe" in image.info or "jfif" in image.info or identifiers in ([82, 71, 66], [114, 103, 98])
-        if photometric == "RGB" and not marked:
-            image.draft("YCbCr", image.size)
-            return np.asarray(image)
-        if image.mode != "RGB":
-            raise ValueError(f"the JPEG has {len(identifiers)} components ({image.mode})")
-        return np.asarray(image)
+    half = 1 << (stored - 1)
+    found = (samples.astype(np.float32) - np.array([0, half, half], np.float32)) @ to_rgb
+    rgb: NDArray[np.generic] = np.clip(np.floor(found + 0.5), 0, 2 * half - 1).astype(samples.dtype)
+    return rgb
 
 
 def _refuse_undecodable(syntax: "UID") -> None:
+    """Raises DwError."""
     from pydicom.pixels.decoders.base import get_decoder
 
     if any(family in syntax.name for family in _FAMILIES_OF_VIDEO):

@@ -7,19 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, BinaryIO
 
+from dwcli.dicomweb.part10 import DEFLATED
 from dwcli.errors import DwError, UsageError
-from dwcli.imaging import frame
+from dwcli.imaging import frame, reading
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 EXPLICIT = "1.2.840.10008.1.2.1"
-_PIXELS = {0x7FE00008: "OF", 0x7FE00009: "OD", 0x7FE00010: "OW"}
-_UNDEFINED = 0xFFFFFFFF
 _LARGEST = 1 << 30  # bytes of a file that is converted: pydicom holds it in memory
 _CHUNK = 256 * 1024
-# What pydicom turns into RGB, so that the header's photometric interpretation would be wrong for the bytes.
-_CHANGED_BY_DECODING = frozenset({"YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "YBR_PARTIAL_420"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +39,7 @@ class PixelData:
     @property
     def encapsulated(self) -> bool:
         """Whether the frames are compressed."""
-        return self.syntax not in _UNCOMPRESSED
-
-
-_UNCOMPRESSED = frozenset({"1.2.840.10008.1.2", EXPLICIT, "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"})
+        return self.syntax not in frame.UNCOMPRESSED
 
 
 def describe(path: Path) -> PixelData | None:
@@ -61,33 +55,25 @@ def describe(path: Path) -> PixelData | None:
 
 
 def _described(stream: BinaryIO, header: "Dataset") -> PixelData:
-    meta = header.file_meta.TransferSyntaxUID
+    syntax = str(header.file_meta.TransferSyntaxUID)
     samples, rows, columns = (int(header.get(name) or 0) for name in ("SamplesPerPixel", "Rows", "Columns"))
     bits = samples * rows * columns * int(header.get("BitsAllocated") or 0)
     photometric = str(header.get("PhotometricInterpretation") or "")
-    if photometric == "YBR_FULL_422" and str(meta) in _UNCOMPRESSED:
+    if photometric == "YBR_FULL_422" and syntax in frame.UNCOMPRESSED:
         bits = bits // 3 * 2  # two pixels share their chrominance (PS3.3 C.7.6.3.1.2)
     common = (
-        str(meta),
+        syntax,
         frame.count(header),
         bits,
         int(header.get("BitsAllocated") or 0),
         photometric,
-        bool(meta.is_little_endian),
+        bool(header.original_encoding[1]),
     )
-    if meta.is_deflated:
-        tag = next(tag for tag in _PIXELS if tag in header)
+    if syntax in DEFLATED:
+        tag = next(tag for tag in frame.PIXELS if tag in header)
         return _made(tag, str(header[tag].VR), -1, -1, *common)
-    order = "little" if meta.is_little_endian else "big"
-    head = stream.read(12)
-    tag = int.from_bytes(head[:2], order) << 16 | int.from_bytes(head[2:4], order)  # type: ignore[arg-type]
-    if tag not in _PIXELS:
-        raise DwError(f"an element {tag:08X} stands where the pixel data should")
-    if meta.is_implicit_VR:
-        vr, length, offset = _PIXELS[tag], int.from_bytes(head[4:8], order), stream.tell() - 4  # type: ignore[arg-type]
-    else:
-        vr, length, offset = head[4:6].decode("ascii", "replace"), int.from_bytes(head[8:12], order), stream.tell()  # type: ignore[arg-type]
-    if length == _UNDEFINED or str(meta) not in _UNCOMPRESSED:
+    tag, vr, offset, length = frame.element(stream, header)
+    if syntax not in frame.UNCOMPRESSED:
         return _made(tag, vr, -1, -1, *common)
     return _made(tag, vr, offset, length, *common)
 
@@ -109,23 +95,10 @@ def _made(
 
 def stored_frame(path: Path, pixels: PixelData, number: int) -> bytes:
     """Frame `number` (from 1) of compressed pixel data, as it is stored. Raises UsageError, DwError."""
-    from pydicom.encaps import get_frame
-
     _check(pixels, number)
     with frame.opened(path) as stream:
         header = frame.read_header(stream)
-        start = stream.tell()
-        stream.seek(start + 12)
-        offsets = header.get("ExtendedOffsetTable"), header.get("ExtendedOffsetTableLengths")
-        try:
-            return get_frame(
-                stream,
-                number - 1,
-                number_of_frames=pixels.frames,
-                extended_offsets=offsets if all(offsets) else None,
-            )
-        except (ValueError, LookupError, EOFError, OSError, RuntimeError) as error:
-            raise DwError(f"frame {number} cannot be found in the file: {error}") from error
+        return frame.codestream(stream, header, number)
 
 
 def native_frame(path: Path, pixels: PixelData, number: int) -> bytes:
@@ -145,12 +118,7 @@ def native_frame(path: Path, pixels: PixelData, number: int) -> bytes:
         if len(data) < size:
             raise DwError(f"the file ends inside frame {number}")
         return data if pixels.little else _swapped(data, pixels)
-    if pixels.encapsulated and pixels.photometric in _CHANGED_BY_DECODING:
-        raise DwError(
-            f"frames of {pixels.photometric} can be had as stored or rendered; decoded, they would be RGB and not what "
-            "the metadata says"
-        )
-    return _decoded(path, number)
+    return _decoded(path, pixels, number)
 
 
 def _check(pixels: PixelData, number: int) -> None:
@@ -172,17 +140,27 @@ def _reordered(data: bytes, width: int) -> bytes:
     return np.frombuffer(data, f">u{width}").astype(f"<u{width}").tobytes() if width > 1 else data
 
 
-def _decoded(path: Path, number: int) -> bytes:
-    import numpy as np
-
+def _decoded(path: Path, pixels: PixelData, number: int) -> bytes:
     with frame.opened(path) as stream:
         header = frame.read_header(stream)
-        samples = frame.decode(stream, header, number)
-        bits = int(header.BitsAllocated)
+        found = frame.cells(stream, header, number)
+    if pixels.photometric != found.photometric:
+        raise DwError(
+            f"frames of {pixels.photometric} can be had as stored or rendered; decoded, they would be "
+            f"{found.photometric} and not what the metadata says"
+        )
+    return _as_bytes(found, header)
+
+
+def _as_bytes(found: frame.Cells, header: "Dataset") -> bytes:
+    """Cells in little endian, in the planes that the header says."""
+    import numpy as np
+
+    samples, bits = found.samples, int(header.BitsAllocated)
     if bits == 1:
         return np.packbits(samples.astype(np.uint8).reshape(-1), bitorder="little").tobytes()
     if samples.dtype.itemsize * 8 != bits:
-        raise DwError(f"frame {number} decodes to {samples.dtype.itemsize * 8} bits, but the header says {bits}")
+        raise DwError(f"a frame decodes to {samples.dtype.itemsize * 8} bits, but the header says {bits}")
     if samples.ndim == 3 and int(header.get("PlanarConfiguration") or 0) == 1:
         samples = samples.transpose(2, 0, 1)
     return samples.astype(samples.dtype.newbyteorder("<"), copy=False).tobytes()
@@ -191,7 +169,7 @@ def _decoded(path: Path, number: int) -> bytes:
 def explicit_little(path: Path) -> IO[bytes]:
     """The instance in Explicit VR Little Endian, as an unnamed temporary file at its start. Raises DwError.
 
-    Compressed colour becomes RGB, and the header says so.
+    The cells stay what they are or what their codec gives, and the header says in which colours (PS3.5 8.2).
     """
     if path.stat().st_size > _LARGEST:
         raise DwError("the instance is too large to be converted here", "take it as stored: transfer-syntax=*")
@@ -206,16 +184,19 @@ def explicit_little(path: Path) -> IO[bytes]:
 
 
 def _converted(path: Path) -> IO[bytes]:
-    from pydicom import Dataset, dcmread, dcmwrite
+    from pydicom import Dataset, dcmwrite
     from pydicom.uid import ExplicitVRLittleEndian
 
-    found = dcmread(path, force=True)
-    syntax = found.file_meta.TransferSyntaxUID
-    little = bool(syntax.is_little_endian)
-    if syntax.is_encapsulated and "PixelData" in found:
+    with path.open("rb") as stream:
+        found = reading.read(stream, pixels=True)
+    little = bool(found.original_encoding[1])
+    if "PixelData" in found and frame.is_compressed(found):
         _decompress(path, found)
-    elif not little:
-        _swap_words(found)
+    else:
+        if "PixelData" in found and found["PixelData"].is_undefined_length:
+            describe(path)  # says why that is refused
+        if not little:
+            _swap_words(found)
     found.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     # The caller closes it.
     out: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
@@ -234,22 +215,24 @@ def _converted(path: Path) -> IO[bytes]:
 
 
 def _decompress(path: Path, found: "Dataset") -> None:
-    pixels = describe(path)
-    assert pixels is not None
-    bits = int(found.BitsAllocated)
-    if int(found.get("SamplesPerPixel") or 0) == 3:
-        found.PhotometricInterpretation = "RGB"
-        found.PlanarConfiguration = 0
     data = bytearray()
+    photometric = set()
     with frame.opened(path) as stream:
         header = frame.read_header(stream)
-        start = stream.tell()
-        for number in range(1, pixels.frames + 1):
+        start, bits = stream.tell(), int(header.BitsAllocated)
+        total = frame.count(header)
+        if bits == 1 and total > 1 and int(header.Rows) * int(header.Columns) % 8:
+            raise DwError("its frames of single bits end inside a byte")
+        for number in range(1, total + 1):
             stream.seek(start)
-            samples = frame.decode(stream, header, number)
-            if samples.dtype.itemsize * 8 != bits:
-                raise DwError(f"frame {number} decodes to {samples.dtype.itemsize * 8} bits, the header says {bits}")
-            data += samples.astype(samples.dtype.newbyteorder("<"), copy=False).tobytes()
+            cells = frame.cells(stream, header, number)
+            photometric.add(cells.photometric)
+            data += _as_bytes(cells, header)
+    if len(photometric) > 1:
+        raise DwError(f"its frames are in different colours: {', '.join(sorted(photometric))}")
+    if int(found.get("SamplesPerPixel") or 0) == 3:
+        found.PhotometricInterpretation = photometric.pop()
+        found.PlanarConfiguration = int(found.get("PlanarConfiguration") or 0)
     if len(data) % 2:
         data += b"\0"
     for name in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths"):

@@ -47,9 +47,20 @@ def render(source: Path | bytes, options: Options) -> bytes:
     8 bits a sample, grey or RGB; pixels that are not square are made square. `UsageError` for options that
     cannot be met (frame, window, viewport, quality), `DwError` for an instance without pixels, with pixels
     that cannot be decoded here, or with ones whose meaning is not known: never a picture that is silently
-    wrong.
+    wrong. A `DwError` about a path names the file.
     """
     _check(options)
+    try:
+        return _rendered(source, options)
+    except UsageError:
+        raise
+    except DwError as error:
+        if isinstance(source, bytes) or source.name in error.message:
+            raise
+        raise DwError(f"{source.name}: {error.message}", error.hint) from error
+
+
+def _rendered(source: Path | bytes, options: Options) -> bytes:
     with frame.opened(source) as stream:
         header = frame.read_header(stream)
         picture = _picture(header, frame.decode(stream, header, options.frame), options)

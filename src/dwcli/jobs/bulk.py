@@ -28,11 +28,18 @@ class Fetching:
     """
 
     def __init__(
-        self, client: Client, folder: Path, *, on_bytes: Callable[[int], None], on_error: Callable[[str], None]
+        self,
+        client: Client,
+        folder: Path,
+        *,
+        on_bytes: Callable[[int], None],
+        on_error: Callable[[str], None],
+        on_doubt: Callable[[str], None],
     ) -> None:
         self._client = client
         self._folder = folder
         self._on_error = on_error
+        self._on_doubt = on_doubt
         try:
             self._spool = Spool(folder)
         except (FileExistsError, NotADirectoryError) as error:
@@ -90,7 +97,7 @@ class Fetching:
             for part, name in zip(found, names, strict=True):
                 part.path.replace(name)
                 if part.end is End.UNPROVEN:
-                    self._on_error(f"{name}: nothing proves that it is whole (unverified)")
+                    self._on_doubt(f"{name}: nothing proves that it is whole (unverified)")
         except AuthError:
             raise
         except OSError as error:

@@ -93,7 +93,7 @@ class _Arrivals:
         self._before = before
         self._troubles: deque[Item] = deque()
         self._digests: dict[str, bytes] = {}
-        self._strangers: dict[str, str] = {}
+        self._remarks: dict[str, Item] = {}
 
     def files(self, items: Iterable[Item]) -> Iterator[Instance]:
         """The files to store; what did not come goes to the troubles. What ends it early is kept in `broken`, so that
@@ -121,8 +121,8 @@ class _Arrivals:
                 words = "the source gave other bytes of this SOP Instance UID, too; the first ones were copied"
                 self._troubles.append(item._replace(path="").ended("conflict", words, ExitCode.FAILED))
             return False
-        if item.outcome == "stranger":
-            self._strangers[item.instance] = item.reason
+        if item.reason:
+            self._remarks[item.instance] = item
         return True
 
     def troubles(self) -> Iterator[Item]:
@@ -135,13 +135,15 @@ class _Arrivals:
         return file.instance in self._before.listed(file.study, file.series)
 
     def told(self, item: Item) -> Item:
-        """What became of an instance, without the path, and with a word on what nobody asked for."""
+        """What became of an instance, without the path, and with what there was to say of it when it came: that it was
+        not asked for, is truncated on the source, or that nothing proves it whole."""
         item = item._replace(path="")
-        why = self._strangers.get(item.instance, "")
-        if not why:
+        came = self._remarks.get(item.instance)
+        if came is None:
             return item
-        outcome = "stranger" if item.outcome == "stored" else item.outcome
-        return item.ended(outcome, "; ".join(filter(None, (why, item.outcome, item.reason))), item.code)
+        outcome = came.outcome if item.outcome == "stored" else item.outcome
+        words = "; ".join(filter(None, (came.reason, item.outcome, item.reason)))
+        return item.ended(outcome, words, item.code or came.code)
 
 
 class _Before:
