@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dwcli import logins
-from dwcli.config.environment import Environment, from_environment, variable
+from dwcli.config.environment import Environment, from_environment, is_homeless, known, variable
 from dwcli.config.profile import BUILT_IN, Profile, address_of
 from dwcli.errors import DwError, UsageError, did_you_mean
 from dwcli.logins import Login
@@ -31,6 +31,8 @@ class File:
     @classmethod
     def load(cls, path: Path) -> "File":
         """Read it; one that does not exist is empty. Raises UsageError with the line where it is not TOML."""
+        if is_homeless(path):
+            return cls(path, None)
         try:
             text = path.read_text(encoding="utf-8")
         except FileNotFoundError:
@@ -150,6 +152,8 @@ class File:
         import tempfile
 
         import tomlkit
+
+        known(self.path, "DW_CONFIG")
 
         try:
             text = self.path.read_text(encoding="utf-8") if self.path.exists() else ""

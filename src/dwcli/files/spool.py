@@ -9,6 +9,8 @@ import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from dwcli.files import lines
 from dwcli.files.layout import OWN_PREFIX
@@ -37,9 +39,20 @@ class Spool:
         """A path in it that nobody has used."""
         return f"{self._prefix}{next(self._numbers)}"
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
     def close(self) -> None:
         """Remove it with what is in it, and give up the lock."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        for _ in range(_TRIES):
+            shutil.rmtree(self.folder, ignore_errors=True)
+            if not self.folder.exists():  # else a thread that was told to stop has just put another file there
+                break
         with suppress(OSError):
             self._lock.unlink()
         os.close(self._fd)
