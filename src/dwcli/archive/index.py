@@ -173,14 +173,7 @@ class Index:
     def renew(self) -> None:
         """Throw the index away and begin an empty one, to be filled by this thread. Raises DwError."""
         try:
-            self._local = threading.local()
-            for name in self._files():
-                if name.is_dir() and not name.is_symlink():
-                    # Not ours, whatever its name says.
-                    name.rename(name.with_name(f"{name.name}.{os.urandom(4).hex()}.moved"))
-                else:
-                    name.unlink(missing_ok=True)
-            self._prepare()
+            self._make()
         except (OSError, sqlite3.Error) as error:
             raise self._failed(error) from error
 
@@ -211,18 +204,23 @@ class Index:
 
     def _prepare(self) -> None:
         """Make the tables where they are not this version's, or were never filled."""
-        if not self.path.exists():
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self.path.touch(mode=0o600)  # it holds the names of patients
-        if _version(self._connect()) == _VERSION:
-            return
+        if not self.path.exists() or _version(self._connect()) != _VERSION:
+            self._make()
+
+    def _make(self) -> None:
+        self._local = threading.local()
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for name in self._files():
+            if name.is_dir() and not name.is_symlink():
+                # Not ours, whatever its name says.
+                name.rename(name.with_name(f"{name.name}.{os.urandom(4).hex()}.moved"))
+            else:
+                name.unlink(missing_ok=True)
+        self.path.touch(mode=0o600)  # it holds the names of patients
         self._builder = threading.get_ident()
         with self.writing() as db:
-            for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall():
-                db.execute(f'DROP TABLE "{name}"')
             for statement in _SCHEMA.split(";"):
                 db.execute(statement)
-            db.execute("PRAGMA user_version = 0")
 
     def _failed(self, error: Exception) -> DwError:
         return DwError(f"cannot open the index {self.path}: {error}", "is the folder writable?")

@@ -21,7 +21,8 @@ from dwcli.errors import DwError, ProtocolError
 from dwcli.files.draft import Draft
 from dwcli.files.sink import CollisionError, Kept, Sink
 
-_PATIENCE = 0.5  # seconds
+_PATIENCE = 3.0  # seconds; a disk under load takes one to bring a few files and a row to it
+_CLOSING = "the archive is closing"
 _CANNOT_UNDERSTAND, _OTHER_STUDY, _DUPLICATE, _RESOURCES = 0xC000, 0xA901, 0x0111, 0xA700
 _THERE = 0xB00E  # a warning: the standard has no code for an instance that is there already, and this is Azure's
 Json = dict[str, Any]
@@ -78,9 +79,9 @@ class Store:
         self._closed = False
 
     def close(self) -> None:
-        """Remove what was not kept, once no thread stores any more.
+        """Remove what was not kept, once no thread stores any more; each ends with the file it is at.
 
-        One that goes on for long, after Ctrl-C, keeps its drafts until the process ends: the next one clears them.
+        Where one is stuck, its drafts stay until the process ends: the next one clears them.
         """
         with self._changed:
             self._closed = True
@@ -91,7 +92,7 @@ class Store:
     def _using(self) -> Iterator[None]:
         with self._changed:
             if self._closed:
-                raise Refusal(503, "the archive is closing")
+                raise Refusal(503, _CLOSING)
             self._users += 1
         try:
             yield
@@ -131,6 +132,8 @@ class Store:
         refused = False
         try:
             for chunk in chunks:
+                if self._closed:
+                    raise Refusal(503, _CLOSING)
                 for event in reader.feed(chunk):
                     match event:
                         case PartStart(headers):
@@ -202,6 +205,9 @@ class Store:
         for received in request.received:
             head = received.head
             names = head.sop_class, head.instance
+            if self._closed:
+                request.failures.append(_Failure(_RESOURCES, _CLOSING, *names))
+                continue
             try:
                 kept = received.draft.keep((head.study, head.series, head.instance))
             except CollisionError as error:

@@ -34,7 +34,7 @@ class Environment(NamedTuple):
         """The folder for what is kept between runs: tokens."""
         from platformdirs import user_state_path
 
-        return known(user_state_path("dw", appauthor=False), "XDG_STATE_HOME")
+        return known(_own(lambda: user_state_path("dw", appauthor=False)), "XDG_STATE_HOME")
 
     def __repr__(self) -> str:
         return f"Environment(config={self.config!r}, profile={self.profile!r}, url={self.url!r})"
@@ -63,21 +63,29 @@ def _default_config() -> Path:
     with lean.imports(("tempfile",)):  # for folders that this never asks for
         from platformdirs import user_config_path
 
-    return user_config_path("dw", appauthor=False) / "config.toml"
+    return _own(lambda: user_config_path("dw", appauthor=False)) / "config.toml"
+
+
+def _own(find: Callable[[], Path]) -> Path:
+    """What `find` finds; below `~` where it takes a home folder and there is none (older platformdirs say so, too)."""
+    try:
+        return find()
+    except RuntimeError:
+        return Path("~")
 
 
 def cache() -> Path:
     """The folder for what can be made again. Raises UsageError where the user has none."""
     from platformdirs import user_cache_path
 
-    return known(user_cache_path("dw", appauthor=False), "XDG_CACHE_HOME")
+    return known(_own(lambda: user_cache_path("dw", appauthor=False)), "XDG_CACHE_HOME")
 
 
 def data() -> Path:
     """The folder for what is kept. Raises UsageError where the user has none."""
     from platformdirs import user_data_path
 
-    return known(user_data_path("dw", appauthor=False), "XDG_DATA_HOME")
+    return known(_own(lambda: user_data_path("dw", appauthor=False)), "XDG_DATA_HOME")
 
 
 def at_home(path: str) -> Path:
@@ -93,7 +101,7 @@ def is_homeless(path: Path) -> bool:
 def known(path: Path, name: str) -> Path:
     """The path. Raises UsageError where it depends on a home folder that the user does not have."""
     if is_homeless(path):
-        raise UsageError(f"this needs {path}, and there is no home folder", f"set HOME or {name}")
+        raise UsageError("this command needs a folder of yours, and no home folder is known", f"set HOME or {name}")
     return path
 
 

@@ -26,10 +26,10 @@ class Spool:
 
     def __init__(self, root: Path) -> None:
         self._made, self._fd, self._lock = _held(root)
-        self.folder = self._lock.with_suffix(".tmp")
         try:
+            self.folder = self._lock.with_suffix(".tmp")
             self.folder.mkdir()
-        except OSError:
+        except BaseException:  # Ctrl-C, too
             self.close()
             raise
         self._prefix = f"{self.folder}{os.sep}"
@@ -80,8 +80,12 @@ def _held(root: Path) -> tuple[list[Path], int, Path]:
 def _new_lock(root: Path) -> tuple[int, Path]:
     while True:
         path = root / f"{OWN_PREFIX}{os.urandom(4).hex()}.lock"
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-        lines.hold(fd, wait=True)
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+            lines.hold(fd, wait=True)
+        except KeyboardInterrupt:
+            path.unlink(missing_ok=True)
+            raise
         # Before it was locked, another run may have taken it for a dead one's and removed it.
         if path.exists():
             return fd, path
