@@ -84,7 +84,10 @@ def _rows(index: Path) -> None:
 
 
 def _wal(suffix: str, damage: Callable[[Path], object]) -> Callable[[Path], None]:
-    return lambda index: damage(index.with_name(index.name + suffix)) and None
+    def beside(index: Path) -> None:
+        damage(index.with_name(index.name + suffix))
+
+    return beside
 
 
 def _rubbish(name: Path) -> None:

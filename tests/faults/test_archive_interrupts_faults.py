@@ -17,7 +17,7 @@ import pytest
 from servers import images
 from servers.dw import Dw
 
-COUNT = 120
+COUNT = 30
 SIZE = COUNT * 40_000
 STUDY = images.uid("big", SIZE, COUNT, 1)
 KINDS = ("store", "copy", "retrieve", "zip")
