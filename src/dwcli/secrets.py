@@ -62,7 +62,7 @@ class Sources(NamedTuple):
 
     def path(self, value: str) -> Path:
         """A file named in the configuration: relative to its folder."""
-        return self.config.parent / Path(value).expanduser()
+        return self.config.parent / Path(os.path.expanduser(value))  # noqa: PTH111  pathlib's raises
 
     def keep_private(self, what: str, where: str, instead: str = "") -> None:
         """Raise UsageError where others than the owner can read the configuration, which holds `what`."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dwcli.archive import index, storing
-from dwcli.archive.app import INDEX
+from dwcli.archive.app import INDEX, MARK
 from servers import images
 from servers.archive import DICOM, Asker, Open
 
@@ -21,7 +21,7 @@ TWO = images.instance("1.2.2", "1.2.2.1", "1.2.2.1.1")
 
 def _files(root: Path) -> list[str]:
     """The files below `root` that are not `dw`'s own, and its drafts."""
-    own = (INDEX, f"{INDEX}-wal", f"{INDEX}-shm", f"{INDEX}.guard")
+    own = (MARK, INDEX, f"{INDEX}-wal", f"{INDEX}-shm", f"{INDEX}.guard")
     found = (path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
     return sorted(name for name in found if name not in own and not name.endswith(".lock"))
 

@@ -3,13 +3,14 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from dwcli.archive.reply import Refusal
 from dwcli.dicomweb import media
 from dwcli.dicomweb.media import DICOM, DICOM_JSON, JSON, OCTETS, MediaType
 
 EXPLICIT = "1.2.840.10008.1.2.1"
-_PIECE = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*")+')
+_QUOTED = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,11 @@ class Wanted:
 def ranges(header: str) -> list[MediaType]:
     """The media ranges of an Accept header, the most wanted first, those of weight 0 left out."""
     weighted = []
-    for piece in _PIECE.findall(header):
+    # A quotation that does not end takes the rest with it.
+    masked = _QUOTED.sub(lambda found: " " * len(found[0]), header)
+    cuts = [-1, *(at for at, char in enumerate(masked) if char == ","), len(header)]
+    for start, end in pairwise(cuts):
+        piece = header[start + 1 : end]
         found = media.parse(piece.strip())
         try:
             weight = float(found.params.get("q", "1"))

@@ -1,13 +1,12 @@
 """The archive as a WSGI application: paths to services (PS3.18 tables 10.1-1 and 10.6.1-1)."""
 
-import os
 import re
 import sqlite3
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,12 +15,11 @@ from urllib.parse import unquote
 from dwcli.archive import searching
 from dwcli.archive.accept import wants_json
 from dwcli.archive.folder import Folder, Progress
-from dwcli.archive.index import Index
+from dwcli.archive.index import Index, alone, is_damage
 from dwcli.archive.reply import CHUNK, Refusal, Reply, array, text
 from dwcli.dicomweb import refs
 from dwcli.dicomweb.refs import InstanceRef, Level, Ref
 from dwcli.errors import DwError, UsageError
-from dwcli.files import lines
 from dwcli.files.layout import OWN_PREFIX
 
 if TYPE_CHECKING:
@@ -30,8 +28,13 @@ if TYPE_CHECKING:
 Start = Callable[[str, list[tuple[str, str]]], object]
 
 INDEX = f"{OWN_PREFIX}archive.sqlite"
-"""The index's name in the folder of an archive, by which an archive is known."""
+"""The index's name in the folder of an archive, and before its mark by which an archive was known."""
 
+MARK = f"{OWN_PREFIX}archive"
+"""The empty file by which an archive is known, with or without its index."""
+
+_LONGEST_HEADER = 8 * 1024
+_LONGEST_QUERY = 64 * 1024
 _HOST = re.compile(r"[A-Za-z0-9._~-]+(:\d+)?|\[[0-9A-Fa-f:.]+\](:\d+)?")
 _LEVELS = (("studies", Level.STUDY), ("series", Level.SERIES), ("instances", Level.INSTANCE))
 
@@ -72,7 +75,7 @@ class Archive:
             return self._made
 
     def close(self) -> None:
-        """Close the index, and clear what was not kept."""
+        """Let go of the index, and clear what was not kept."""
         if self._made:
             self._made.close()
         self.folder.index.close()
@@ -88,7 +91,10 @@ class Archive:
 
     def _reply(self, environ: dict[str, Any]) -> Reply:
         try:
-            return self._answer(self._read(environ))
+            asked = self._read(environ)
+            if asked.method == "POST":  # its body comes only once: what it does to the index is repeated instead
+                return self._answer(asked)
+            return self.folder.answer(lambda: self._answer(asked))
         except Refusal as refusal:
             _drain(environ)
             return text(refusal.status, refusal.reason, refusal.headers)
@@ -103,6 +109,9 @@ class Archive:
 
     def _read(self, environ: dict[str, Any]) -> Asked:
         # PATH_INFO is decoded, so that a slash within a UID would be lost.
+        query = environ.get("QUERY_STRING", "")
+        if len(query) > _LONGEST_QUERY:
+            raise Refusal(414, f"a query has at most {_LONGEST_QUERY} bytes here")
         target = environ.get("REQUEST_URI") or environ.get("PATH_INFO", "")
         path = target.partition("?")[0]
         path = re.sub(r"^https?://[^/]*", "", path)
@@ -116,11 +125,13 @@ class Archive:
             segments = tuple(unquote(part, errors="strict") for part in path[len(self.prefix) :].split("/") if part)
         except UnicodeDecodeError:
             raise Refusal(400, "the path is not UTF-8") from None
-        query = environ.get("QUERY_STRING", "")
         accept = environ.get("HTTP_ACCEPT", "")
         for name, value in searching.pairs(query) if "accept=" in query.lower() else ():
             if name.lower() == "accept":
                 accept = value
+        for name, value in (("Accept", accept), ("Content-Type", environ.get("CONTENT_TYPE", ""))):
+            if len(value) > _LONGEST_HEADER:
+                raise Refusal(400, f"{name} is too long: at most {_LONGEST_HEADER} bytes")
         return Asked(environ["REQUEST_METHOD"], segments, query, accept, base, environ)
 
     def _answer(self, asked: Asked) -> Reply:
@@ -185,7 +196,16 @@ class Archive:
         first = next(rows, None)
         if first is None:
             return Reply(204, headers=headers)
-        return Reply(200, answer, array(first, rows), None, headers)
+        return Reply(200, answer, array(first, self._mending(rows)), None, headers)
+
+    def _mending(self, rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """The same rows. A response that has begun cannot begin again: it breaks, and the next one is whole."""
+        try:
+            yield from rows
+        except sqlite3.Error as error:
+            if is_damage(error):
+                self.folder.reindex()
+            raise
 
     def _attributes(self, path: str, tags: frozenset[str]) -> dict[str, Any]:
         from dwcli.archive import retrieving
@@ -233,48 +253,73 @@ def _drain(environ: dict[str, Any]) -> None:
         pass
 
 
-def open_archive(root: Path, *, read_only: bool = False, prefix: str = "", progress: Progress | None = None) -> Archive:
-    """The archive in `root`, made where there is none. Raises DwError."""
+def open_archive(
+    root: Path,
+    *,
+    read_only: bool = False,
+    prefix: str = "",
+    progress: Progress | None = None,
+    say: Callable[[str], None] = lambda _text: None,
+) -> Archive:
+    """The archive in `root`, made where there is none; `say` hears of a damaged index. Raises DwError."""
     try:
         root.mkdir(parents=True, exist_ok=True, mode=0o700)  # patients' data are not for everybody on this machine
     except OSError as error:
         raise UsageError(f"{root} cannot be an archive: {error.strerror}") from error
-    with _alone(root / INDEX):
-        folder = Folder(root, Index(root / INDEX))
+
+    def ready(folder: Folder) -> None:
         if folder.index.is_new:
             folder.refresh(progress or _unseen)
         folder.recover()
+
+    folder = _opened(root, root / INDEX, ready, progress, say)
+    with suppress(OSError):
+        (root / MARK).touch()
     return Archive(folder, writable=not read_only, prefix=prefix)
 
 
-def open_folder(root: Path, index: Path, *, prefix: str = "", progress: Progress | None = None) -> Archive:
+def open_folder(
+    root: Path,
+    index: Path,
+    *,
+    prefix: str = "",
+    progress: Progress | None = None,
+    say: Callable[[str], None] = lambda _text: None,
+) -> Archive:
     """Any folder of DICOM files, read only, brought up to date with its files; its index is at `index`, elsewhere."""
     if not root.is_dir():
         raise UsageError(f"{root} is not a folder")
-    with _alone(index):
-        folder = Folder(root, Index(index))
-        folder.refresh(progress or _unseen)
+    folder = _opened(root, index, lambda folder: folder.refresh(progress or _unseen), progress, say)
     return Archive(folder, writable=False, prefix=prefix)
 
 
+def _opened(
+    root: Path, path: Path, ready: Callable[[Folder], None], progress: Progress | None, say: Callable[[str], None]
+) -> Folder:
+    """A folder whose index is made `ready`; one that proves damaged is built again from the files. Raises DwError."""
+    with alone(path):
+        index = Index(path)
+        folder = Folder(root, index, say)
+        try:
+            if index.was_damaged:
+                folder.rebuild(progress or _unseen)
+            try:
+                ready(folder)
+            except sqlite3.Error as error:
+                if not is_damage(error):
+                    raise
+                folder.rebuild(progress or _unseen)
+                ready(folder)
+        except sqlite3.Error as error:
+            raise DwError(
+                f"cannot use the index {path}: {error}", f"rm {path}* and try again: it is made anew"
+            ) from error
+    return folder
+
+
 def is_archive(root: Path) -> bool:
-    """Whether a folder is an archive of `dw`."""
-    return (root / INDEX).is_file()
-
-
-@contextmanager
-def _alone(index: Path) -> Iterator[None]:
-    """Only one process at a time makes an index or brings it up to date; the others wait. Raises DwError."""
-    try:
-        index.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fd = os.open(index.with_name(f"{index.name}.guard"), os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise DwError(f"cannot open the index {index}: {error.strerror}", "is the folder writable?") from error
-    try:
-        lines.hold(fd, wait=True)
-        yield
-    finally:
-        os.close(fd)
+    """Whether a folder is an archive of `dw`, with its index or without."""
+    return (root / MARK).is_file() or (root / INDEX).exists() or (root / f"{INDEX}.guard").exists()
 
 
 def _unseen(_done: int, _total: int) -> None:

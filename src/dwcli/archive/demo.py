@@ -1,12 +1,12 @@
 """The demo archive: a made CT of a head, and a few of the real images that pydicom brings along."""
 
 import shutil
-import tempfile
 from pathlib import Path
 
 from dwcli.archive import header
 from dwcli.errors import DwError
 from dwcli.files.layout import Layout
+from dwcli.files.spool import Spool
 from dwcli.imaging.phantom import make_phantom
 
 # An MR, a CT, a film, an ultrasound clip in colour, a dose, a plan, a report, an electrocardiogram.
@@ -24,15 +24,14 @@ def make(root: Path) -> bool:
         return False
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(dir=root.parent, prefix=".dw-demo-"))
-        try:
+        with Spool(root.parent) as spool:
+            made = Path(spool.name())
+            made.mkdir(mode=0o700)
             _fill(made)
             (made / mark.name).write_text(_VERSION)
             if root.exists():
                 shutil.rmtree(root)
             made.rename(root)
-        finally:
-            shutil.rmtree(made, ignore_errors=True)
     except OSError as error:
         if mark.is_file():  # another process was faster
             return False

@@ -1,20 +1,23 @@
 """The files below a root and the index of them: read in, brought up to date, and found again."""
 
 import os
+import sqlite3
 import stat
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from dwcli.archive import header, index
-from dwcli.archive.index import Index, Seen
+from dwcli.archive.index import Index, Seen, alone, is_damage
 from dwcli.archive.reply import Refusal
 from dwcli.dicomweb.refs import InstanceRef, Ref, SeriesRef, StudyRef
 from dwcli.files.layout import OWN_PREFIX
 from dwcli.files.scan import DicomFile, Unreadable, scan
 
 _BATCH = 500
+Result = TypeVar("Result")
 Progress = Callable[[int, int], None]
 """Told of files read so far, and of how many there are to read."""
 
@@ -39,9 +42,10 @@ class Held:
 class Folder:
     """Files below `root` and their index. Files behind links that lead out of `root` are not part of it."""
 
-    def __init__(self, root: Path, database: Index) -> None:
+    def __init__(self, root: Path, database: Index, say: Callable[[str], None] = lambda _text: None) -> None:
         self.root = root.resolve()
         self.index = database
+        self._say = say
         self.unreadable: dict[str, str] = {}
         """Files and folders that may well hold instances and cannot be read, with the reason."""
         self._guard = threading.Lock()
@@ -72,6 +76,45 @@ class Folder:
                 progress(min(start + _BATCH, len(new)), len(new))
             if self.index.is_new:
                 self.index.built()
+
+    def answer(self, work: Callable[[], Result]) -> Result:
+        """What `work` returns; where the index proves damaged it is built again from the files, and `work` repeated.
+
+        Raises what `work` raises, and DwError.
+        """
+        try:
+            return work()
+        except sqlite3.Error as error:
+            if not is_damage(error):
+                raise
+        with alone(self.index.path):
+            try:
+                return work()  # another thread or process may have built it meanwhile
+            except sqlite3.Error as error:
+                if not is_damage(error):
+                    raise
+            self.rebuild()
+            return work()
+
+    def rebuild(self, progress: Progress = lambda _done, _total: None) -> None:
+        """Build the index again from the files. Called with `alone` held. Raises DwError, OSError."""
+        self.index.renew()
+        self.refresh(progress)
+        self._say("the index was damaged; it was rebuilt from the files")
+
+    def reindex(self) -> None:
+        """Look at all files and at the whole index; build that again where it is damaged. Raises DwError, OSError."""
+        self.answer(self.index.check)
+        self.answer(self.refresh)
+
+    def write(self, change: Callable[[sqlite3.Connection], None]) -> None:
+        """Make a change in one transaction. It may be made twice. Raises sqlite3.Error, DwError."""
+
+        def changed() -> None:
+            with self.index.writing() as db:
+                change(db)
+
+        self.answer(changed)
 
     def look(self, path: str, size: int, mtime: int) -> Seen:
         """What there is to know of one file."""

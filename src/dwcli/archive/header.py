@@ -7,9 +7,10 @@ import unicodedata
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from dwcli.archive import jsonmodel
+from dwcli.dicomweb import content
 from dwcli.errors import ProtocolError
 from dwcli.imaging import reading
 
@@ -33,7 +34,6 @@ REQUESTED = ("00400009", "00401001")
 # Matched as text. Dates, times, UIDs and numbers have columns of their own.
 STUDY_TEXT = ("00080050", "00080090", "00081030", "00100010", "00100020", "00100040", "00200010")
 SERIES_TEXT = ("0008103E", "00180015", "00400275.00400009", "00400275.00401001")
-_PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 NAMES = frozenset({"00080090", "00100010"})
 
 
@@ -76,7 +76,7 @@ def read(path: Path) -> Header:
         try:
             with path.open("rb") as stream:
                 found = reading.read(stream, tags=tags)
-                _expect_pixels(stream, found)
+                _expect_end(stream)
             return _header(found)
         except (OSError, Unfit):
             raise
@@ -84,18 +84,15 @@ def read(path: Path) -> Header:
             raise Unfit(f"cannot be read: {' '.join(str(error).split()) or type(error).__name__}") from error
 
 
-def _expect_pixels(stream: BinaryIO, found: "Dataset") -> None:
-    """Raises Unfit where the file ends inside its pixel data, at which `stream` stands."""
-    implicit, little = found.original_encoding
-    head = stream.read(12)
-    order: Literal["little", "big"] = "little" if little else "big"
-    tag = int.from_bytes(head[:2], order) << 16 | int.from_bytes(head[2:4], order)
-    length = int.from_bytes(head[4:8] if implicit else head[8:12], order)
-    if tag not in _PIXELS or len(head) < 12 or length == 0xFFFFFFFF:
-        return
-    start = stream.tell() - (4 if implicit else 0)
-    if os.fstat(stream.fileno()).st_size < start + length:
-        raise Unfit("the file ends inside its pixel data")
+def _expect_end(stream: BinaryIO) -> None:
+    """Raises Unfit where the file says by its own structure that it goes on (PS3.5 7.1, A.4)."""
+
+    def piece(at: int, size: int) -> bytes:
+        stream.seek(at)
+        return stream.read(size)
+
+    if content.end_of(piece, os.fstat(stream.fileno()).st_size, content.Kind.DICOM) is content.End.TRUNCATED:
+        raise Unfit("the file is truncated")
 
 
 def _header(found: "Dataset") -> Header:

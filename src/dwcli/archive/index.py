@@ -4,12 +4,13 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from dwcli.archive.header import Header
 from dwcli.errors import DwError
+from dwcli.files import lines
 
 _VERSION = 1
 _SCHEMA = """
@@ -56,53 +57,94 @@ class Seen:
     header: Header | None
 
 
+class Damaged(sqlite3.DatabaseError):
+    """The index is gone, not whole, or not what this program writes."""
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether an error says that the index has to be built again, not that it is busy or the disk is full."""
+    code = getattr(error, "sqlite_errorcode", 0)
+    return isinstance(error, Damaged) or code & 0xFF in _DAMAGE or code == sqlite3.SQLITE_IOERR_SHORT_READ
+
+
+_DAMAGE = frozenset(
+    {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_SCHEMA}
+    | {sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_FORMAT}
+)
+_abandoned: list[sqlite3.Connection] = []
+
+
+class _Connection(sqlite3.Connection):
+    """Closes itself once nothing refers to it any more, hence never under a thread that uses it."""
+
+    path: Path
+    file: tuple[int, int] | None = None
+
+    def __del__(self) -> None:
+        with suppress(Exception):
+            if self.file == _identity(self.path):
+                self.close()
+            else:
+                # SQLite would remove the -wal file by its name, which is now that of another database.
+                _abandoned.append(self)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 class Index:
     """One database; every thread has a connection of its own.
 
-    Raises DwError where it cannot be opened.
+    It is made, and made again, only by a thread that holds `alone`. Raises DwError where it cannot be opened.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.run = os.urandom(8).hex()
+        self.was_damaged = False
+        """Whether what was found at `path` had to be thrown away."""
         self._local = threading.local()
-        self._guard = threading.Lock()
-        self._open: list[sqlite3.Connection] = []
-        self._found_new = False
+        self._closed = False
+        self._builder = 0  # the thread that fills a new one; the others wait for it to be whole
         try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            path.touch(mode=0o600)  # it holds the names of patients
             self._prepare()
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
+        except sqlite3.Error as error:
+            if not is_damage(error):
                 raise self._failed(error) from error
-            # Not a database any more: the files are what counts.
-            self._discard()
-            self._prepare()
+            self.was_damaged = True
+            self.renew()
         except OSError as error:
             raise self._failed(error) from error
 
     @property
     def is_new(self) -> bool:
         """Whether the index was made just now, so that the files have to be read into it."""
-        return self._found_new
+        return bool(self._builder)
 
     def built(self) -> None:
         """Note that the files have been read in whole; until then the next process starts over."""
         with self.writing() as db:
             db.execute(f"PRAGMA user_version = {_VERSION}")
-        self._found_new = False
+        self._builder = 0
 
     def connection(self) -> sqlite3.Connection:
-        """This thread's connection."""
-        found: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if found is None:
-            found = sqlite3.connect(self.path, timeout=30.0, isolation_level=None, check_same_thread=False)
-            found.execute("PRAGMA journal_mode = WAL")
-            found.execute("PRAGMA synchronous = FULL")
-            self._local.connection = found
-            with self._guard:
-                self._open.append(found)
+        """This thread's connection. Raises sqlite3.Error, Damaged where there is no whole index."""
+        found: _Connection | None = getattr(self._local, "connection", None)
+        if found is not None and found.file == _identity(self.path):
+            return found
+        if self._closed:
+            raise DwError("the archive is closed")
+        found = self._connect()
+        if self._builder != threading.get_ident() and _version(found) != _VERSION:
+            raise Damaged("the index is not whole")
+        found.execute("PRAGMA journal_mode = WAL")
+        found.execute("PRAGMA synchronous = FULL")
+        self._local.connection = found
         return found
 
     @contextmanager
@@ -113,39 +155,97 @@ class Index:
         try:
             yield db
         except BaseException:
-            db.execute("ROLLBACK")
+            if db.in_transaction:  # some errors have ended it already
+                db.execute("ROLLBACK")
             raise
         db.execute("COMMIT")
 
     def close(self) -> None:
-        """Close every thread's connection."""
-        with self._guard:
-            for connection in self._open:
-                connection.close()
-            self._open.clear()
+        """Let go of every thread's connection: each closes when the thread that uses it is done with it."""
+        self._closed = True
         self._local = threading.local()
 
+    def check(self) -> None:
+        """Read all of it. Raises Damaged where it contradicts itself."""
+        if self.connection().execute("PRAGMA integrity_check(1)").fetchone() != ("ok",):
+            raise Damaged("the index is damaged")
+
+    def renew(self) -> None:
+        """Throw the index away and begin an empty one, to be filled by this thread. Raises DwError."""
+        try:
+            self._make()
+        except (OSError, sqlite3.Error) as error:
+            raise self._failed(error) from error
+
+    def _files(self) -> list[Path]:
+        return [self.path.with_name(self.path.name + suffix) for suffix in ("", "-wal", "-shm")]
+
+    def _connect(self) -> "_Connection":
+        """A connection to the file that is there: made elsewhere, it would be an empty one without its lock."""
+        try:
+            before = _identity(self.path)
+            found = sqlite3.connect(
+                f"{self.path.absolute().as_uri()}?mode=rw",
+                uri=True,
+                timeout=30.0,
+                isolation_level=None,
+                check_same_thread=False,
+                factory=_Connection,
+            )
+            found.path, found.file = self.path, before
+            _version(found)
+        except sqlite3.OperationalError as error:
+            if any(name.exists() and not name.is_file() for name in self._files()) or not self.path.exists():
+                raise Damaged(str(error)) from error
+            raise
+        if before != _identity(self.path):
+            raise Damaged("the index was replaced just now")
+        return found
+
     def _prepare(self) -> None:
-        db = self.connection()
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        if version == _VERSION:
-            return
-        with self.writing():
-            if db.execute("PRAGMA user_version").fetchone()[0] == _VERSION:
-                return
-            for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall():
-                db.execute(f'DROP TABLE "{name}"')
+        """Make the tables where they are not this version's, or were never filled."""
+        if not self.path.exists() or _version(self._connect()) != _VERSION:
+            self._make()
+
+    def _make(self) -> None:
+        self._local = threading.local()
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for name in self._files():
+            if name.is_dir() and not name.is_symlink():
+                # Not ours, whatever its name says.
+                name.rename(name.with_name(f"{name.name}.{os.urandom(4).hex()}.moved"))
+            else:
+                name.unlink(missing_ok=True)
+        self.path.touch(mode=0o600)  # it holds the names of patients
+        self._builder = threading.get_ident()
+        with self.writing() as db:
             for statement in _SCHEMA.split(";"):
                 db.execute(statement)
-        self._found_new = True
-
-    def _discard(self) -> None:
-        self.close()
-        for suffix in ("", "-wal", "-shm"):
-            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
 
     def _failed(self, error: Exception) -> DwError:
         return DwError(f"cannot open the index {self.path}: {error}", "is the folder writable?")
+
+
+def _version(db: sqlite3.Connection) -> int:
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Only one thread of one process at a time makes an index or brings it up to date; the others wait.
+
+    Raises DwError.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        fd = os.open(path.with_name(f"{path.name}.guard"), os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise DwError(f"cannot open the index {path}: {error.strerror}", "is the folder writable?") from error
+    try:
+        lines.hold(fd, wait=True)
+        yield
+    finally:
+        os.close(fd)
 
 
 def add(db: sqlite3.Connection, files: Iterable[Seen]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from dwcli.archive.header import NAMES, REQUEST, SERIES, SERIES_TEXT, STUDY, STUDY_TEXT, folded, time_of
+from dwcli.archive.index import Damaged
 from dwcli.archive.reply import Refusal, retrieve_url
 from dwcli.dicomweb import dictionary, refs
 from dwcli.dicomweb.refs import Level
@@ -50,6 +51,7 @@ _OF_SERIES = frozenset(
     {"00080070", "00080080", "00081010", "00081040", "00081050", "00081070", "00081090", "00180015", "00181030"}
     | {"00185100", "00181000", "00181020", "00200052", "00200060", "00201040", "0008103F", "00080068", "00400253"}
 )
+_LONGEST_VALUE = 1024  # characters; DICOM's own limit for texts of this kind is 64, for names 3 times 64
 _TABLES = "instance i JOIN series s ON s.id = i.series JOIN study st ON st.id = s.study"
 
 
@@ -94,6 +96,7 @@ def read(level: Level, study: str, series: str, query: str) -> Search:
                 pass
             case _:
                 _term(asked, terms, name, value)
+    asked.warnings = list(dict.fromkeys(asked.warnings))
     _match(asked, terms)
     return asked
 
@@ -141,8 +144,8 @@ def _path(name: str) -> str:
     """A keyword or tag, or a dotted path of them, as tags joined by dots. Raises Refusal 400."""
     tags = []
     for part in name.split("."):
-        if not re.fullmatch(r"[0-9A-Fa-f]{8}|[A-Z][A-Za-z0-9]*", part):
-            raise Refusal(400, f"{name} is neither a keyword nor a tag of eight digits")
+        if not re.fullmatch(r"[0-9A-Fa-f]{8}|[A-Z][A-Za-z0-9]{0,63}", part):
+            raise Refusal(400, f"{name[:64]} is neither a keyword nor a tag of eight digits")
         try:
             tags.append(dictionary.parse_tag(part))
         except UsageError:
@@ -180,8 +183,10 @@ def _match(asked: Search, terms: dict[str, str]) -> None:
         if not value.strip("*"):
             continue
         if path in _UIDS:
-            uids = [uid.strip() for uid in re.split(r"[,\\]", value) if uid.strip()]
+            uids = list(dict.fromkeys(uid.strip() for uid in re.split(r"[,\\]", value) if uid.strip()))
             asked.where(f"{_UIDS[path]} IN ({', '.join('?' * len(uids))})", *uids)
+        elif len(value) > _LONGEST_VALUE:
+            raise Refusal(400, f"the value of {path} is too long: at most {_LONGEST_VALUE} characters")
         elif path in _NUMBERS:
             if not re.fullmatch(r"[+-]?\d{1,12}", value):
                 raise Refusal(400, f"{path}={value} is no number")
@@ -208,7 +213,7 @@ def _match(asked: Search, terms: dict[str, str]) -> None:
 def _like(column: str, pattern: str) -> tuple[str, str]:
     """Wildcard or single value matching (PS3.4 C.2.2.2.4)."""
     if "*" in pattern or "?" in pattern:
-        return f"{column} GLOB ?", pattern.replace("[", "[[]")
+        return f"{column} GLOB ?", re.sub(r"\*+", "*", pattern).replace("[", "[[]")
     return f"{column} = ?", pattern
 
 
@@ -293,7 +298,10 @@ def _row(
     number, study, series, instance, study_row, series_row = found[:6]
     row: Json = {"00080005": {"vr": "CS", "Value": ["ISO_IR 192"]}}
     wanted = asked.include
-    of_study, of_series = json.loads(study_row), json.loads(series_row or "{}")
+    try:
+        of_study, of_series = json.loads(study_row), json.loads(series_row or "{}")
+    except (ValueError, TypeError) as error:
+        raise Damaged(f"a row of the index is damaged: {error}") from error
     full_study = asked.level is Level.STUDY or relational[0] or asked.everything
     row |= {tag: value for tag, value in of_study.items() if full_study or tag in wanted or tag == refs.STUDY_UID}
     if asked.level is not Level.STUDY:

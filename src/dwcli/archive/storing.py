@@ -3,7 +3,10 @@
 import itertools
 import json
 import os
+import sqlite3
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +21,8 @@ from dwcli.errors import DwError, ProtocolError
 from dwcli.files.draft import Draft
 from dwcli.files.sink import CollisionError, Kept, Sink
 
+_PATIENCE = 3.0  # seconds; a disk under load takes one to bring a few files and a row to it
+_CLOSING = "the archive is closing"
 _CANNOT_UNDERSTAND, _OTHER_STUDY, _DUPLICATE, _RESOURCES = 0xC000, 0xA901, 0x0111, 0xA700
 _THERE = 0xB00E  # a warning: the standard has no code for an instance that is there already, and this is Azure's
 Json = dict[str, Any]
@@ -69,10 +74,32 @@ class Store:
         self._folder = folder
         self._sink = Sink(folder.root, fsync=True)
         self._numbers = itertools.count(1)
+        self._changed = threading.Condition()
+        self._users = 0
+        self._closed = False
 
     def close(self) -> None:
-        """Remove what was not kept."""
-        self._sink.close()
+        """Remove what was not kept, once no thread stores any more; each ends with the file it is at.
+
+        Where one is stuck, its drafts stay until the process ends: the next one clears them.
+        """
+        with self._changed:
+            self._closed = True
+            if self._changed.wait_for(lambda: not self._users, _PATIENCE):
+                self._sink.close()
+
+    @contextmanager
+    def _using(self) -> Iterator[None]:
+        with self._changed:
+            if self._closed:
+                raise Refusal(503, _CLOSING)
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._users -= 1
+                self._changed.notify_all()
 
     def store(self, body: Input, length: int | None, content_type: str, study: str, base: str, answer: str) -> Reply:
         """Store one request's parts and say what became of each. `length`: bytes announced, None where chunked.
@@ -86,21 +113,27 @@ class Store:
         if not declared.boundary:
             raise Refusal(400, "the Content-Type names no boundary")
         request = _Request()
+        with self._using():
+            stored = self._stored(request, declared.boundary, _chunks(body, length), study)
+        return _reply(stored, request.failures, base, answer)
+
+    def _stored(self, request: _Request, boundary: str, chunks: Iterator[bytes], study: str) -> list[_Stored]:
         try:
-            self._receive(request, multipart.Reader(declared.boundary), _chunks(body, length), study)
+            self._receive(request, multipart.Reader(boundary), chunks, study)
             if not request.received and not request.failures:
                 raise Refusal(400, "the request holds no part")
-            stored = self._keep(request)
+            return self._keep(request)
         finally:
             for received in request.received:
                 received.draft.discard()
-        return _reply(stored, request.failures, base, answer)
 
     def _receive(self, request: _Request, reader: multipart.Reader, chunks: Iterator[bytes], study: str) -> None:
         draft: Draft | None = None
         refused = False
         try:
             for chunk in chunks:
+                if self._closed:
+                    raise Refusal(503, _CLOSING)
                 for event in reader.feed(chunk):
                     match event:
                         case PartStart(headers):
@@ -162,14 +195,19 @@ class Store:
         # One note a request: another one may still be writing into the same folder.
         run = f"{self._folder.index.run}.{next(self._numbers)}"
         # A kill between a file's name and its row leaves this note: the next process looks there.
-        with self._folder.index.writing() as db:
-            db.executemany(
-                "INSERT OR REPLACE INTO pending VALUES (?, ?, ?)", [(folder, run, os.getpid()) for folder in folders]
-            )
+        notes = [(folder, run, os.getpid()) for folder in folders]
+
+        def announce(db: sqlite3.Connection) -> None:
+            db.executemany("INSERT OR REPLACE INTO pending VALUES (?, ?, ?)", notes)
+
+        self._folder.write(announce)
         stored, seen = [], []
         for received in request.received:
             head = received.head
             names = head.sop_class, head.instance
+            if self._closed:
+                request.failures.append(_Failure(_RESOURCES, _CLOSING, *names))
+                continue
             try:
                 kept = received.draft.keep((head.study, head.series, head.instance))
             except CollisionError as error:
@@ -185,9 +223,12 @@ class Store:
                 seen.append(self._seen(kept, head))
         for folder in folders:
             _sync(self._folder.root, folder)
-        with self._folder.index.writing() as db:
+
+        def note(db: sqlite3.Connection) -> None:
             index.add(db, seen)
             db.executemany("DELETE FROM pending WHERE folder = ? AND run = ?", [(folder, run) for folder in folders])
+
+        self._folder.write(note)
         return stored
 
     def _place(self, head: header.Header) -> Path:

@@ -117,7 +117,10 @@ def list_profiles(ctx: typer.Context) -> None:
                 "note": "",
             }
         for name in config.BUILT_IN:
-            place = config.built_in(name).place
+            try:
+                place = config.built_in(name).place
+            except UsageError:  # there is no home folder to keep it in
+                continue
             if name not in dw.file.names and place:
                 yield {
                     "name": name,

@@ -1,9 +1,8 @@
 """The choice of a profile: by flag, variable, or the file's default."""
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
-from dwcli.config.environment import Environment, from_environment
+from dwcli.config.environment import Environment, at_home, from_environment
 from dwcli.config.file import LONGEST, File
 from dwcli.config.profile import BUILT_IN, Profile, address_of, built_in, folder, is_folder, origin_of
 from dwcli.errors import UsageError
@@ -29,7 +28,7 @@ def select(
     name = profile or ("" if url else environment.profile)
     address = url or ("" if profile or environment.profile else environment.url)
     if address and not name and is_folder(address):
-        chosen = folder(Path(address).expanduser())
+        chosen = folder(at_home(address))
     elif address and not name:
         chosen = _bare(environment, address_of(address), ask)
     else:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from dwcli import lean
+from dwcli.errors import UsageError
 from dwcli.logins import Login
 from dwcli.secrets import Sources
 
@@ -33,7 +34,7 @@ class Environment(NamedTuple):
         """The folder for what is kept between runs: tokens."""
         from platformdirs import user_state_path
 
-        return user_state_path("dw", appauthor=False)
+        return known(_own(lambda: user_state_path("dw", appauthor=False)), "XDG_STATE_HOME")
 
     def __repr__(self) -> str:
         return f"Environment(config={self.config!r}, profile={self.profile!r}, url={self.url!r})"
@@ -44,7 +45,7 @@ class Environment(NamedTuple):
         get = os.environ.get
         columns = get("COLUMNS", "")
         return cls(
-            config=Path(get("DW_CONFIG", "")).expanduser() if get("DW_CONFIG") else _default_config(),
+            config=at_home(get("DW_CONFIG", "")) if get("DW_CONFIG") else _default_config(),
             profile=get("DW_PROFILE", ""),
             url=get("DW_URL", ""),
             user=get("DW_USER", ""),
@@ -53,7 +54,7 @@ class Environment(NamedTuple):
             no_color=bool(get("NO_COLOR")),
             dumb=get("TERM") == "dumb",
             columns=int(columns) if columns.isdecimal() and int(columns) > 0 else None,
-            netrc=Path(get("NETRC") or "~/.netrc").expanduser(),
+            netrc=at_home(get("NETRC") or "~/.netrc"),
             screen=sys.platform in ("win32", "darwin") or bool(get("DISPLAY") or get("WAYLAND_DISPLAY")),
         )
 
@@ -62,13 +63,46 @@ def _default_config() -> Path:
     with lean.imports(("tempfile",)):  # for folders that this never asks for
         from platformdirs import user_config_path
 
-    return user_config_path("dw", appauthor=False) / "config.toml"
+    return _own(lambda: user_config_path("dw", appauthor=False)) / "config.toml"
+
+
+def _own(find: Callable[[], Path]) -> Path:
+    """What `find` finds; below `~` where it takes a home folder and there is none (older platformdirs say so, too)."""
+    try:
+        return find()
+    except RuntimeError:
+        return Path("~")
 
 
 def cache() -> Path:
+    """The folder for what can be made again. Raises UsageError where the user has none."""
     from platformdirs import user_cache_path
 
-    return user_cache_path("dw", appauthor=False)
+    return known(_own(lambda: user_cache_path("dw", appauthor=False)), "XDG_CACHE_HOME")
+
+
+def data() -> Path:
+    """The folder for what is kept. Raises UsageError where the user has none."""
+    from platformdirs import user_data_path
+
+    return known(_own(lambda: user_data_path("dw", appauthor=False)), "XDG_DATA_HOME")
+
+
+def at_home(path: str) -> Path:
+    """A path as a shell takes it, `~` for the home folder; it stays as it is where there is none (a container)."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111  pathlib's raises
+
+
+def is_homeless(path: Path) -> bool:
+    """Whether a path begins with a home folder that does not exist."""
+    return path.parts[:1] == ("~",)
+
+
+def known(path: Path, name: str) -> Path:
+    """The path. Raises UsageError where it depends on a home folder that the user does not have."""
+    if is_homeless(path):
+        raise UsageError("this command needs a folder of yours, and no home folder is known", f"set HOME or {name}")
+    return path
 
 
 def proxy_from_environment(url: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dwcli import logins
-from dwcli.config.environment import Environment, from_environment, variable
+from dwcli.config.environment import Environment, from_environment, is_homeless, known, variable
 from dwcli.config.profile import BUILT_IN, Profile, address_of
 from dwcli.errors import DwError, UsageError, did_you_mean
 from dwcli.lock import locked
@@ -168,6 +168,8 @@ class File:
 
         import tomlkit
 
+        known(self.path, "DW_CONFIG")
+
         try:
             text = self.path.read_text(encoding="utf-8") if self.path.exists() else ""
             document = tomlkit.parse(text)
@@ -196,6 +198,8 @@ class File:
 
 def _read(path: Path) -> Any:
     """The document, None where there is no file. Raises UsageError."""
+    if is_homeless(path):
+        return None
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:

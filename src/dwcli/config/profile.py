@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from dwcli.config.environment import cache
+from dwcli.config.environment import at_home, cache, data
 from dwcli.errors import UsageError
 from dwcli.logins import Login
 
@@ -75,9 +75,7 @@ class Profile(NamedTuple):
 
 def local_archive() -> Path:
     """The folder of the archive that the profile `local` means."""
-    from platformdirs import user_data_path
-
-    return user_data_path("dw", appauthor=False) / "archive"
+    return data() / "archive"
 
 
 def place_of(root: Path) -> Place:
@@ -109,7 +107,7 @@ def folder(path: Path) -> Profile:
 
 
 def is_folder(address: str) -> bool:
-    return not re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", address) and Path(address).expanduser().is_dir()
+    return not re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", address) and at_home(address).is_dir()
 
 
 def address_of(url: str) -> str:

@@ -24,16 +24,16 @@ def open_archive(place: config.Place, out: Out, *, read_only: bool = False, pref
 
         match place.kind:
             case "folder":
-                archive = app.open_folder(place.root, place.indexes, prefix=prefix, progress=tell)
+                archive = app.open_folder(place.root, place.indexes, prefix=prefix, progress=tell, say=out.warn)
             case "demo":
                 from dwcli.archive import demo
 
                 if demo.make(place.root):
                     out.info(f"a demo archive was made in {place.root}; it is only read")
                     out.info("a server of your own: dw profile add NAME URL")
-                archive = app.open_archive(place.root, read_only=True, prefix=prefix, progress=tell)
+                archive = app.open_archive(place.root, read_only=True, prefix=prefix, progress=tell, say=out.warn)
             case "archive":
-                archive = app.open_archive(place.root, read_only=read_only, prefix=prefix, progress=tell)
+                archive = app.open_archive(place.root, read_only=read_only, prefix=prefix, progress=tell, say=out.warn)
     for path, reason in list(archive.folder.unreadable.items())[:5]:
         out.warn(f"{path} is not in this archive: {reason}")
     if (count := len(archive.folder.unreadable)) > 5:
@@ -45,8 +45,10 @@ def serve(root: Path | None, port: int, out: Out, *, read_only: bool, reindex: b
     """Answer on this machine's port until interrupted: an archive, or any folder read only. Raises DwError."""
     from dwcli.archive import app, server
 
-    root = (root or config.local_archive()).expanduser()
-    is_archive = app.is_archive(root) or not root.exists() or not any(root.iterdir())
+    known = root is None
+    root = config.at_home(str(root or config.local_archive()))
+    known = known or app.is_archive(root)
+    is_archive = known or not root.exists() or not any(root.iterdir())
     place = config.Place("archive", root, root) if is_archive else config.place_of(root)
     what = "archive" if is_archive else "folder"
     how = "" if is_archive and not read_only else ", read only"
@@ -56,5 +58,5 @@ def serve(root: Path | None, port: int, out: Out, *, read_only: bool, reindex: b
 
     with closing(open_archive(place, out, read_only=read_only, prefix=server.PREFIX)) as archive:
         if reindex:
-            archive.folder.refresh()
+            archive.folder.reindex()
         server.run(archive, port, ready=ready, log=out.info)

@@ -29,16 +29,31 @@ class MediaType(NamedTuple):
         return self.params.get("boundary") or None
 
 
-_PARAM = re.compile(r';\s*([^\s=;"]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;]*))')
+_NAME = re.compile(r';\s*([^\s=;"]+)\s*=\s*')
+_QUOTED = re.compile(r'"([^"\\]*(?:\\.[^"\\]*)*)"')
+_BARE = re.compile(r"[^;]*")
 
 
 def parse(header: str) -> MediaType:
-    """A Content-Type header, quoted or not, in any order and case; an empty one gives an empty type."""
+    """A Content-Type header, quoted or not, in any order and case; an empty one gives an empty type.
+
+    It takes time in proportion to its length: a quotation that does not end is looked for once.
+    """
     kind, _, _ = header.partition(";")
     params: dict[str, str] = {}
-    for match in _PARAM.finditer(header):
-        name, quoted, bare = match[1].lower(), match[2], match[3]
-        params.setdefault(name, re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else bare.strip())
+    ends = True
+    at = 0
+    while match := _NAME.search(header, at):
+        at = match.end()
+        quoted = _QUOTED.match(header, at) if ends and header[at : at + 1] == '"' else None
+        if quoted:
+            value, at = re.sub(r"\\(.)", r"\1", quoted[1]), quoted.end()
+        else:
+            ends = ends and header[at : at + 1] != '"'
+            bare = _BARE.match(header, at)
+            assert bare
+            value, at = bare[0].strip(), bare.end()
+        params.setdefault(match[1].lower(), value)
     return MediaType(kind.strip().lower(), MappingProxyType(params))
 
 

@@ -9,6 +9,8 @@ import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from dwcli.files import lines
 from dwcli.files.layout import OWN_PREFIX
@@ -24,10 +26,10 @@ class Spool:
 
     def __init__(self, root: Path) -> None:
         self._made, self._fd, self._lock = _held(root)
-        self.folder = self._lock.with_suffix(".tmp")
         try:
+            self.folder = self._lock.with_suffix(".tmp")
             self.folder.mkdir()
-        except OSError:
+        except BaseException:  # Ctrl-C, too
             self.close()
             raise
         self._prefix = f"{self.folder}{os.sep}"
@@ -37,9 +39,20 @@ class Spool:
         """A path in it that nobody has used."""
         return f"{self._prefix}{next(self._numbers)}"
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
     def close(self) -> None:
         """Remove it with what is in it, and give up the lock."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        for _ in range(_TRIES):
+            shutil.rmtree(self.folder, ignore_errors=True)
+            if not self.folder.exists():  # else a thread that was told to stop has just put another file there
+                break
         with suppress(OSError):
             self._lock.unlink()
         os.close(self._fd)
@@ -67,8 +80,12 @@ def _held(root: Path) -> tuple[list[Path], int, Path]:
 def _new_lock(root: Path) -> tuple[int, Path]:
     while True:
         path = root / f"{OWN_PREFIX}{os.urandom(4).hex()}.lock"
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-        lines.hold(fd, wait=True)
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+            lines.hold(fd, wait=True)
+        except KeyboardInterrupt:
+            path.unlink(missing_ok=True)
+            raise
         # Before it was locked, another run may have taken it for a dead one's and removed it.
         if path.exists():
             return fd, path

@@ -1,12 +1,18 @@
 """One file that appears whole or not at all: pictures, bulk data, frames, bodies."""
 
 import os
-import tempfile
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
 from dwcli.errors import DwError, UsageError
+from dwcli.files import lines
+from dwcli.files.layout import OWN_PREFIX
+
+_SUFFIX = ".part"
+_O_BINARY = getattr(os, "O_BINARY", 0)
+_cleared: set[Path] = set()
 
 
 class WholeFile:
@@ -18,6 +24,7 @@ class WholeFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.size = 0
+        self._temporary = ""
         if path.is_dir():
             raise UsageError(f"{path} is a folder", "-o FILE")
         if not path.parent.is_dir():
@@ -25,11 +32,22 @@ class WholeFile:
 
     def __enter__(self) -> Self:
         try:
-            handle, self._temporary = tempfile.mkstemp(dir=self.path.parent, prefix=".dw-", suffix=".part")
+            _clear_dead(self.path.parent)
+            while True:
+                self._temporary = str(self.path.parent / f"{OWN_PREFIX}{os.urandom(6).hex()}{_SUFFIX}")
+                handle = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | _O_BINARY, 0o600)
+                self._file = os.fdopen(handle, "wb", buffering=1 << 20)
+                lines.hold(handle, wait=True)
+                # Before it was locked, another run may have taken it for a dead one's and removed it.
+                if os.path.exists(self._temporary):  # noqa: PTH110
+                    return self
+                self._file.close()
         except OSError as error:
             raise self._failed(error) from error
-        self._file = os.fdopen(handle, "wb", buffering=1 << 20)
-        return self
+        except BaseException:
+            if self._temporary:
+                Path(self._temporary).unlink(missing_ok=True)
+            raise
 
     def write(self, data: bytes) -> None:
         """Append bytes."""
@@ -60,7 +78,7 @@ class WholeFile:
             if error is None:
                 mask = os.umask(0)
                 os.umask(mask)
-                os.chmod(self._temporary, 0o666 & ~mask)  # noqa: PTH101  mkstemp's 0600 is not what a download gets
+                os.chmod(self._temporary, 0o666 & ~mask)  # noqa: PTH101  0600 is not what a download gets
                 os.replace(self._temporary, self.path)  # noqa: PTH105
                 return
         except OSError as failure:
@@ -72,3 +90,24 @@ class WholeFile:
 
     def _failed(self, error: OSError) -> DwError:
         return DwError(f"cannot write {self.path}: {error.strerror or error}")
+
+
+def _clear_dead(folder: Path) -> None:
+    """Remove what killed runs left in a folder, once a run; one that still lives holds the lock of its file."""
+    if folder in _cleared:
+        return
+    _cleared.add(folder)
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(OWN_PREFIX) and entry.name.endswith(_SUFFIX):
+                with suppress(OSError):
+                    _clear_if_dead(entry.path)
+
+
+def _clear_if_dead(path: str) -> None:
+    fd = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    try:
+        if lines.hold(fd):
+            os.unlink(path)  # noqa: PTH108
+    finally:
+        os.close(fd)

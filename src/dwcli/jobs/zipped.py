@@ -5,7 +5,6 @@ at all. So an instance is told of as received only once the zip has its name.
 """
 
 import errno
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +16,7 @@ from dwcli.dicomweb.dicomjson import text
 from dwcli.dicomweb.refs import InstanceRef, Ref, SeriesRef, StudyRef
 from dwcli.errors import DwError, ExitCode, RefusedError, TruncatedError
 from dwcli.files.sink import FolderError, Sink
+from dwcli.files.spool import Spool
 from dwcli.files.whole import WholeFile
 from dwcli.jobs.item import DONE, Item, Tally
 from dwcli.jobs.retrieve import Options, Retrieval
@@ -126,15 +126,15 @@ def _made_here(
     tally = Tally()
     with (
         WholeFile(target) as file,
-        tempfile.TemporaryDirectory(prefix=".dw-zip-", dir=target.parent) as spool,
-        Sink(Path(spool)) as sink,
+        Spool(target.parent) as spool,
+        Sink(spool.folder) as sink,
     ):
         job = Retrieval(client, sink, options, on_bytes=on_bytes, on_expect=on_expect, backlog=_BACKLOG)
         with zipfile.ZipFile(file.handle, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
             for item in job.run(asked):
                 if item.instance:
                     on_item()
-                packed = _packed(archive, item, Path(spool)) if item.path and item.outcome in DONE else item
+                packed = _packed(archive, item, spool.folder) if item.path and item.outcome in DONE else item
                 if packed is None:
                     continue
                 tally.add(packed)
