@@ -186,3 +186,19 @@ def test_failures_are_told_even_quietly(check: Callable[..., Run], out: Path) ->
             assert told == ["missing", "extra"], run.err
     whole = check(Scripted([*study(1, 1), study(1, 3)[2], study(1, 9)[8]]), out, "-q")
     assert (whole.code, whole.err) == (0, "")
+
+
+def test_a_file_truncated_on_the_server_is_green_only_where_its_bytes_are_equal(
+    check: Callable[..., Run], tmp_path: Path
+) -> None:
+    sent = study(1, 2)
+    short = [sent[0], replace(sent[1], data=sent[1].data[:-9])]
+    out = fill(tmp_path / "short", short)
+    run = check(Scripted(short), out)
+    assert run.code == 3
+    [(outcome, uid, reason)] = rows(run)
+    assert (outcome, uid) == ("conflict", short[1].uid) and "truncated" in reason
+    run = check(Scripted(short), out, "--deep")
+    assert run.code == 0
+    assert rows(run) == [("warned", short[1].uid, "truncated on the server")]
+    assert check(Scripted(sent), out, "--deep").code == 3

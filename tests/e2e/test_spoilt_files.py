@@ -40,7 +40,7 @@ def test_a_file_that_lost_its_end_is_named_and_under_verify_fetched_again(tmp_pa
     dw, line, cut = retrieved(tmp_path, *options)
     cut.write_bytes(instance(sop="2.25.4")[:-100])
     checked = dw("--url", tmp_path / "server", "check", "2.25.1", tmp_path / "out")
-    assert checked.code == 3 and "cut short" in checked.out, checked.out
+    assert checked.code == 3 and "truncated" in checked.out, checked.out
     again = dw(*line, "--verify")
     assert again.code == 0, again.err
     assert "1 retrieved" in again.err and "2 already there" in again.err

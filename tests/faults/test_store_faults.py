@@ -506,7 +506,7 @@ def test_a_file_that_is_cut_short_fails_alike_alone_and_among_others(
     run = run_dw("store", place / "001.dcm" if alone else place, env=orthanc.environment)
     found = outcomes(run)
     assert (run.code, found["failed"], "conflict" in found) == (1 if alone else 3, ["001.dcm"], False), run.out
-    assert "the file is cut short" in reasons(run)
+    assert "the file is truncated" in reasons(run)
     assert "400" in reasons(run)
 
 

@@ -61,7 +61,7 @@ def check(
     how = "equal byte for byte" if deep else "there"
     words_out = [f"{tally.outcomes['present']} instances {how}"]
     words_out += reporting.counts(tally, missing="missing", extra="extra", conflict="different", failed="failed")
-    words_out += reporting.counts(tally, unverified="not verified")
+    words_out += reporting.counts(tally, warned="equal and truncated on the server", unverified="not verified")
     if ExitCode.TEMPORARY in tally.codes:
         words_out.append(_GO_ON)
     dw.out.info(f"{folder}: {', '.join(words_out)}")

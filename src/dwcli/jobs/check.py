@@ -179,7 +179,8 @@ class _Check:
         """A file that is there, by itself."""
         try:
             if is_cut(file.path):
-                return ended(file, "conflict", "there, but cut short: it ends inside an element", ExitCode.FAILED)
+                words = "there, but truncated: it ends inside a data element; --deep compares it with the server's"
+                return ended(file, "conflict", words, ExitCode.FAILED)
         except OSError as error:
             return ended(file, "failed", f"it cannot be read: {error.strerror or error}", ExitCode.FAILED)
         return ended(file, "present")
@@ -187,6 +188,8 @@ class _Check:
     def _compared(self, file: DicomFile) -> Item:
         ref = InstanceRef(file.study, file.series, file.instance)
         match compare.with_server(self._client, ref, file.open):
+            case compare.Verdict.EQUAL if is_cut(file.path):
+                return ended(file, "warned", "truncated on the server")
             case compare.Verdict.EQUAL:
                 return ended(file, "present")
             case compare.Verdict.DIFFERENT:

@@ -278,7 +278,7 @@ class Storing:
         except OSError as error:
             truncated, why = False, _join(why, f"it cannot be read any more: {error.strerror or error}")
         if truncated:
-            outcome, why = "failed", f"the file is cut short: it ends inside a data element; {why}"
+            outcome, why = "failed", f"the file is truncated: it ends inside a data element; {why}"
         self._end(file, outcome, why, ExitCode.FAILED)
 
     def _compare(self, file: Instance) -> Verdict:
