@@ -125,8 +125,7 @@ def list_profiles(ctx: typer.Context) -> None:
                     "url": str(built_in.place.root),
                     "dialect": "archive",
                     "auth": "none",
-                    "note": "built in: "
-                    + ("your own archive" if built_in.place.kind == "archive" else "to look around"),
+                    "note": f"built in: {what}",
                 }
 
     dw.out.table(records(), columns=("name", "default", "url", "dialect", "auth", "note"))
