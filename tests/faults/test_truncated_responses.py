@@ -143,11 +143,12 @@ def test_a_response_that_a_proxy_completed_is_never_taken_for_whole_at_many_offs
     cut_everywhere(chain, run_dw, name, tmp_path, 20)
 
 
+@pytest.mark.parametrize("shares", [3, pytest.param(20, marks=pytest.mark.interop)])
 def test_a_copy_sends_on_nothing_that_a_proxy_completed(
-    chain: Chain, run_dw: Dw, tmp_path: Path, fake_server: Callable[..., Fake]
+    chain: Chain, run_dw: Dw, fake_server: Callable[..., Fake], shares: int
 ) -> None:
     whole = {one.uid: one.data for one in chain.instances}
-    for turn, (share, times) in enumerate([(0.2, 1), (0.5, 1), (0.9, 1), (0.2, 10**9), (0.6, 10**9)]):
+    for turn, (share, times) in enumerate([(step / shares, times) for step in range(shares) for times in (1, 10**9)]):
         target = Scripted()
         url = fake_server(target).url
         run_dw.config.write_text(f'{chain.profile("source")}[profiles.target]\nurl = "{url}"\n')
