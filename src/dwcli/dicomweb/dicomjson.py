@@ -22,7 +22,7 @@ NUMBERS = INTEGERS | {"DS", "FD", "FL"}
 _decode = json.JSONDecoder(strict=False).raw_decode
 _BETWEEN = re.compile("[ \t\r\n,\ufeff]*")
 _STRUCTURE = re.compile(r'["{}]')
-_IN_STRING = re.compile(r'["\\]')
+_IN_STRING = re.compile(r'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _TAG_KEY = re.compile(r"[0-9A-Fa-f]{8}")
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
@@ -168,18 +168,25 @@ class RowReader:
         if self._escaped and text:
             self._escaped = False
             at += 1
-        while found := (_IN_STRING if self._in_string else _STRUCTURE).search(text, at):
+        while at < len(text):
+            if self._in_string:
+                found = _IN_STRING.match(text, at)
+                at = found.end() if found else len(text)
+                if at < len(text):
+                    self._in_string = text[at] != '"'
+                    self._escaped = self._in_string  # a backslash that ends the piece
+                    at += 1
+                continue
+            found = _STRUCTURE.search(text, at)
+            if not found:
+                break
             at = found.end()
             match found[0]:
                 case '"':
-                    self._in_string = not self._in_string
-                case "\\":
-                    at += 1
-                    if at > len(text):
-                        self._escaped = True
+                    self._in_string = True
                 case "{":
                     self._braces += 1
-                case "}":
+                case _:
                     self._braces -= 1
                     if not self._braces:
                         return at
