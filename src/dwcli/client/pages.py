@@ -185,7 +185,7 @@ class Pages(Learning):
                     continue
                 seen.add(uid)
                 if below is not None:
-                    below.add(text(row, query.level.uid_tag))
+                    below.add(text(row, query.level.uid_tag) if uid.startswith("#") else uid)
                 last = uid
                 new += 1
                 if not self._fits(questions, row) or place.is_before(page.rows):
