@@ -151,7 +151,8 @@ class RowReader:
             end = self._row_end(text, start)
             if end < 0:
                 piece = text[start:]
-                _refuse_broken(piece)
+                if error.pos < len(text) and not error.msg.startswith("Unterminated string"):
+                    _refuse_broken(piece)
                 self._hold(piece)
                 return -1
             try:
