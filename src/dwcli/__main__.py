@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import sys
 from contextlib import suppress
 from importlib import import_module
@@ -17,6 +18,9 @@ def run() -> None:
     """Load `dw`, run it and end the process."""
     # To start makes many objects and no garbage: looking for some takes a tenth of it.
     gc.set_threshold(100_000)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        # Until `main` takes over nothing is begun, and a library may turn KeyboardInterrupt into an ImportError.
+        signal.signal(signal.SIGINT, lambda _number, _frame: os._exit(130))
     try:
         with lean.imports(_RARE, absent=_UNPACKING):
             import_module("typer")
