@@ -18,11 +18,11 @@ SHARED = {*CORE, "help", "net", "client", "files", "imaging", "jobs", "config", 
 # room -> the rooms it may see, besides itself
 LAYERS = {
     "__init__": set(),
-    "lean": set(),
+    "process": set(),
     "help": set(),
     "errors": set(),
     "dicomweb": {"errors"},
-    "net": {*CORE, "lean"},
+    "net": {*CORE, "process"},
     "client": {*CORE, "net"},
     "files": CORE,
     "imaging": CORE,
@@ -30,14 +30,14 @@ LAYERS = {
     "jobs": {*CORE, "net", "client", "files", "imaging"},
     "secrets": CORE,
     "logins": {*CORE, "secrets"},
-    "config": {*CORE, "lean", "net", "secrets", "logins"},
+    "config": {*CORE, "net", "secrets", "logins"},
     "output": CORE,
     "context": {*CORE, "net", "client", "files", "archive", "config", "output", "secrets"},
     "options": {*CORE, "config", "output", "context"},
     "commands": {*SHARED, "logins", "secrets"},
     "vendors": {*SHARED, "commands"},
     "main": {*SHARED, "commands", "vendors"},
-    "__main__": {"main", "lean"},
+    "__main__": {"main", "process"},
 }
 
 # a package from outside -> the only rooms that import it
