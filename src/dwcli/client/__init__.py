@@ -4,9 +4,9 @@
 (all answers of one resource), `resolving` (UIDs above), `searching` (at every level) and `retrieving`.
 """
 
-from dwcli.client.connection import Event, Opened
-from dwcli.client.retrieving import Retrieving
+from dwcli.client.exchange import Event, Opened
 from dwcli.client.storing import Storing, UnansweredError
+from dwcli.client.transfer import Retrieving
 
 __all__ = ["Client", "Event", "Opened", "UnansweredError"]
 

@@ -3,7 +3,7 @@
 from collections.abc import Generator, Iterator
 from itertools import islice
 
-from dwcli.client.learning import NOT_UNDERSTOOD, Learning, plain, uid_of
+from dwcli.client.auto import NOT_UNDERSTOOD, Learning, plain, uid_of
 from dwcli.client.rows import Page, Tally
 from dwcli.dicomweb import request
 from dwcli.dicomweb.dicomjson import Row, text

@@ -5,7 +5,7 @@ from collections.abc import Generator, Iterator
 from contextlib import suppress
 from itertools import chain
 
-from dwcli.client.connection import NOT_THIS_WAY, Connection
+from dwcli.client.exchange import NOT_THIS_WAY, Connection
 from dwcli.dicomweb import media
 from dwcli.dicomweb.dicomjson import Row, RowReader
 from dwcli.dicomweb.request import Request

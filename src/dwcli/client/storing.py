@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from dwcli.client.connection import Connection
+from dwcli.client.exchange import Connection
 from dwcli.dicomweb import media, request
 from dwcli.errors import DwError, ProtocolError, TemporaryError, TruncatedError
 from dwcli.net.response import Response

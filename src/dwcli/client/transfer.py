@@ -3,9 +3,9 @@
 import shlex
 from collections.abc import Iterator
 
-from dwcli.client.connection import Event
+from dwcli.client.exchange import Event
 from dwcli.client.rows import Tally
-from dwcli.client.searching import Searching
+from dwcli.client.search import Searching
 from dwcli.dicomweb import media, refs, request
 from dwcli.dicomweb.dicomjson import Row, text
 from dwcli.dicomweb.query import Query
