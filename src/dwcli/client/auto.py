@@ -1,139 +1,338 @@
-"""What `auto` finds out of a server that refuses a search, or finds nothing where something may be.
+"""What `auto` finds out of a server: one small question for each thing that it may do otherwise than PS3.18 says.
 
-Each finding is a change of `dialect`, made only where an answer proved it, and kept for the rest of the run.
+The functions ask whoever they are given, so that the doctor puts the same questions; `Auto` puts them through an
+exchange, and says what a search that was refused, or found nothing, teaches. It changes nothing itself.
 """
 
-from collections.abc import Generator
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, NamedTuple
 
-from dwcli.client.rows import Rows
-from dwcli.dicomweb import request
+from dwcli.client.exchange import Exchange
+from dwcli.client.learned import Known, Learned
 from dwcli.dicomweb.dialects import Dialect
 from dwcli.dicomweb.dicomjson import Row, text
 from dwcli.dicomweb.match import impossible
 from dwcli.dicomweb.paging import AUTO_PAGE
-from dwcli.dicomweb.query import Query, Term
-from dwcli.dicomweb.refs import Level
+from dwcli.dicomweb.query import Query, Term, is_relational, plain, uid_of, worth_loosening, worth_raw
+from dwcli.dicomweb.refs import Level, SeriesRef
 from dwcli.errors import AbsentError, RefusedError
 
 NOT_UNDERSTOOD = frozenset({400, 422, 500, 501})
+NOBODY = "2.25.17071979"
+"""A UID that nothing has."""
+COUNT = "00201209"  # NumberOfSeriesRelatedInstances
+PAGED: dict[str, Any] = {"paging_required": True, "page_size": AUTO_PAGE}
+"""The ways of a server that lists studies only where `limit` and `offset` are both named."""
 _SAMPLES = 20
-_LONGEST = 64  # characters of a UID (PS3.5 table 6.2-1); those of all rows are kept
+
+Ask = Callable[[Query, Dialect], list[Row] | None]
+"""Sends a query as a dialect has it: its first rows, None where it is refused."""
 
 
-class Learning(Rows):
-    """Small questions, of a few rows at most, asked under `auto` after a failure, and before an `offset` is trusted."""
+def takes(ask: Ask, query: Query, dialect: Dialect) -> bool:
+    """Whether the server accepts a search at all."""
+    return ask(query, dialect) is not None
 
-    @property
-    def _learns(self) -> bool:
-        return self.dialect.name == "auto"
 
-    def _learn_from(self, sent: Query, error: RefusedError) -> bool:
-        """After a refusal: which part of the search does this server not take? Whether that could be found out.
+def lists(ask: Ask, query: Query, dialect: Dialect) -> bool | None:
+    """Whether the resource of a query lists anything at all; None where it is refused."""
+    rows = ask(plain(query), dialect)
+    return None if rows is None else bool(rows)
+
+
+def heeds(ask: Ask, query: Query, term: Term, dialect: Dialect) -> bool:
+    """Whether the server looks at a key: it is asked for with a value that nothing has. A refusal is a look."""
+    limit = 1 if dialect.paging else None
+    return not ask(plain(query)._replace(terms=(impossible(term),), limit=limit), dialect)
+
+
+def beginning(ask: Ask, query: Query, path: str, start: str, dialect: Dialect) -> list[Row]:
+    """What a value that is there finds by its `start` and `*`: no row where that is no wildcard (PS3.18 8.3.4.1.1)."""
+    return ask(query._replace(terms=(Term(path, f"{start}*"),)), dialect) or []
+
+
+def offset_counts(ask: Ask, query: Query, dialect: Dialect) -> Literal["rows", "pages", "nothing", ""]:
+    """What `offset` counts: pages of two rows a row apart overlap where it is rows; empty where there are too few."""
+    first, second = ([uid_of(query, row) for row in ask(query.page(offset, 2), dialect) or []][:2] for offset in (0, 1))
+    if len(first) < 2:
+        return ""
+    if second[:1] == first[1:]:
+        return "rows"
+    return "pages" if second and second[0] not in first else "nothing"
+
+
+def left_out(term: Term, found: Iterable[str]) -> list[str]:
+    """The UIDs of a list that a search by the list did not find; a server without lists finds one at most."""
+    named = set(found)
+    return [uid for uid in term.uids if uid not in named]
+
+
+def counted(rows: list[Row]) -> bool:
+    """Whether each series says how many instances it has."""
+    return all(text(row, COUNT).isdecimal() for row in rows)
+
+
+class Turn(NamedTuple):
+    """A search that was refused, or found nothing: what was wanted, what was sent, and by which snapshot."""
+
+    wanted: Query
+    sent: Query
+    known: Known
+    failure: AbsentError | RefusedError | None
+
+
+class Lesson(NamedTuple):
+    """The fields of the dialect that a search teaches, so that it is sent again.
+
+    `tried`: they hold only if the search, sent so, finds something; `refused` are the changes if it is refused.
+    """
+
+    changes: dict[str, Any]
+    tried: bool = False
+    refused: dict[str, Any] = {}  # noqa: RUF012
+
+
+class Auto:
+    """Puts the questions to one server. Each is put once for a server and key, as its outcome becomes a fact."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._learned = exchange.learned
+        self.questions: tuple[Callable[[Turn], Lesson | None], ...] = (
+            self._refused,
+            self._raw,
+            self._wildcards,
+            self._loosened,
+            self._relational,
+            self._in_metadata,
+        )
+
+    def ask(self, query: Query, dialect: Dialect) -> list[Row] | None:
+        """The first rows, as many as the query's limit (1 where it has none); None where it is refused."""
+        found: list[Row] = []
+        try:
+            for row in self._exchange.search(query, dialect):
+                found.append(row)
+                if len(found) == (query.limit or 1):
+                    break
+        except (RefusedError, AbsentError):
+            return found or None
+        return found
+
+    # What reading page after page depends on.
+
+    def heeds(self, query: Query, term: Term, known: Known) -> bool:
+        """Whether the server looks at a key; asked once."""
+        name = f"{query.level} {term.name}"
+        facts = self._learned.now.facts  # of rows in their thousands, each would ask again by an old snapshot
+        if ("heeds", name) in facts or ("ignores", name) in facts:
+            return ("heeds", name) in facts
+        answer = heeds(self.ask, query, term, known.dialect)
+        self._learned.learn(known, ("heeds" if answer else "ignores", name))
+        return answer
+
+    def skips(self, query: Query, known: Known) -> bool:
+        """Whether a search may begin at its `offset`.
+
+        Asked in every dialect where there are keys, as a server may heed `offset` beside some of them only.
+        """
+        if known.dialect.offset_counts == "pages":
+            return True
+        if ("offset", "ignored") in known.facts:
+            return False
+        if not query.terms and not self.unsure_of_offset(known):
+            return True
+        return offset_counts(self.ask, query, known.dialect) in ("rows", "")
+
+    def unsure_of_offset(self, known: Known) -> bool:
+        """Whether nobody has seen yet what `offset` counts."""
+        return known.learns and known.facts.isdisjoint([("offset", "rows"), ("offset", "ignored")])
+
+    def saw_offset(self, known: Known, query: Query, seen: set[str], first: str, *, overlaps: bool) -> Dialect:
+        """After the page that was to overlap the one before: the dialect by which to go on. `first`: its first row.
+
+        Where it does not, and page 1 is all new, `offset` counts pages; where it came from the beginning again, it is
+        ignored. A list that ends with its first page tells nothing.
+        """
+        if overlaps:
+            self._learned.learn(known, ("offset", "rows"))
+            return known.dialect
+        rows = self.ask(query.page(1, len(seen)), known.dialect)
+        if rows and uid_of(query, rows[0]) not in seen:
+            changes: dict[str, Any] = {"offset_counts": "pages", "page_size": len(seen)}
+            self._learned.learn(known, **changes)
+            return known.dialect._replace(**changes)
+        if first in seen:
+            self._learned.learn(known, ("offset", "ignored"))
+        return known.dialect
+
+    # What a search that failed, or found nothing, teaches.
+
+    def _refused(self, turn: Turn) -> Lesson | None:
+        """After a refusal: which part of the search does this server not take?
 
         Each part is asked alone, as messages name what they mind in their own words or not at all. A key is asked with
         a sound value that nothing has: a key is refused for ever, a bad value is the user's to mend.
         """
-        if not self._learns or error.status not in NOT_UNDERSTOOD:
-            return False
-        before = self.dialect
-        bare = plain(sent)
-        if not self._takes(bare):
-            paged = before._replace(paging_required=True, page_size=AUTO_PAGE)
-            if sent.level is not Level.STUDY or not self._takes(bare._replace(limit=AUTO_PAGE), paged):
-                return False
-            self.dialect = paged
-        keys = [term.name for term in sent.terms if not self._takes(bare._replace(terms=(impossible(term),)))]
-        fields = [field for field in sent.include if not self._takes(bare._replace(include=(field,)))]
-        self.dialect = self.dialect._replace(
-            refused_keys=_joined(self.dialect.refused_keys, keys),
-            refused_fields=_joined(self.dialect.refused_fields, fields),
-        )
-        if (sent.limit or 0) > AUTO_PAGE and not self.dialect.page_size and not self._takes(bare.page(0, sent.limit)):
-            self.dialect = self.dialect._replace(page_size=AUTO_PAGE)
-        return self.dialect != before
+        error = turn.failure
+        if not turn.known.learns or not isinstance(error, RefusedError) or error.status not in NOT_UNDERSTOOD:
+            return None
+        bare, dialect = plain(turn.sent), turn.known.dialect
+        changes: dict[str, Any] = {}
+        if not takes(self.ask, bare, dialect):
+            changes, dialect = dict(PAGED), dialect._replace(**PAGED)
+            if bare.level is not Level.STUDY or not takes(self.ask, bare._replace(limit=AUTO_PAGE), dialect):
+                return None
 
-    def _learn_wildcards(self, sent: Query) -> bool:
-        """After a search with `*` or `?` that found nothing: does this server know them at all?
+        def taken(query: Query) -> bool:
+            return takes(self.ask, query, dialect)
 
-        A value that it has is asked for by its first letter and `*`; where that finds nothing, they are no wildcards.
-        """
-        if not self._learns or self._knows_wildcards or not self.dialect.wildcards:
-            return False
-        some = plain(sent)._replace(limit=_SAMPLES)
-        for term in sent.terms:
-            name = f"{sent.level} {term.name}"
-            if not term.is_pattern or not term.value.strip("*") or "." in term.path or name in self._sampled:
+        keys = [term.name for term in turn.sent.terms if not taken(bare._replace(terms=(impossible(term),)))]
+        fields = [field for field in turn.sent.include if not taken(bare._replace(include=(field,)))]
+        limit = turn.sent.limit or 0
+        if limit > AUTO_PAGE and not dialect.page_size and not taken(bare.page(0, limit)):
+            changes["page_size"] = AUTO_PAGE
+        if keys:
+            changes["refused_keys"] = tuple(keys)
+        if fields:
+            changes["refused_fields"] = tuple(fields)
+        return Lesson(changes) if changes else None
+
+    def _raw(self, turn: Turn) -> Lesson | None:
+        """Does it decode a query? Where the same raw finds something, it does not; where raw is refused, it did."""
+        if turn.failure or turn.known.dialect.escaping != "auto" or not worth_raw(turn.sent):
+            return None
+        return Lesson({"escaping": "raw"}, tried=True, refused={"escaping": "standard"})
+
+    def _wildcards(self, turn: Turn) -> Lesson | None:
+        """Does it know `*` and `?` at all? A value that it has is asked for by its first letter and `*`."""
+        known = turn.known
+        if turn.failure or not known.learns or not known.dialect.wildcards or ("wildcards",) in known.facts:
+            return None
+        some = plain(turn.sent)._replace(limit=_SAMPLES)
+        for term in turn.sent.terms:
+            sampled = ("sampled", f"{turn.sent.level} {term.name}")
+            if not term.is_pattern or not term.value.strip("*") or "." in term.path or sampled in known.facts:
                 continue
-            self._sampled.add(name)
-            rows = self._first(some._replace(include=(term.name,))) or self._first(some)
+            named = self.ask(some._replace(include=(term.name,)), known.dialect)
+            rows = named or self.ask(some, known.dialect) or []
             letters = (text(row, term.path)[:1] for row in rows)
             letter = next((one for one in letters if one.isascii() and one.isalnum()), "")
             if not letter:
-                continue
-            self._knows_wildcards = bool(self._first(some._replace(terms=(Term(term.path, f"{letter}*"),), limit=1)))
-            if not self._knows_wildcards:
-                self.dialect = self.dialect._replace(wildcards=False)
-            return not self._knows_wildcards
-        return False
+                self._learned.learn(known, sampled)
+            elif beginning(self.ask, some._replace(limit=1), term.path, letter, known.dialect):
+                self._learned.learn(known, ("wildcards",))
+                return None
+            else:
+                return Lesson({"wildcards": False})
+        return None
 
-    def _counts_pages(self, query: Query, seen: set[str]) -> bool:
-        """After one page, where paging is not as usual: does `offset` count pages? Then page 1 is all new."""
-        rows = self._ask(query.page(1, len(seen)))
-        try:
-            first = next(rows, None)
-        except (RefusedError, AbsentError):
-            return False
-        finally:
-            rows.close()
-        if first is None or uid_of(query, first) in seen:
-            return False
-        self.dialect = self.dialect._replace(offset_counts="pages", page_size=len(seen))
-        return True
+    def _loosened(self, turn: Turn) -> Lesson | None:
+        """Does it find what cannot go raw, asked for with wildcards in its place? Then it never decodes."""
+        if turn.failure or turn.known.dialect.escaping != "auto" or not worth_loosening(turn.wanted):
+            return None
+        return Lesson({"escaping": "raw"}, tried=True)
 
-    def _counts_rows(self, query: Query) -> bool:
-        """Whether a search may begin at its `offset`: where that counts rows, pages of two rows a row apart overlap.
+    def _relational(self, turn: Turn) -> Lesson | None:
+        """Does it search across studies, or series, at all? Those that do not answer 404, 400 or an empty list.
 
-        Asked in every dialect where there are keys, as a server may heed `offset` beside some of them only.
+        It does not where that resource lists nothing whatever is asked, and the level above does.
         """
-        known = self.dialect.offset_counts == "pages" or not (query.terms or (self._learns and not self._knows_offset))
-        if known or not query.offset:
-            return True
-        first = [uid_of(query, row) for row in self._first(query.page(0, 2))]
-        return len(first) < 2 or [uid_of(query, row) for row in self._first(query.page(1, 2))][:1] == first[1:]
+        query, known = turn.sent, turn.known
+        across = ("relational", f"{query.level} of {'a study' if query.study else 'all'}")
+        if not known.learns or not known.dialect.relational or not is_relational(query) or across in known.facts:
+            return None
+        if lists(self.ask, query, known.dialect):
+            self._learned.learn(known, across)
+            return None
+        above = query._replace(level=Level.SERIES if query.study else Level.STUDY)
+        changes: dict[str, Any] = {"relational": False}
+        there = lists(self.ask, above, known.dialect)
+        if there is None and above.level is Level.STUDY:
+            changes |= PAGED
+            there = bool(self.ask(plain(above)._replace(limit=AUTO_PAGE), known.dialect._replace(**PAGED)))
+        return Lesson(changes) if there else None
 
-    def _takes(self, query: Query, dialect: Dialect | None = None) -> bool:
+    def _in_metadata(self, turn: Turn) -> Lesson | None:
+        """Is a series that lists no instance empty, or are its instances listed nowhere but in its metadata?"""
+        query, dialect = turn.wanted, turn.known.dialect
+        one = query.level is Level.INSTANCE and query.study and query.series
+        if turn.failure or not turn.known.learns or not one or "metadata" in dialect.missing:
+            return None
+        if dialect.instances_from == "metadata" or ((query.terms or query.offset) and lists(self.ask, query, dialect)):
+            return None
         try:
-            next(self._ask(query, dialect), None)
+            described = next(self._exchange.metadata(SeriesRef(query.study, query.series)), None)
         except (RefusedError, AbsentError):
-            return False
-        return True
-
-    def _first(self, query: Query) -> list[Row]:
-        """The first rows, as many as the query's limit; none where it is refused."""
-        found: list[Row] = []
-        try:
-            for row in self._ask(query):
-                found.append(row)
-                if len(found) == query.limit:
-                    break
-        except (RefusedError, AbsentError):
-            pass
-        return found
-
-    def _ask(self, query: Query, dialect: Dialect | None = None) -> Generator[Row, None, None]:
-        return self._rows(request.search(self.base, query, dialect or self.dialect))
+            return None
+        return None if described is None else Lesson({"instances_from": "metadata"})
 
 
-def uid_of(query: Query, row: Row) -> str:
-    """What tells a row from the others: its UID, or all of it where it has none; of what is long, a hash."""
-    uid = text(row, query.level.uid_tag) or repr(row)
-    return uid if len(uid) <= _LONGEST else f"#{hash(uid):x}"
+class Inquiry:
+    """One search, asked by one snapshot after the other: where that brings nothing, the next question is put.
 
+    `since` is the snapshot by which it was chosen to ask so.
+    It ends, as each question is put once until what is known has changed, and that changes in one direction only.
+    """
 
-def plain(query: Query) -> Query:
-    """The first row of the same resource, whatever it is."""
-    return query._replace(terms=(), include=(), fuzzy=False, limit=1, offset=0)
+    def __init__(self, auto: Auto, learned: Learned, query: Query, since: Known) -> None:
+        self.ended = False
+        self._auto = auto
+        self._learned = learned
+        self._query = query
+        self._questions = iter(auto.questions)
+        self._since = self._known = since
+        self._turn: Turn | None = None
+        self._trial: Lesson | None = None
 
+    @property
+    def cannot(self) -> bool:
+        """Whether the search turned out to be one that this server has no resource for."""
+        chosen, known = self._since.dialect.relational, self._known.dialect.relational
+        return chosen and not known and is_relational(self._query)
 
-def _joined(known: tuple[str, ...], more: list[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys([*known, *more]))
+    def snapshot(self) -> Known:
+        """What to ask by."""
+        self._known = known = self._learned.now
+        self.ended = True
+        return known.tried(**self._trial.changes) if self._trial else known
+
+    def found(self) -> None:
+        """A row is given: what was tried is proven."""
+        if self._trial:
+            self._learned.learn(self._known, **self._trial.changes)
+
+    def note(self, fact: tuple[str, ...]) -> None:
+        """Ask again with one fact more."""
+        self._learned.learn(self._known, fact)
+        self.ended = False
+
+    def go_on(self, sent: Query, failure: AbsentError | RefusedError | None, *, came: bool) -> None:
+        """No row was given: learn from it, by the next question, so that it is asked again; else it has ended.
+
+        `came`: rows came, and none fits, so that nothing is in doubt. Raises the failure that the search ends with.
+        """
+        trial, self._trial = self._trial, None
+        if trial is None or self._turn is None:
+            self._turn = Turn(self._query, sent, self._known, failure)
+        elif failure:
+            self._learned.learn(self._known, **trial.refused)
+        turn = self._turn
+        lesson: Lesson | None = None
+        if trial or not came:
+            if not self._learned.now.outdates(turn.known):
+                lesson = next((found for question in self._questions if (found := question(turn))), None)
+            if lesson is None and self._learned.now.outdates(turn.known):
+                # Another thread has learnt something since: what was sent may have been wrong.
+                lesson = Lesson({})
+        if lesson is None:
+            if turn.failure:
+                raise turn.failure
+            return
+        self.ended = False
+        if lesson.tried:
+            self._trial = lesson
+            return
+        self._learned.learn(turn.known, **lesson.changes)
+        if self._learned.now.outdates(turn.known):
+            self._questions = iter(self._auto.questions)

@@ -1,15 +1,18 @@
-"""One server and the conversation with it: what was asked, what came, and what that turned out to be."""
+"""One request, one checked response: what was asked, what came, and what that turned out to be."""
 
 import re
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple, TypeVar
+from itertools import chain
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from dwcli.dicomweb import dialects, media, multipart, refs
+from dwcli.client.learned import Learned
+from dwcli.dicomweb import dialects, media, multipart, refs, request
 from dwcli.dicomweb.dialects import Dialect, Resource
-from dwcli.dicomweb.dicomjson import excerpt
+from dwcli.dicomweb.dicomjson import Row, RowReader, excerpt
 from dwcli.dicomweb.multipart import PartData, PartEnd, PartStart, Truncated
+from dwcli.dicomweb.query import Query
 from dwcli.dicomweb.refs import Level, Ref
 from dwcli.dicomweb.request import Request
 from dwcli.errors import (
@@ -25,8 +28,12 @@ from dwcli.errors import (
 from dwcli.net.response import Response
 from dwcli.net.transport import Transport
 
+if TYPE_CHECKING:
+    from dwcli.dicomweb.xmlrows import XmlRowReader
+
 NOT_THIS_WAY = frozenset({400, 406, 415})
 _NO_SUCH_PATH = frozenset({400, 405})
+_WHOLE = 64 << 20  # bytes
 _RESOURCE = r"/(metadata|frames|rendered|thumbnail|bulkdata)(?:[/?]|$)"
 
 _DUE = {
@@ -52,41 +59,44 @@ class Opened(NamedTuple):
 Event = Opened | PartStart | PartData | PartEnd | Truncated
 
 
-class Connection:
-    """One server's address, dialect and transport.
+class Page:
+    """What one response held: its rows, and how many there are in all where the server says so."""
 
-    `warn(text)` is told what a user should know and cannot see in the values. What the conversation teaches of the
-    server is kept in `dialect` for the rest of the run.
-    """
+    def __init__(self) -> None:
+        self.rows = 0
+        self.total: int | None = None
 
-    def __init__(
-        self,
-        base: str,
-        dialect: Dialect,
-        transport: Transport,
-        *,
-        warn: Callable[[str], None] = lambda _text: None,
-    ) -> None:
-        self.base = base.rstrip("/")
-        self.dialect = dialect
+    def note(self, response: Response) -> None:
+        """What the response's head says."""
+        total = response.headers.get("X-Total-Count", "")
+        self.total = int(total) if total.isdecimal() else None
+
+
+class Tally:
+    """Counts what one study lists, which its readers collect: a list that never ends must not fill the memory."""
+
+    def __init__(self, most: int = 300_000) -> None:
+        self._most = most
+        self._rows = 0
+        self._text = 0
+
+    def add(self, uid: str) -> None:
+        """Count a row. Raises ProtocolError where there are more than any study has."""
+        self._rows += 1
+        self._text += len(uid)
+        if self._rows > self._most or self._text > 64 * self._most:
+            raise ProtocolError(
+                f"the server lists more than {self._most:,} in one study, and no end", "dw doctor looks at its lists"
+            )
+
+
+class Exchange:
+    """Asks one server and looks at what comes."""
+
+    def __init__(self, base: str, learned: Learned, transport: Transport) -> None:
+        self.base = base
+        self.learned = learned
         self.transport = transport
-        self._warn_user = warn
-        self._warned: set[str] = set()
-        self._rungs: dict[tuple[str, ...], str] = {}
-        self._standard: set[str] = set()
-        self._heeds: dict[str, bool] = {}
-        self._ignored: set[str] = set()
-        self._sampled: set[str] = set()
-        self._knows_wildcards = False
-        self._knows_relational = False
-        self._knows_offset = False
-        self._knows_lists = False
-
-    def warn(self, text: str) -> None:
-        """Tell the user, each thing once."""
-        if text not in self._warned:
-            self._warned.add(text)
-            self._warn_user(text)
 
     @contextmanager
     def request(self, asked: Request) -> Iterator[Response]:
@@ -95,22 +105,31 @@ class Connection:
             with self.transport.exchange(asked) as response:
                 yield response
         except RefusedError as error:
-            self._advise(error)
+            self.advise(error)
             raise
 
-    def _advise(self, error: DwError) -> None:
+    def advise(self, error: DwError) -> None:
         """Under `auto`, name the preset that the server's address or its refusal points to.
 
         A warning and no hint, as a job makes a refusal the reason of one item among many.
         """
-        if self.dialect.name == "auto" and (preset := dialects.recognise(self.base, error.clue)):
-            self.warn(f"this looks like {preset}: dw profile edit NAME --dialect {preset}")
+        if self.learned.now.learns and (preset := dialects.recognise(self.base, error.clue)):
+            self.learned.warn(f"this looks like {preset}: dw profile edit NAME --dialect {preset}")
+
+    def call(self, asked: Request) -> bytes:
+        """Send any request and read the response's body. Raises the DwError that a status of 400 or above means."""
+        with self.request(asked) as response:
+            body = response.read(_WHOLE)
+            if response.status >= 400:
+                raise response.refusal(body)
+            return body
 
     @contextmanager
-    def _opened(self, asked: Request) -> Iterator[tuple[Response, bytes, Iterator[bytes]]]:
+    def opened(self, asked: Request) -> Iterator[tuple[Response, bytes, Iterator[bytes]]]:
         """An answer with its first bytes, by which it is told what it is."""
         try:
-            with self.transport.stream(asked) as response:
+            with self.transport.exchange(asked) as response:
+                response.check()
                 chunks = response.chunks()
                 head = b""
                 for chunk in chunks:
@@ -119,15 +138,15 @@ class Connection:
                         break
                 yield response, head, chunks
         except RefusedError as error:
-            self._advise(error)
+            self.advise(error)
             raise
         except AbsentError as error:
             if resource := re.search(_RESOURCE, asked.url):
                 error.hint = error.hint or f"it is not there, or this server has no {resource[1]}: dw doctor tells"
-                self._advise(error)
+                self.advise(error)
             raise
 
-    def _events(self, response: Response, head: bytes, chunks: Iterator[bytes]) -> Iterator[Event]:
+    def events(self, response: Response, head: bytes, chunks: Iterator[bytes]) -> Iterator[Event]:
         """The parts of a multipart response, or the whole body as one part, which only its own content can prove whole:
         HTTP's framing says that what the last hop sent has come, and a proxy ends a truncated response in good order.
         """
@@ -153,11 +172,76 @@ class Connection:
             yield from (event for event in reader.finish(early=True) if not isinstance(event, Truncated))
             if not reader.closed:
                 raise
-            self.warn(f"{error.message}, after the closing boundary")
+            self.learned.warn(f"{error.message}, after the closing boundary")
             return
         yield from reader.finish()
 
-    def _climb(
+    def search(self, query: Query, dialect: Dialect, page: Page | None = None) -> Iterator[Row]:
+        """The rows of one search (PS3.18 10.6), on the server's own path where it has one."""
+
+        def ask(own: bool) -> Iterator[Row]:
+            return self.rows(request.search(self.base, query, dialect, own=own), page)
+
+        return self.either(f"search {query.level}", ask, own=self.has_own(query.level))
+
+    def metadata(self, ref: Ref) -> Iterator[Row]:
+        """The metadata below a reference with all its UIDs (PS3.18 10.4.1.1.2)."""
+        return self.rows(request.metadata(self.base, ref, self.learned.now.dialect))
+
+    def rows(self, asked: Request, page: Page | None = None) -> Generator[Row, None, None]:
+        """The rows of a response; 204, `[]` and an empty body are none. The media type that brings some is kept."""
+        known = self.learned.now
+        ladder = media.rows_ladder(known.dialect.json_type)
+        for accept in ladder:
+            try:
+                with self.opened(asked._replace(headers={**asked.headers, "Accept": accept})) as (
+                    response,
+                    head,
+                    chunks,
+                ):
+                    if page is not None:
+                        page.note(response)
+                        self._relay(response.headers.get("Warning", ""))
+                    reader = self._reader(response, head, accept)
+                    if reader is None:
+                        continue
+                    try:
+                        for chunk in chain([head], chunks):
+                            yield from reader.feed(chunk)
+                            reader.check()
+                    except (TruncatedError, TemporaryError):
+                        reader.stop()
+                        raise
+                    yield from reader.finish()
+            except RefusedError as error:
+                another = error.status == 406 or (error.status in NOT_THIS_WAY and accept == media.DICOM_XML)
+                if not another or accept == ladder[-1]:
+                    raise
+            else:
+                if accept != ladder[0]:
+                    self.learned.learn(known, json_type=accept)
+                return
+
+    def _reader(self, response: Response, head: bytes, accept: str) -> "RowReader | XmlRowReader | None":
+        """What reads the rows of a response; None where XML came in place of JSON, which its other name may bring."""
+        kind = media.classify(response.content_type, head)
+        if kind not in (media.Body.XML, media.Body.MULTIPART):
+            if response.status != 204:
+                # OTHER may be JSON labelled as octets, or white space so far: the reader tells.
+                self.expect(response, kind, head, media.Body.JSON, media.Body.OTHER)
+            return RowReader()
+        if accept == media.DICOM_JSON:
+            return None
+        from dwcli.dicomweb.xmlrows import XmlRowReader
+
+        return XmlRowReader(response.content_type, head)
+
+    def _relay(self, warning: str) -> None:
+        """Tell what a server warns of (299), but for the rows that the next pages bring."""
+        if warning and not re.search(r"\d+ additional", warning):
+            self.learned.warn(f"the server warns: {warning}")
+
+    def climb(
         self,
         key: tuple[str, ...],
         ladder: Sequence[str],
@@ -168,24 +252,25 @@ class Connection:
 
         `wanted`: what the answer may be; anything where it is empty.
         """
-        known = self._rungs.get(key)
+        now = self.learned.now
+        known = self.learned.accepted(key)
         rungs = [known, *(rung for rung in ladder if rung != known)] if known else list(ladder)
-        if not self.dialect.accept_type_quoted:
+        if not now.dialect.accept_type_quoted:
             rungs = [media.unquoted(rung) for rung in rungs]
-        elif self.dialect.name == "auto" and media.unquoted(ladder[0]) not in rungs:
+        elif now.learns and media.unquoted(ladder[0]) not in rungs:
             rungs.append(media.unquoted(ladder[0]))
         refusals: list[DwError] = []
         for accept in rungs:
             try:
-                with self._opened(ask(accept)) as (response, head, chunks):
+                with self.opened(ask(accept)) as (response, head, chunks):
                     kind = media.classify(response.content_type, head)
                     if wanted:
                         # A text in place of images is a complaint, whatever its status.
                         text_came = media.parse(response.content_type).type.startswith("text/")
                         fit = (body for body in wanted if not (text_came and body is media.Body.OTHER))
-                        self._expect(response, kind, head, *fit)
-                    self._rungs[key] = accept
-                    yield from self._events(response, head, chunks)
+                        self.expect(response, kind, head, *fit)
+                    self.learned.accept(key, accept)
+                    yield from self.events(response, head, chunks)
                     return
             except RefusedError as error:
                 if error.status not in NOT_THIS_WAY:
@@ -193,15 +278,18 @@ class Connection:
                 refusals.append(error)
         raise refusals[0]
 
-    def _either(self, what: str, ask: Callable[[bool], Iterator[Value]], *, own: bool) -> Iterator[Value]:
+    def either(self, what: str, ask: Callable[[bool], Iterator[Value]], *, own: bool) -> Iterator[Value]:
         """`ask(True)`, the server's own path; where that answers 404, 400 or 405, `ask(False)`, the path of PS3.18.
 
         A standard path that answered is the first and only one for the rest of the run. Raises the first refusal where
         neither path answers.
         """
-        if not own or what in self._standard:
-            yield from ask(False)
-            return
+        if not own or ("standard path", what) in self.learned.now.facts:
+            return ask(False)
+        return self._own_first(what, ask)
+
+    def _own_first(self, what: str, ask: Callable[[bool], Iterator[Value]]) -> Iterator[Value]:
+        known = self.learned.now
         try:
             yield from ask(True)
             return
@@ -213,26 +301,26 @@ class Connection:
             refused = error
         try:
             for value in ask(False):
-                self._standard.add(what)
+                self.learned.learn(known, ("standard path", what))
                 yield value
         except (AbsentError, RefusedError, UsageError):
             raise refused from None
-        self._standard.add(what)
+        self.learned.learn(known, ("standard path", what))
 
-    def _has_own(self, level: Level) -> bool:
-        return self.dialect.own_uids and level is not Level.STUDY
+    def has_own(self, level: Level) -> bool:
+        return self.learned.now.dialect.own_uids and level is not Level.STUDY
 
-    def _offers(self, resource: Resource, ref: Ref | None = None) -> None:
-        if resource in self.dialect.missing:
+    def offers(self, resource: Resource, ref: Ref | None = None) -> None:
+        if resource in self.learned.now.dialect.missing:
             raise RefusedError(
-                f"this server has no {resource} resource (dialect {self.dialect.name})",
+                f"this server has no {resource} resource (dialect {self.learned.now.dialect.name})",
                 f"dw retrieve {ref.level} {shlex.quote(refs.show(ref))} -o DIR brings the instances whole"
                 if ref
                 else "",
                 status=501,
             )
 
-    def _expect(self, response: Response, kind: media.Body, head: bytes, *wanted: media.Body) -> None:
+    def expect(self, response: Response, kind: media.Body, head: bytes, *wanted: media.Body) -> None:
         if kind in wanted or (kind is media.Body.EMPTY and media.Body.JSON in wanted):
             return
         if response.status == 204:

@@ -8,6 +8,7 @@ import json
 import math
 import re
 import sys
+from contextlib import suppress
 from typing import Any
 
 from dwcli.dicomweb import dictionary
@@ -85,6 +86,11 @@ class RowReader:
         """Raises the ProtocolError that comes after the rows that `feed` gave last, where there is one."""
         if self._error:
             raise self._error
+
+    def stop(self) -> None:
+        """To be called where the body stops early. Raises the ProtocolError of what is wrong wherever it stops."""
+        with suppress(TruncatedError):
+            self.finish()
 
     def finish(self) -> list[Row]:
         """To be called at the end of the body; gives what rows are left, if any.

@@ -13,15 +13,19 @@ from dwcli.dicomweb.query import Term
 _SEPARATORS = re.compile(r"[\s^,=]+")
 
 
-def fits(term: Term, row: Row) -> bool | None:
-    """Whether a row has what a key asks for; None where the row does not show the attribute, or shows it empty."""
+def fits(term: Term, row: Row, *, exact: bool = False) -> bool | None:
+    """Whether a row has what a key asks for; None where the row does not show the attribute, or shows it empty.
+
+    `exact`: as a server would take a text and its wildcards (PS3.4 C.2.2.2.4), the whole of it and in its own case; a
+    name is taken in any case, and by any of its groups.
+    """
     wanted = term.value.strip()
     if wanted.strip("*") == "":
         return True
     found = _found(row, term.path.split("."))
     if not found:
         return None
-    compare = _comparison(term, wanted)
+    compare = _whole(term) if exact else _comparison(term, wanted)
     return any(compare(value) for value in found)
 
 
@@ -50,6 +54,15 @@ def _comparison(term: Term, wanted: str) -> Callable[[str], bool]:
         case _:
             pattern = _pattern(_folded(wanted))
             return lambda value: bool(pattern.fullmatch(_folded(value)))
+
+
+def _whole(term: Term) -> Callable[[str], bool]:
+    """The same for a text that stands for a whole value."""
+    if term.vr == "PN":
+        pattern = re.compile(_pattern(term.value).pattern, re.DOTALL | re.IGNORECASE)
+        return lambda value: any(pattern.fullmatch(group) for group in value.split("="))
+    pattern = _pattern(term.value)
+    return lambda value: bool(pattern.fullmatch(value))
 
 
 def _pattern(words: str) -> re.Pattern[str]:
@@ -129,7 +142,7 @@ class Questions:
                 if term not in self._shown:
                     raise IgnoredKeyError(term)
                 self.ignored.append(term)
-        here = all(term.matches(row) if term.is_pattern else fits(term, row) for term in self._here)
+        here = all(fits(term, row, exact=term.is_pattern) for term in self._here)
         return here and all(fits(term, row) for term in self.ignored)
 
     def look_ahead(self) -> None:

@@ -8,9 +8,11 @@ from urllib.parse import quote
 
 from dwcli.dicomweb import dictionary
 from dwcli.dicomweb.dialects import Dialect
-from dwcli.dicomweb.dicomjson import Row, text, values
+from dwcli.dicomweb.dicomjson import Row, text
 from dwcli.dicomweb.refs import Level, segment
 from dwcli.errors import UsageError
+
+_LONGEST = 64  # characters of a UID (PS3.5 table 6.2-1); those of all rows are kept
 
 
 class Term(NamedTuple):
@@ -44,18 +46,6 @@ class Term(NamedTuple):
         """The UIDs of a list of UIDs (PS3.18 8.3.4.1), each once; none for other keys."""
         return tuple(dict.fromkeys(re.split(r"[,\\]", self.value.strip()))) if self.vr == "UI" else ()
 
-    def matches(self, row: Row) -> bool:
-        """Whether a row fits this key and its wildcards (PS3.4 C.2.2.2.4); names in any case, by any group."""
-        name = self.vr == "PN"
-        pattern = "".join({"*": ".*", "?": "."}.get(c, re.escape(c)) for c in self.value)
-        whole = re.compile(pattern, re.DOTALL | (re.IGNORECASE if name else 0))
-        *sequences, last = self.path.split(".")
-        rows = [row]
-        for tag in sequences:
-            rows = [item for one in rows for item in values(one, tag) if isinstance(item, dict)]
-        found = [value for one in rows or [{}] for value in text(one, last).split("\\")]
-        return any(whole.fullmatch(part) for value in found for part in (value.split("=") if name else [value]))
-
 
 _PATTERNED = frozenset(["AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"])
 
@@ -83,6 +73,11 @@ class Query(NamedTuple):
         return "/".join([*parts, self.level.resource])
 
     @property
+    def end(self) -> int | None:
+        """Where its rows end, None where they do not."""
+        return None if self.limit is None else self.offset + self.limit
+
+    @property
     def own_resource(self) -> str:
         """The path of a server that searches below a study or series by its own UID alone (no part of PS3.18)."""
         levels = list(Level)
@@ -98,6 +93,28 @@ class Query(NamedTuple):
     def page(self, offset: int, limit: int | None) -> "Query":
         """The same search, from another row on."""
         return self._replace(offset=offset, limit=limit)
+
+
+def uid_of(query: Query, row: Row) -> str:
+    """What tells a row from the others: its UID, or all of it where it has none; of what is long, a hash."""
+    uid = text(row, query.level.uid_tag) or repr(row)
+    return uid if len(uid) <= _LONGEST else f"#{hash(uid):x}"
+
+
+def plain(query: Query) -> Query:
+    """The first row of the same resource, whatever it is."""
+    return query._replace(terms=(), include=(), fuzzy=False, limit=1, offset=0)
+
+
+def is_relational(query: Query) -> bool:
+    """Whether a search reaches below more than one study or series."""
+    match query.level:
+        case Level.STUDY:
+            return False
+        case Level.SERIES:
+            return not query.study
+        case Level.INSTANCE:
+            return not query.series
 
 
 # What stays literal in each way of writing. `*` is allowed in a query by RFC 3986 and is so common that servers which

@@ -26,6 +26,12 @@ class XmlRowReader:
             return []
         return self._read(self._parts.feed(data))
 
+    def check(self) -> None:
+        """Nothing is left to tell after `feed`."""
+
+    def stop(self) -> None:
+        """To be called where the body stops early: what is wrong is not told from what is missing."""
+
     def finish(self) -> list[Row]:
         """To be called at the end of the body. Raises TruncatedError where the closing boundary is missing."""
         if self._parts is not None:

@@ -22,6 +22,7 @@ CODING = "dw.coding"
 """The extension of an httpx response that holds its Content-Encoding, which httpx itself must not see."""
 
 _LARGE = 1 << 20  # bytes
+MESSAGE_BYTES = 64 * 1024
 
 
 class Response:
@@ -109,6 +110,16 @@ class Response:
             raise httpx.ReadTimeout(str(error)) from error
         except (httpcore.NetworkError, httpcore.ProtocolError) as error:
             raise httpx.ReadError(str(error)) from error
+
+    def check(self) -> None:
+        """Raise the DwError that a status of 400 or above means, with the server's own words."""
+        if self.status < 400:
+            return
+        try:
+            words = self.read(MESSAGE_BYTES)
+        except DwError:
+            words = b""  # the status says enough
+        raise self.refusal(words)
 
     def refusal(self, body: bytes) -> DwError:
         """This answer as the error that its status means, with the server's own words."""

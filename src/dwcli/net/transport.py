@@ -26,10 +26,9 @@ from dwcli.errors import (
 from dwcli.net import codings
 from dwcli.net.auth import Login, origin_of
 from dwcli.net.failures import failures
-from dwcli.net.response import CODING, Response
+from dwcli.net.response import CODING, MESSAGE_BYTES, Response
 
 RETRIED = frozenset({408, 429, 502, 503, 504})
-_MESSAGE_BYTES = 64 * 1024
 _REDIRECTS = 5
 _SLOW = 10  # seconds
 _UNKNOWN = 3  # tries of a server that never answered yet: the address may be wrong, and somebody waits
@@ -127,12 +126,7 @@ class Transport:
     def stream(self, request: Request) -> Iterator[Response]:
         """The same, but a status of 400 or above is raised as the DwError that it means."""
         with self.exchange(request) as response:
-            if response.status >= 400:
-                try:
-                    words = response.read(_MESSAGE_BYTES)
-                except DwError:
-                    words = b""  # the status says enough
-                raise response.refusal(words)
+            response.check()
             yield response
 
     def stop(self) -> None:
@@ -322,7 +316,7 @@ class _Beginning(httpx.SyncByteStream):
         self._stream = stream
 
     def __iter__(self) -> Iterator[bytes]:
-        left = _MESSAGE_BYTES
+        left = MESSAGE_BYTES
         for piece in self._stream:
             yield piece
             left -= len(piece)

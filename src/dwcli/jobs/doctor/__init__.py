@@ -64,7 +64,7 @@ def _in_turn(
         if client.dialect.name == "auto":
             preset = dialects.PRESETS[suggest(findings, client).preset]
             how = {name: getattr(preset, name) for name in ("delete", "delete_otherwise", "core")}
-            client.dialect = client.dialect._replace(**how)
+            client.learn(**how)
         for finding in _writing(patient, large=large):
             yield "store", finding
 

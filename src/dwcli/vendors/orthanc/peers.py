@@ -84,7 +84,7 @@ class Peers:
     def __init__(self, client: Client) -> None:
         name = client.dialect.name
         if name == "auto":
-            client.dialect = client.dialect._replace(core="..")
+            client.learn(core="..")
         elif not name.startswith("orthanc"):
             raise UsageError(
                 f"this profile's server is no Orthanc (dialect {name})",
@@ -182,7 +182,7 @@ class Peers:
         """How a job stands."""
         url = removal.core(self._client.base, self._client.dialect, f"jobs/{_word(job)}")
         try:
-            answer = ownname.call(self._client, Request("GET", url, {"Accept": "application/json"}))
+            answer = self._client.call(Request("GET", url, {"Accept": "application/json"}))
         except AbsentError:
             raise AbsentError(f"this Orthanc knows no job {job}", "it forgets the oldest of those that ended") from None
         found = _object(answer)
@@ -232,7 +232,7 @@ class Peers:
             raise _undone(name, error) from error
 
     def _call(self, method: str, path: str, document: object = None) -> bytes:
-        return ownname.call(self._client, self._request(method, path, document))
+        return self._client.call(self._request(method, path, document))
 
     def _request(self, method: str, path: str, document: object) -> Request:
         body = None if document is None else Bytes(json.dumps(document).encode())
