@@ -16,7 +16,6 @@ from dwcli.jobs import ownname
 from dwcli.jobs.item import Item, failed
 
 _COUNT = "00201209"  # NumberOfSeriesRelatedInstances
-_ANSWER = 1 << 20
 _PAUSES = (0.0, 0.5, 2.0)
 _OPERATION_PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
 _OPERATION_SECONDS = 600.0
@@ -116,27 +115,18 @@ def _remove(client: Client, ref: Ref, reason: str, wait: Callable[[float], None]
     can(client)
     match client.dialect.delete:
         case "reject":
-            _asked(client, removal.reject(client.base, ref, reason))
+            client.call(removal.reject(client.base, ref, reason))
         case "lookup":
             _by_own_name(client, ref)
         case _:
             # Whether it is done at once or by an operation the answer tells, also where nobody knows the server.
-            _awaited(client, _asked(client, removal.plain(client.base, ref)), wait)
-
-
-def _asked(client: Client, asked: Request) -> bytes:
-    """Send it; the answer's body. Raises the DwError that a status of 400 or above means."""
-    with client.request(asked) as response:
-        body = response.read(_ANSWER)
-        if response.status >= 400:
-            raise response.refusal(body)
-        return body
+            _awaited(client, client.call(removal.plain(client.base, ref)), wait)
 
 
 def _by_own_name(client: Client, ref: Ref) -> None:
     """Through the server's own REST interface, which has names of its own for everything."""
     for one in ownname.find(client, ref):
-        _asked(client, Request("DELETE", removal.core(client.base, client.dialect, one.path)))
+        client.call(Request("DELETE", removal.core(client.base, client.dialect, one.path)))
 
 
 def _awaited(client: Client, answer: bytes, wait: Callable[[float], None]) -> None:
@@ -153,7 +143,7 @@ def _awaited(client: Client, answer: bytes, wait: Callable[[float], None]) -> No
         pause = next(pauses, _OPERATION_PAUSES[-1])
         wait(pause)
         waited += pause
-        answer = _asked(client, Request("GET", running.url, {"Accept": "application/json"}))
+        answer = client.call(Request("GET", running.url, {"Accept": "application/json"}))
 
 
 def _listed(client: Client, ref: Ref) -> bool:

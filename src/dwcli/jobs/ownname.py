@@ -7,23 +7,12 @@ from dwcli.dicomweb.request import Request
 from dwcli.errors import AbsentError
 from dwcli.net.body import Bytes
 
-_ANSWER = 64 << 20
-
-
-def call(client: Client, asked: Request) -> bytes:
-    """Send a request and read its answer. Raises the DwError that a status of 400 or above means."""
-    with client.request(asked) as response:
-        body = response.read(_ANSWER)
-        if response.status >= 400:
-            raise response.refusal(body)
-        return body
-
 
 def find(client: Client, ref: Ref) -> list[removal.Known]:
     """The objects of a reference. Raises AbsentError where there is none in the study that it names."""
     ref = client.resolve(ref)
     uid = removal.own_uid(ref)
-    answer = call(client, removal.lookup(client.base, client.dialect, Bytes(uid.encode())))
+    answer = client.call(removal.lookup(client.base, client.dialect, Bytes(uid.encode())))
     found = [one for one in removal.known(answer, ref.level) if _is_below(client, one, ref)]
     if not found:
         raise AbsentError(f"the server knows no {ref.level} {refs.show(ref)}", f"dw search {ref.level.resource}")
@@ -34,5 +23,5 @@ def _is_below(client: Client, one: removal.Known, ref: Ref) -> bool:
     """Whether an object is of the study that was named: a UID that two studies share must not stand for both."""
     if isinstance(ref, StudyRef):
         return True
-    answer = call(client, Request("GET", removal.core(client.base, client.dialect, f"{one.path}/study")))
+    answer = client.call(Request("GET", removal.core(client.base, client.dialect, f"{one.path}/study")))
     return f'"{ref.study}"'.encode() in answer

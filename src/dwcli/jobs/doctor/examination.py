@@ -5,18 +5,20 @@ from collections.abc import Iterator
 from typing import Any
 
 from dwcli.client import Client
+from dwcli.client.auto import COUNT, NOBODY
 from dwcli.dicomweb import media, refs
+from dwcli.dicomweb.dialects import Dialect
 from dwcli.dicomweb.dicomjson import Row, text
-from dwcli.dicomweb.query import Query
+from dwcli.dicomweb.query import Query, target
 from dwcli.dicomweb.refs import InstanceRef, Level
 from dwcli.dicomweb.request import Body, Request
 from dwcli.errors import AbsentError, AuthError, DwError, RefusedError, TemporaryError
 from dwcli.jobs.doctor.finding import Answer, Finding
 
-NOBODY = "2.25.17071979"
-"""A UID that nothing has."""
-COUNT = "00201209"  # NumberOfSeriesRelatedInstances
+__all__ = ["COUNT", "NOBODY", "STANDARD", "Examination", "SpentError"]
 
+STANDARD = Dialect()
+"""How the questions that `auto` puts too are asked here, whatever the profile's dialect."""
 REQUESTS = 150
 SECONDS = 180.0
 """A whole examination: no request is begun beyond these."""
@@ -33,7 +35,7 @@ class Examination:
     """One server being looked over; `sample` is an instance to ask about, None where the server is empty.
 
     `study_row` is the row of its study, `count` the number of instances in that where it is known, else 0; `rows` are
-    the first studies.
+    the first studies, `last` is what came to the last question put by `ask`.
     """
 
     def __init__(self, client: Client) -> None:
@@ -47,6 +49,7 @@ class Examination:
         self.decodes = True
         self.accept = client.dialect.json_type
         self.requests = 0
+        self.last = Answer(0, "", {}, b"", framed=False)
         self._described: Answer | None = None
         self._silent = 0
         self._end = time.monotonic() + SECONDS
@@ -119,6 +122,11 @@ class Examination:
         if self._described is None:
             self._described = self.get(f"{refs.path(sample)}/metadata")
         return self._described
+
+    def ask(self, query: Query, dialect: Dialect) -> list[Row] | None:
+        """The rows of a search, None where it is refused; `last` is the answer. The way in which `auto` asks."""
+        self.last = self.get(target(query, dialect))
+        return self.last.rows() if self.last.ok else None
 
     def _rows(self, path: str) -> list[Row]:
         try:

@@ -2,8 +2,11 @@
 
 from collections.abc import Iterator
 
+from dwcli.client import auto
 from dwcli.dicomweb import refs
-from dwcli.jobs.doctor.examination import Examination
+from dwcli.dicomweb.query import Query
+from dwcli.dicomweb.refs import Level
+from dwcli.jobs.doctor.examination import STANDARD, Examination
 from dwcli.jobs.doctor.finding import Finding, judged
 
 _SECTION = "8.3.4.4"
@@ -33,9 +36,7 @@ def limit(patient: Examination) -> Iterator[Finding]:
 
 def _counted(patient: Examination) -> Iterator[Finding]:
     """Rows 2 and 3, or the second page of two?"""
-    first = patient.get("studies?limit=2&offset=0").uids(refs.STUDY_UID)
-    second = patient.get("studies?limit=2&offset=1").uids(refs.STUDY_UID)
-    pages = len(first) == 2 and bool(second) and second[0] not in first
+    pages = auto.offset_counts(patient.ask, Query(Level.STUDY), STANDARD._replace(paging_required=True)) == "pages"
     yield judged(
         "what offset counts",
         _SECTION,

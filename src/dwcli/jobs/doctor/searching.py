@@ -4,9 +4,12 @@ import re
 from collections.abc import Iterator
 from urllib.parse import quote
 
+from dwcli.client import auto
 from dwcli.dicomweb import refs
 from dwcli.dicomweb.dicomjson import Row, text
-from dwcli.jobs.doctor.examination import COUNT, NOBODY, Examination
+from dwcli.dicomweb.query import Query, Term
+from dwcli.dicomweb.refs import Level
+from dwcli.jobs.doctor.examination import NOBODY, STANDARD, Examination
 from dwcli.jobs.doctor.finding import Finding, judged
 
 _NAME, _MODALITY, _DESCRIPTION = "00100010", "00080060", "00081030"
@@ -104,13 +107,13 @@ def wildcards(patient: Examination) -> Iterator[Finding]:
         for check, standard in (("wildcards", _WILDCARDS), ("part of a name", _PART)):
             yield Finding(check, "8.3.4.1.1", standard, found_words, "dw takes this server to do as the standard says")
         return
-    answer = patient.get(f"studies?PatientName={word[:2]}*")
-    found = uid in answer.uids(refs.STUDY_UID) or len(answer.body) > _A_LOT
+    rows = auto.beginning(patient.ask, Query(Level.STUDY), _NAME, word[:2], STANDARD)
+    found = any(text(row, refs.STUDY_UID) == uid for row in rows) or len(patient.last.body) > _A_LOT
     yield judged(
         "wildcards",
         "8.3.4.1.1",
         _WILDCARDS,
-        "they do" if found else f"they do not ({answer.words})",
+        "they do" if found else f"they do not ({patient.last.words})",
         found,
         "dw fetches all rows and matches here",
         setting={"wildcards": False},
@@ -149,14 +152,15 @@ def keys(patient: Examination) -> Iterator[Finding]:
         not strange,
         "dw sends keywords, and filters what comes",
     )
-    both = patient.get(f"studies?StudyInstanceUID={one},{other}")
-    found = set(both.uids(refs.STUDY_UID))
+    both = Term(refs.STUDY_UID, f"{one},{other}")
+    rows = patient.ask(Query(Level.STUDY, terms=(both,)), STANDARD) or []
+    missing = auto.left_out(both, (text(row, refs.STUDY_UID) for row in rows))
     yield judged(
         "list of UIDs",
         "8.3.4.1.1",
         "A,B finds both",
-        "both found" if {one, other} <= found else f"{len(found)} of 2 found ({both.words})",
-        {one, other} <= found,
+        f"{2 - len(missing)} of 2 found ({patient.last.words})" if missing else "both found",
+        not missing,
         "dw search StudyInstanceUID=A,B finds less than is there: ask for one at a time",
     )
 
@@ -237,10 +241,11 @@ def modality(patient: Examination) -> Iterator[Finding]:
 
 def levels(patient: Examination) -> Iterator[Finding]:
     """Searches across studies."""
-    answers = {path: patient.get(f"{path}?limit=1") for path in ("series", "instances")}
+    asked = {"series": Query(Level.SERIES), "instances": Query(Level.INSTANCE)}
     if patient.sample:
-        answers["studies/…/instances"] = patient.get(f"studies/{refs.segment(patient.sample.study)}/instances?limit=1")
-    without = [path for path, answer in answers.items() if not answer.ok or (patient.sample and not answer.rows())]
+        asked["studies/…/instances"] = Query(Level.INSTANCE, study=patient.sample.study)
+    lists = {path: auto.lists(patient.ask, query, STANDARD) for path, query in asked.items()}
+    without = [path for path, some in lists.items() if some is None or (patient.sample and not some)]
     yield judged(
         "searches across studies",
         "10.6.1.1",
@@ -257,7 +262,7 @@ def counts(patient: Examination) -> Iterator[Finding]:
     """Does a search say how much there is?"""
     if not patient.series_rows:
         return
-    has = all(text(row, COUNT).isdecimal() for row in patient.series_rows)
+    has = auto.counted(patient.series_rows)
     yield judged(
         "counts of series",
         "10.6.3.3.2",
