@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
+from operator import itemgetter
 from typing import Annotated
 
 import typer
 
-from dwcli.commands import matching, references
+from dwcli.commands import matching, reading, references
 from dwcli.context import DwContext
 from dwcli.dicomweb import dictionary, refs
 from dwcli.dicomweb.dicomjson import Row, text, values
@@ -83,35 +84,36 @@ def search(
         dw.client.prefer_xml()
     if level is Level.STUDY and any(term.path == "00080060" for query in queries for term in query.terms):
         dw.out.warn("Modality is an attribute of series: use --modality, or ModalitiesInStudy=CT")
-    if count:
-        dw.out.line(str(sum(1 for _ in islice(matching.rows(dw, queries), match.limit))))
-        return
-    limit = match.limit
-    if limit is None and dw.out.terminal and not all_rows and dw.out.format in (None, "table"):
-        limit = _ON_A_TERMINAL
-    rows: Iterable[Row]
-    if key is None:
-        # One more than is shown tells whether there are more.
-        asked = [query._replace(limit=limit + 1 if limit else None) for query in queries]
-        rows = _found(dw, asked)
-    else:
-        # What is skipped and what is cut off are counted in the order that is shown.
-        everything = _found(dw, [query._replace(limit=None, offset=0) for query in queries])
-        rows = islice(sorted(everything, key=key[0], reverse=key[1]), match.offset, None)
-    rest = iter(rows)
-    left = [False]
+    with reading.listing():
+        if count:
+            dw.out.line(str(sum(1 for _ in islice(_found(dw, queries), match.limit))))
+            return
+        limit = match.limit
+        if limit is None and dw.out.terminal and not all_rows and dw.out.format in (None, "table"):
+            limit = _ON_A_TERMINAL
+        rows: Iterable[Row]
+        if key is None:
+            # One more than is shown tells whether there are more.
+            asked = [query._replace(limit=limit + 1 if limit else None) for query in queries]
+            rows = _found(dw, asked)
+        else:
+            # What is skipped and what is cut off are counted in the order that is shown.
+            everything = _found(dw, [query._replace(limit=None, offset=0) for query in queries])
+            rows = islice(sorted(everything, key=key[0], reverse=key[1]), match.offset, None)
+        rest = iter(rows)
+        left = [False]
 
-    def shown_rows() -> Iterator[Row]:
-        yield from islice(rest, limit)
-        left[0] = limit is not None and next(rest, None) is not None
+        def shown_rows() -> Iterator[Row]:
+            yield from islice(rest, limit)
+            left[0] = limit is not None and next(rest, None) is not None
 
-    def more() -> str | None:
-        if not left[0] or not dw.out.terminal:
-            return None
-        further = f" or --offset {match.offset + (limit or 0)}" if len(queries) == 1 else ""
-        return f"the first {limit} are shown; there are more: --all, --limit N{further}"
+        def more() -> str | None:
+            if not left[0] or not dw.out.terminal:
+                return None
+            further = f" or --offset {match.offset + (limit or 0)}" if len(queries) == 1 else ""
+            return f"the first {limit} are shown; there are more: --all, --limit N{further}"
 
-    dw.out.rows(shown_rows(), columns=shown, uid_tag=level.uid_tag, more=more)
+        dw.out.rows(shown_rows(), columns=shown, uid_tag=level.uid_tag, more=more)
 
 
 def _included(
@@ -131,11 +133,15 @@ def _included(
 
 def _found(dw: DwContext, queries: list[Query]) -> Iterator[Row]:
     """The rows of all queries, each once; for `refs` with the UIDs asked within, which need not be in a row."""
-    for query, row in matching.rows(dw, queries):
-        if dw.out.format == "refs":
-            yield {**refs.uid_row(refs.STUDY_UID, query.study), **refs.uid_row(refs.SERIES_UID, query.series), **row}
-        else:
-            yield row
+    from dwcli.jobs import find
+
+    found = find.found(dw.client, queries)
+    if dw.out.format != "refs":
+        return map(itemgetter(1), found)
+    return (
+        {**refs.uid_row(refs.STUDY_UID, query.study), **refs.uid_row(refs.SERIES_UID, query.series), **row}
+        for query, row in found
+    )
 
 
 def _sort_key(typed: str) -> tuple[Callable[[Row], tuple[bool, float | str]], bool]:

@@ -1,6 +1,7 @@
 """Several searches as one: every row that any of them finds, once."""
 
 from collections.abc import Iterator, Sequence
+from itertools import repeat
 
 from dwcli.client import Client
 from dwcli.dicomweb import refs
@@ -13,8 +14,11 @@ from dwcli.errors import AbsentError
 def found(client: Client, queries: Sequence[Query]) -> Iterator[tuple[Query, Row]]:
     """Each row with the query that found it. Raises AbsentError where every query does; of some of them it is told."""
     if len(queries) == 1:
-        yield from ((queries[0], row) for row in client.search(queries[0]))
-        return
+        return zip(repeat(queries[0]), client.search(queries[0]))
+    return _distinct(client, queries)
+
+
+def _distinct(client: Client, queries: Sequence[Query]) -> Iterator[tuple[Query, Row]]:
     seen: set[tuple[str, ...]] = set()
     absent: list[AbsentError] = []
     for query in queries:
