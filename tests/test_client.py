@@ -159,6 +159,24 @@ def test_auto_finds_out_what_offset_counts_without_a_question_more(connect: Conn
     assert targets(client) == ["studies", "studies?offset=4"]
 
 
+def test_a_list_that_ends_with_its_first_page_does_not_tell_what_offset_counts(connect: Connect) -> None:
+    few, many = by_pages(3, 10), by_pages(25, 10)
+    client = connect(lambda request: few(request) if "PatientID" in request.target else many(request), "auto")
+    assert len(uids(client.search(Query(Level.STUDY, terms=(Term("00100020", "*"),))))) == 3
+    assert uids(client.search(STUDIES)) == [str(n) for n in range(25)]
+    assert client.dialect.offset_counts == "pages"
+
+
+@pytest.mark.parametrize("ignores", [True, False])
+def test_auto_remembers_whether_offset_is_ignored(connect: Connect, ignores: bool) -> None:
+    client = connect(paged(25, 100, ignores_offset=ignores), "auto")
+    for _ in range(2):
+        assert uids(client.search(STUDIES)) == [str(n) for n in range(25)]
+    before = len(targets(client))
+    assert uids(client.search(Query(Level.STUDY, offset=7, limit=5))) == [str(n) for n in range(7, 12)]
+    assert targets(client)[before:] == ["studies" if ignores else "studies?limit=5&offset=7"]
+
+
 @pytest.mark.parametrize("dialect", ["standard", "auto"])
 def test_a_server_that_ignores_offset_and_caps_is_told_of(connect: Connect, dialect: str) -> None:
     client = connect(paged(120, 50, ignores_offset=True), dialect)
