@@ -271,8 +271,8 @@ class Auto:
 class Inquiry:
     """One search, asked by one snapshot after the other: where that brings nothing, the next question is put.
 
-    `since` is the snapshot by which it was chosen to ask so.
     It ends, as each question is put once until what is known has changed, and that changes in one direction only.
+    `since` is the snapshot by which it was chosen to ask so.
     """
 
     def __init__(self, auto: Auto, learned: Learned, query: Query, since: Known) -> None:

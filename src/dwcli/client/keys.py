@@ -23,7 +23,7 @@ def divide(query: Query, known: Known) -> Division:
     """A query as this server understands it; its own rows need not show what is matched here, so that is asked for."""
     dialect = known.dialect
     strange = [term for term in query.terms if not dialect.knows(term.name)]
-    ignored = [term for term in query.terms if ("ignored", f"{query.level} {term.name}") in known.facts]
+    ignored = [term for term in query.terms if ("unshown", f"{query.level} {term.name}") in known.facts]
     patterns = [] if dialect.wildcards else [term for term in query.terms if term.is_pattern]
     here = dict.fromkeys([*patterns, *strange, *ignored])
     loose = _loose([term for term in query.terms if term not in here], known)

@@ -48,7 +48,7 @@ class Search:
         if query.series and not query.study and not dialect.own_uids:
             return self._placed(query)
         if _must_walk(query, dialect) and (_has_path(query) or not dialect.relational):
-            return islice(self._walk(query, dialect), query.offset, query.end)
+            return islice(self._walk(query, known), query.offset, query.end)
         return self._rows(query, known)
 
     def _placed(self, query: Query) -> Iterator[Row]:
@@ -91,7 +91,7 @@ class Search:
                         given = True
                     yield row
             except IgnoredKeyError as error:
-                inquiry.note(("ignored", f"{query.level} {error.term.name}"))
+                inquiry.note(("unshown", f"{query.level} {error.term.name}"))
                 continue
             except (AbsentError, RefusedError) as error:
                 failure = self._meant(query, error)
@@ -159,14 +159,14 @@ class Search:
                 ]
             if not alone:
                 return
-            rows = self._rows(alone.pop(0), self._learned.now)
+            rows = self._rows(alone.pop(0), known)
 
-    def _walk(self, query: Query, dialect: Dialect) -> Iterator[Row]:
+    def _walk(self, query: Query, known: Known) -> Iterator[Row]:
         """Search level by level: the keys of a level are matched there, all others at the bottom."""
-        steps = _steps(query, dialect)
+        steps = _steps(query, known.dialect)
         path: list[tuple[Row, Query, Iterator[Row]]] = []
         above, asked = refs.uid_row(refs.STUDY_UID, query.study), steps[0]
-        path.append((above, asked, self._rows(asked, self._learned.now)))
+        path.append((above, asked, self._rows(asked, known)))
         while path:
             above, asked, rows = path[-1]
             row = next(rows, None)
@@ -182,7 +182,7 @@ class Search:
                 if isinstance(found, SeriesRef):
                     below = below._replace(series=found.series)
                     above |= refs.uid_row(refs.SERIES_UID, found.series)
-                path.append((above, below, self._rows(below, self._learned.now)))
+                path.append((above, below, self._rows(below, known)))
 
     def series_of(self, study: str) -> Iterator[Row]:
         """The series of a study: their UIDs, and NumberOfSeriesRelatedInstances where the server gives it.
@@ -211,11 +211,12 @@ class Search:
                 query = Query(Level.SERIES, terms=(Term(refs.SERIES_UID, uid),))
             case StudyRef(uid):
                 return ref
+        known = self._learned.now
         try:
-            if not self._learned.now.dialect.relational:
+            if not known.dialect.relational:
                 raise NotRelationalError
             # A server that ignores the key gives all it has: the search ends with the row that is looked for.
-            with closing(self._rows(query, self._learned.now, walks=False)) as rows:
+            with closing(self._rows(query, known, walks=False)) as rows:
                 found = next((row for row in rows if text(row, ref.level.uid_tag) == uid), None)
         except NotRelationalError:
             raise UsageError(
