@@ -97,6 +97,10 @@ class Search:
                 failure = self._meant(query, error)
             if given and failure:
                 raise failure
+            if failure and source.came and known.learns and walked not in (None, query):
+                # By its keys it finds what cannot be told apart: its path is left, whatever that makes of a slash.
+                yield from self._answers(walked, known, None)
+                return
             if not given:
                 inquiry.go_on(source.query, failure, came=source.came)
 
