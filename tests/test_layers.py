@@ -18,12 +18,12 @@ SHARED = {*CORE, "help", "net", "client", "files", "imaging", "jobs", "config", 
 # room -> the rooms it may see, besides itself
 LAYERS = {
     "__init__": set(),
-    "lean": set(),
+    "process": set(),
     "lock": {"errors"},
     "help": {"errors"},
     "errors": set(),
     "dicomweb": {"errors"},
-    "net": {*CORE, "lean", "lock"},
+    "net": {*CORE, "process", "lock"},
     "client": {*CORE, "net"},
     "files": CORE,
     "imaging": CORE,
@@ -31,14 +31,14 @@ LAYERS = {
     "jobs": {*CORE, "net", "client", "files", "imaging"},
     "secrets": CORE,
     "logins": {*CORE, "secrets"},
-    "config": {*CORE, "lean", "lock", "net", "secrets", "logins"},
+    "config": {*CORE, "lock", "net", "secrets", "logins"},
     "output": CORE,
     "context": {*CORE, "net", "client", "files", "archive", "config", "output", "secrets"},
     "options": {*CORE, "config", "output", "context"},
     "commands": {*SHARED, "logins", "secrets"},
     "vendors": {*SHARED, "commands"},
     "main": {*SHARED, "commands", "vendors"},
-    "__main__": {"main", "lean"},
+    "__main__": {"main", "process"},
 }
 
 # a package from outside -> the only rooms that import it

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from dwcli import lean
 from dwcli.errors import UsageError
 from dwcli.logins import Login
 from dwcli.secrets import Sources
@@ -60,8 +59,7 @@ class Environment(NamedTuple):
 
 
 def _default_config() -> Path:
-    with lean.imports(("tempfile",)):  # for folders that this never asks for
-        from platformdirs import user_config_path
+    from platformdirs import user_config_path
 
     return _own(lambda: user_config_path("dw", appauthor=False)) / "config.toml"
 

@@ -34,7 +34,7 @@ def settings_of(profile: config.Profile, out: Out) -> "Settings":
     settings = Settings(
         base=profile.url,
         headers=profile.headers,
-        verify=profile.tls(),
+        verify=profile.tls() or True,
         proxy=profile.proxy,
         trust_env=config.may_name_proxy(),  # to look for one loads a good part of the standard library
     )

@@ -1,17 +1,16 @@
 """Reading ahead: while one piece of a large body is written, the next one is received, and decrypted under TLS."""
 
 import queue
-import sys
 import threading
 from collections.abc import Callable, Generator
-from contextlib import suppress
+
+from dwcli import process
 
 _UNIT = 256 << 10  # bytes
 _WAITING = 8  # units
 _ENOUGH = 1 << 20  # units: more than any piece has
 _OVERHEAD = 1 << 10  # bytes that a piece counts for besides its own: some servers write two bytes at a time
 _MANY = 32  # units
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt(3)
 
 
 def ahead(pieces: Generator[bytes, None, None], wake: Callable[[], None]) -> Generator[bytes, None, None]:
@@ -34,7 +33,7 @@ def ahead(pieces: Generator[bytes, None, None], wake: Callable[[], None]) -> Gen
                     held -= _UNIT
                     units += 1
                     if units == _MANY:
-                        _keep_memory()
+                        process.large_transfer()
                     room.acquire()
                 if stopped.is_set():
                     return
@@ -68,16 +67,3 @@ def ahead(pieces: Generator[bytes, None, None], wake: Callable[[], None]) -> Gen
             room.release(_ENOUGH)
             wake()
         thread.join()
-
-
-def _keep_memory() -> None:
-    """Let the C library keep the memory of a piece for the next one: to give each back and take it anew costs a fifth
-    of a large transfer. Elsewhere than on glibc nothing happens.
-    """
-    if sys.platform == "linux":
-        import ctypes
-
-        with suppress(OSError, AttributeError):
-            library = ctypes.CDLL(None)
-            library.mallopt(_TRIM_THRESHOLD, 16 << 20)
-            library.mallopt(_MMAP_THRESHOLD, 4 << 20)

@@ -9,7 +9,6 @@ from urllib.parse import quote, quote_plus, urlencode, urlsplit
 
 import httpx
 
-from dwcli import net
 from dwcli.errors import AuthError, DwError, ProtocolError, TemporaryError
 from dwcli.net.auth import origin_of
 from dwcli.net.failures import translate
@@ -90,7 +89,7 @@ class Provider:
         self.issuer = registration.issuer.removesuffix("/.well-known/openid-configuration").rstrip("/")
         self.host = urlsplit(self.issuer).netloc
         self._known: Mapping[str, Any] | None = None
-        self._http = net.client(
+        self._http = httpx.Client(
             verify=settings.verify,
             proxy=settings.proxy,
             trust_env=settings.trust_env,

@@ -14,7 +14,6 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 
-from dwcli import net
 from dwcli.dicomweb.request import Body, Request
 from dwcli.errors import (
     AuthError,
@@ -42,8 +41,8 @@ class Settings(NamedTuple):
     login_hint: str = "check it with `dw profile test`, change it with `dw profile edit`"
     """What to do after a 401."""
     headers: Mapping[str, str] = MappingProxyType({})
-    verify: ssl.SSLContext | bool | None = True
-    """Whom to trust; None where no TLS is spoken."""
+    verify: ssl.SSLContext | bool = True
+    """Whom to trust."""
     proxy: str | None = None
     trust_env: bool = True
     connect: float = 10.0
@@ -83,7 +82,7 @@ class Transport:
         """How often the server answered 429 or 503."""
         limits = httpx.Limits(max_connections=settings.connections, max_keepalive_connections=settings.connections)
         try:
-            self._client = net.client(
+            self._client = httpx.Client(
                 auth=settings.auth,
                 verify=_trust(settings),
                 proxy=settings.proxy,
@@ -288,10 +287,12 @@ class Transport:
             raise _stopped()
 
 
-def _trust(settings: Settings) -> ssl.SSLContext | bool | None:
+def _trust(settings: Settings) -> ssl.SSLContext | bool:
     """What httpx verifies certificates by."""
-    # To read all the authorities of the world takes 20 ms, and no request leaves the origin.
-    return None if settings.base.lower().startswith("http:") else settings.verify
+    if settings.base.lower().startswith("http:"):
+        # Reading all the authorities of the world takes 20 ms, and no request leaves the origin: trust nobody.
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    return settings.verify
 
 
 def origin_of_url(url: str) -> str:
