@@ -16,7 +16,7 @@ from dwcli.client import Client
 from dwcli.dicomweb.dialects import choose
 from dwcli.dicomweb.refs import StudyRef
 from dwcli.files.sink import Sink
-from dwcli.jobs.item import Item, Tally
+from dwcli.jobs.result import Item, Tally
 from dwcli.jobs.retrieve import Options, Retrieval
 from dwcli.net.transport import Settings, Transport
 from servers import images, wire

@@ -58,14 +58,14 @@ def delete(
       dw delete STUDY/SERIES --dry-run
       dw search --date ..2015 -f uids | dw delete study - --yes
     """
-    from dwcli.dicomweb import removal
+    from dwcli.dicomweb import deletion
     from dwcli.jobs import delete as job
-    from dwcli.jobs.item import Item, Tally
+    from dwcli.jobs.result import Item, Tally
 
     dw: DwContext = ctx.obj
     log = reporting.begin(dw, report)
     level, rest = references.split_level(words)
-    code = removal.parse_reason(reason or removal.QUALITY)
+    code = deletion.parse_reason(reason or deletion.QUALITY)
     # All of them before anything is sent: one that names another server stops the whole.
     asked = list(references.read(dw, rest, level, verb="delete"))
     job.can(dw.client, dw.profile.place.root if dw.profile.place else None)

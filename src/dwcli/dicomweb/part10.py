@@ -12,7 +12,7 @@ from functools import lru_cache
 from struct import Struct
 from typing import Literal, NamedTuple
 
-from dwcli.dicomweb.outline import Outline, Span
+from dwcli.dicomweb.head_cache import Outline, Span
 from dwcli.errors import ProtocolError
 
 DICOMDIR = "1.2.840.10008.1.3.10"  # Media Storage Directory Storage

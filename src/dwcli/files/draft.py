@@ -8,8 +8,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from dwcli.dicomweb import content, part10
+from dwcli.files.existing import HEAD_LIMIT
 from dwcli.files.layout import uids
-from dwcli.files.present import HEAD_LIMIT
 
 if TYPE_CHECKING:
     from dwcli.files.sink import Kept, Sink

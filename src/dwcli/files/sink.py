@@ -13,9 +13,9 @@ from dwcli.dicomweb import content, part10
 from dwcli.errors import DwError, UsageError
 from dwcli.files.cut import is_cut
 from dwcli.files.draft import Draft
+from dwcli.files.existing import Present, entries, head_of, is_of, list_series, read_head
 from dwcli.files.index import Entry, Index
 from dwcli.files.layout import DEFAULT, Layout, uids, unescape
-from dwcli.files.present import Present, entries, head_of, is_of, list_series, read_head
 from dwcli.files.spool import Spool
 
 Outcome = Literal["written", "replaced", "same", "conflict"]

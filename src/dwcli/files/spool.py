@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from dwcli.files import lines
+from dwcli.files import jsonl
 from dwcli.files.layout import OWN_PREFIX
 
 _TRIES = 5
@@ -82,7 +82,7 @@ def _new_lock(root: Path) -> tuple[int, Path]:
         path = root / f"{OWN_PREFIX}{os.urandom(4).hex()}.lock"
         try:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-            lines.hold(fd, wait=True)
+            jsonl.hold(fd, wait=True)
         except KeyboardInterrupt:
             path.unlink(missing_ok=True)
             raise
@@ -110,7 +110,7 @@ def _clear_if_dead(lock: Path) -> None:
     except OSError:
         return
     try:
-        if lines.hold(fd):  # and keep it meanwhile, so that nobody starts to use what goes
+        if jsonl.hold(fd):  # and keep it meanwhile, so that nobody starts to use what goes
             shutil.rmtree(lock.with_suffix(".tmp"), ignore_errors=True)
             with suppress(OSError):
                 lock.unlink()

@@ -13,9 +13,9 @@ from dwcli.errors import AbsentError, AuthError, DwError, ExitCode, ProtocolErro
 from dwcli.files.cut import is_cut
 from dwcli.files.scan import DicomFile
 from dwcli.jobs import compare, folder
-from dwcli.jobs.item import Item, failed
-from dwcli.jobs.offer import ended
 from dwcli.jobs.pool import Pool
+from dwcli.jobs.result import Item, failed
+from dwcli.jobs.selection import ended
 
 _CANNOT = (RefusedError, AbsentError, ProtocolError)
 

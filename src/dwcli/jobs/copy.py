@@ -16,10 +16,10 @@ from dwcli.dicomweb.dicomjson import text
 from dwcli.dicomweb.query import Query
 from dwcli.dicomweb.refs import InstanceRef, Level, Ref
 from dwcli.errors import AuthError, DwError, ExitCode
+from dwcli.files.relay import Held, Transit
 from dwcli.files.scan import Instance
-from dwcli.files.transit import Held, Transit
 from dwcli.jobs import retrieve, store
-from dwcli.jobs.item import DONE, Item, failed
+from dwcli.jobs.result import DONE, Item, failed
 from dwcli.jobs.retrieve import Planned
 
 _BACKLOG = 8

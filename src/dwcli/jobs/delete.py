@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dwcli.client import Client
-from dwcli.dicomweb import refs, removal
+from dwcli.dicomweb import deletion, refs
 from dwcli.dicomweb.dicomjson import Row, text
 from dwcli.dicomweb.query import Query, Term
 from dwcli.dicomweb.refs import InstanceRef, Level, Ref, SeriesRef, StudyRef
 from dwcli.dicomweb.request import Request
 from dwcli.errors import AbsentError, DwError, ExitCode, RefusedError, TemporaryError
-from dwcli.jobs import ownname
-from dwcli.jobs.item import Item, failed
+from dwcli.jobs import rest_lookup
+from dwcli.jobs.result import Item, failed
 
 _COUNT = "00201209"  # NumberOfSeriesRelatedInstances
 _ANSWER = 1 << 20
@@ -41,7 +41,7 @@ def plan(client: Client, ref: Ref) -> Doomed:
     if not isinstance(ref, StudyRef):
         rows = [row for row in rows if text(row, refs.SERIES_UID) == ref.series]
     if not rows and not (study and isinstance(ref, StudyRef)):
-        raise AbsentError(f"the server lists no {ref.level} {removal.own_uid(ref)}", f"dw search {ref.level.resource}")
+        raise AbsentError(f"the server lists no {ref.level} {deletion.own_uid(ref)}", f"dw search {ref.level.resource}")
     if isinstance(ref, InstanceRef):
         if ref.instance not in _instances(client, ref.study, ref.series):
             raise AbsentError(f"the server lists no instance {ref.instance} in its series", "dw search instances")
@@ -116,12 +116,12 @@ def _remove(client: Client, ref: Ref, reason: str, wait: Callable[[float], None]
     can(client)
     match client.dialect.delete:
         case "reject":
-            _asked(client, removal.reject(client.base, ref, reason))
+            _asked(client, deletion.reject(client.base, ref, reason))
         case "lookup":
             _by_own_name(client, ref)
         case _:
             # Whether it is done at once or by an operation the answer tells, also where nobody knows the server.
-            _awaited(client, _asked(client, removal.plain(client.base, ref)), wait)
+            _awaited(client, _asked(client, deletion.plain(client.base, ref)), wait)
 
 
 def _asked(client: Client, asked: Request) -> bytes:
@@ -135,15 +135,15 @@ def _asked(client: Client, asked: Request) -> bytes:
 
 def _by_own_name(client: Client, ref: Ref) -> None:
     """Through the server's own REST interface, which has names of its own for everything."""
-    for one in ownname.find(client, ref):
-        _asked(client, Request("DELETE", removal.core(client.base, client.dialect, one.path)))
+    for one in rest_lookup.find(client, ref):
+        _asked(client, Request("DELETE", deletion.core(client.base, client.dialect, one.path)))
 
 
 def _awaited(client: Client, answer: bytes, wait: Callable[[float], None]) -> None:
     """Ask after a long-running operation until it is done."""
     waited = 0.0
     pauses = iter(_OPERATION_PAUSES)
-    while (running := removal.operation(client.base, answer)) is not None:
+    while (running := deletion.operation(client.base, answer)) is not None:
         if running.error:
             raise DwError(f"the server could not delete it: {running.error}")
         if running.done:
@@ -167,7 +167,7 @@ def _listed(client: Client, ref: Ref) -> bool:
                 rows = client.search(Query(Level.SERIES, study))
             case InstanceRef(study, series, _):
                 rows = client.search(Query(Level.INSTANCE, study, series))
-        return any(text(row, ref.level.uid_tag) == removal.own_uid(ref) for row in rows)
+        return any(text(row, ref.level.uid_tag) == deletion.own_uid(ref) for row in rows)
     except AbsentError:
         return False
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from dwcli.errors import ExitCode
 from dwcli.files.layout import unescape
 from dwcli.files.scan import DicomFile, Skipped, Unreadable, scan
-from dwcli.jobs.item import Item
-from dwcli.jobs.offer import ended
+from dwcli.jobs.result import Item
+from dwcli.jobs.selection import ended
 
 
 @dataclass(slots=True)

@@ -26,11 +26,11 @@ from dwcli.errors import (
     TruncatedError,
 )
 from dwcli.files.cut import is_cut
-from dwcli.files.present import Present
+from dwcli.files.existing import Present
 from dwcli.files.sink import FolderError, Sink
-from dwcli.jobs.intake import Got, Intake, Note
-from dwcli.jobs.item import Item, Strikes, failed
 from dwcli.jobs.pool import Pool
+from dwcli.jobs.receive import Got, Intake, Note
+from dwcli.jobs.result import Item, Strikes, failed
 
 _COUNT = "00201209"  # NumberOfSeriesRelatedInstances
 _CANNOT = (RefusedError, AbsentError, ProtocolError)

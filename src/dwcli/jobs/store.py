@@ -20,9 +20,9 @@ from dwcli.files.journal import Journal
 from dwcli.files.scan import DicomFile, Instance
 from dwcli.jobs import compare
 from dwcli.jobs.compare import Verdict
-from dwcli.jobs.item import Item, Outcome, Strikes
-from dwcli.jobs.offer import AROUND, Found, done, ended, offers
 from dwcli.jobs.pool import Pool
+from dwcli.jobs.result import Item, Outcome, Strikes
+from dwcli.jobs.selection import AROUND, Found, done, ended, offers
 from dwcli.net.body import ChangedError, Part, read
 
 _TOO_LARGE = 413

@@ -10,9 +10,9 @@ import httpcore
 import httpx
 
 from dwcli.errors import DwError
-from dwcli.net.ahead import ahead
 from dwcli.net.auth import Login
 from dwcli.net.failures import failures, refusal
+from dwcli.net.read_ahead import ahead
 
 if TYPE_CHECKING:
     from dwcli.net.transport import Settings

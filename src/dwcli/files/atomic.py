@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from dwcli.errors import DwError, UsageError
-from dwcli.files import lines
+from dwcli.files import jsonl
 from dwcli.files.layout import OWN_PREFIX
 
 _SUFFIX = ".part"
@@ -37,7 +37,7 @@ class WholeFile:
                 self._temporary = str(self.path.parent / f"{OWN_PREFIX}{os.urandom(6).hex()}{_SUFFIX}")
                 handle = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | _O_BINARY, 0o600)
                 self._file = os.fdopen(handle, "wb", buffering=1 << 20)
-                lines.hold(handle, wait=True)
+                jsonl.hold(handle, wait=True)
                 # Before it was locked, another run may have taken it for a dead one's and removed it.
                 if os.path.exists(self._temporary):  # noqa: PTH110
                     return self
@@ -107,7 +107,7 @@ def _clear_dead(folder: Path) -> None:
 def _clear_if_dead(path: str) -> None:
     fd = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     try:
-        if lines.hold(fd):
+        if jsonl.hold(fd):
             os.unlink(path)  # noqa: PTH108
     finally:
         os.close(fd)

@@ -11,7 +11,7 @@ from dwcli.dicomweb.refs import InstanceRef, Ref, SeriesRef, StudyRef
 from dwcli.errors import AuthError, DwError, ExitCode, TruncatedError
 from dwcli.files.draft import Draft
 from dwcli.files.sink import CollisionError, FolderError, Sink
-from dwcli.jobs.item import Item, failed
+from dwcli.jobs.result import Item, failed
 
 Note = Callable[[str, str, str], bool]
 """Told the study, series and SOP Instance UID of each instance that came; says whether it was asked for."""

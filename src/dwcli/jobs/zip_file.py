@@ -15,10 +15,10 @@ from dwcli.dicomweb import refs, request
 from dwcli.dicomweb.dicomjson import text
 from dwcli.dicomweb.refs import InstanceRef, Ref, SeriesRef, StudyRef
 from dwcli.errors import DwError, ExitCode, RefusedError, TruncatedError
+from dwcli.files.atomic import WholeFile
 from dwcli.files.sink import FolderError, Sink
 from dwcli.files.spool import Spool
-from dwcli.files.whole import WholeFile
-from dwcli.jobs.item import DONE, Item, Tally
+from dwcli.jobs.result import DONE, Item, Tally
 from dwcli.jobs.retrieve import Options, Retrieval
 
 ACCEPT = "application/zip; transfer-syntax=*"
