@@ -11,7 +11,8 @@ from dwcli.dicomweb import deletion, dialects
 from dwcli.dicomweb.refs import InstanceRef, Level, StudyRef, parse
 from dwcli.errors import AbsentError, ExitCode, ProtocolError
 from dwcli.jobs import delete as job
-from dwcli.net.transport import Settings, Transport
+from dwcli.net.settings import Settings
+from dwcli.net.transport import Transport
 from servers import images, wire
 from servers.dw import Dw
 from servers.fake import Answer, Fake, Request

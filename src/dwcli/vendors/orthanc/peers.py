@@ -175,7 +175,8 @@ class Peers:
             self._told(name, "delete", {"Level": str(ref.level).capitalize(), **uids})
         except RefusedError as error:
             if error.status == 500:
-                error.hint = f"it takes no DELETE of this, or refuses Orthanc's login; {error.hint}"
+                hint = f"it takes no DELETE of this, or refuses Orthanc's login; {error.hint}"
+                raise error.worded(hint=hint) from error
             raise
 
     def job(self, job: str) -> Job:
