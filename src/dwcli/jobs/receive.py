@@ -9,8 +9,7 @@ from dwcli.dicomweb.content import End
 from dwcli.dicomweb.multipart import PartData, PartEnd, PartStart, Truncated
 from dwcli.dicomweb.refs import InstanceRef, Ref, SeriesRef, StudyRef
 from dwcli.errors import AuthError, DwError, ExitCode, TruncatedError
-from dwcli.files.draft import Draft
-from dwcli.files.sink import CollisionError, FolderError, Sink
+from dwcli.files.draft import CollisionError, Destination, Draft, FolderError
 from dwcli.jobs.result import Item, failed
 
 Note = Callable[[str, str, str], bool]
@@ -37,7 +36,7 @@ class Intake:
     def __init__(
         self,
         client: Client,
-        sink: Sink,
+        destination: Destination,
         *,
         transfer_syntax: str,
         wado_uri: bool,
@@ -46,7 +45,7 @@ class Intake:
         on_bytes: Callable[[int], None],
     ) -> None:
         self._client = client
-        self._sink = sink
+        self._destination = destination
         self._transfer_syntax = transfer_syntax
         self._wado_uri = wado_uri
         self._verify = verify
@@ -68,7 +67,7 @@ class Intake:
                         draft.write(data)
                         self._on_bytes(len(data))
                     case PartStart():
-                        draft = self._sink.open()
+                        draft = self._destination.open()
                     case PartEnd():
                         assert draft is not None
                         self._keep(draft, ref, got, note, event, last=last)

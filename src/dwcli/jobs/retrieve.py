@@ -26,8 +26,8 @@ from dwcli.errors import (
     TruncatedError,
 )
 from dwcli.files.cut import is_cut
+from dwcli.files.draft import Destination, FolderError
 from dwcli.files.existing import Present
-from dwcli.files.sink import FolderError, Sink
 from dwcli.jobs.pool import Pool
 from dwcli.jobs.receive import Got, Intake, Note
 from dwcli.jobs.result import Item, Strikes, failed
@@ -64,7 +64,7 @@ class Retrieval:
     def __init__(
         self,
         client: Client,
-        sink: Sink,
+        destination: Destination,
         options: Options,
         *,
         on_bytes: Callable[[int], None] = lambda _n: None,
@@ -72,7 +72,7 @@ class Retrieval:
         backlog: int = 1000,
     ) -> None:
         self._client = client
-        self._sink = sink
+        self._destination = destination
         self._options = options
         self._on_expect = on_expect
         self._pool: Pool[Item] = Pool(options.jobs, abort=client.transport.stop, backlog=backlog)
@@ -80,7 +80,7 @@ class Retrieval:
         self._broken: FolderError | None = None
         self._intake = Intake(
             client,
-            sink,
+            destination,
             transfer_syntax=options.transfer_syntax,
             wado_uri=options.wado_uri,
             verify=options.verify,
@@ -93,7 +93,7 @@ class Retrieval:
 
         Raises FolderError, after the items that there are, where the folder cannot be written any more.
         """
-        self._sink.prepare()
+        self._destination.prepare()
         seeds = (partial(self._guarded, ref, partial(self._start, ref)) for ref in asked)
         yield from self._pool.run(seeds)
         if self._broken:
@@ -158,9 +158,9 @@ class Retrieval:
         return plan._replace(announced=len(listed) or None)
 
     def _present(self, study: str, series: str) -> frozenset[str]:
-        if self._sink.overwrite:
+        if self._destination.overwrite:
             return frozenset()
-        found = self._sink.instances(study, series)
+        found = self._destination.instances(study, series)
         return frozenset(one.instance for one in found if not (self._options.verify and _lacks_end(one)))
 
     def _listed(self, ref: StudyRef | SeriesRef) -> dict[str, InstanceRef]:
@@ -335,7 +335,7 @@ class Retrieval:
     # Small things
 
     def _found(self, ref: InstanceRef) -> None:
-        path = self._sink.where(ref.study, ref.series, ref.instance)
+        path = self._destination.where(ref.study, ref.series, ref.instance)
         self._emit(Item("present", ref.study, ref.series, ref.instance, str(path or ""), _size(path)))
 
     def _unverified(self, ref: StudyRef | SeriesRef, reason: str) -> Item:

@@ -16,7 +16,8 @@ from dwcli.dicomweb.dicomjson import text
 from dwcli.dicomweb.refs import InstanceRef, Ref, SeriesRef, StudyRef
 from dwcli.errors import DwError, ExitCode, RefusedError, TruncatedError
 from dwcli.files.atomic import WholeFile
-from dwcli.files.sink import FolderError, Sink
+from dwcli.files.draft import FolderError
+from dwcli.files.sink import Sink
 from dwcli.files.spool import Spool
 from dwcli.jobs.result import DONE, Item, Tally
 from dwcli.jobs.retrieve import Options, Retrieval
