@@ -15,7 +15,7 @@ from dwcli.errors import DwError, ExitCode, UsageError, combine
 from dwcli.options import takes
 
 if TYPE_CHECKING:
-    from dwcli.jobs.delete import Doomed
+    from dwcli.jobs.delete import DeletionPlan
 
 _COLUMNS = ("level", "reference", "PatientName", "PatientID", "StudyDate", "StudyDescription", "series", "instances")
 _STUDY = {"PatientName": "00100010", "PatientID": "00100020", "StudyDate": "00080020", "StudyDescription": "00081030"}
@@ -117,7 +117,7 @@ def _otherwise(dw: DwContext) -> str:
     )
 
 
-def _record(one: "Doomed") -> dict[str, object]:
+def _record(one: "DeletionPlan") -> dict[str, object]:
     study = {name: text(one.row, tag) for name, tag in _STUDY.items()}
     return {"level": str(one.ref.level), "reference": refs.show(one.ref), **study} | {
         "series": one.series,
@@ -125,7 +125,7 @@ def _record(one: "Doomed") -> dict[str, object]:
     }
 
 
-def _sentence(one: "Doomed") -> str:
+def _sentence(one: "DeletionPlan") -> str:
     record = _record(one)
     about = ", ".join(str(record[name]) for name in _STUDY if record[name])
     number = "an unknown number of" if one.instances is None else one.instances

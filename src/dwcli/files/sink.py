@@ -12,9 +12,8 @@ from typing import Self
 
 from dwcli.dicomweb import content, part10
 from dwcli.errors import UsageError
-from dwcli.files.cut import is_cut
 from dwcli.files.draft import CollisionError, Draft, FolderError, Kept, Outcome
-from dwcli.files.existing import Present, entries, head_of, is_of, list_series, read_head
+from dwcli.files.existing import Present, entries, head_of, is_of, is_truncated, list_series, read_head
 from dwcli.files.index import Entry, Index
 from dwcli.files.layout import DEFAULT, Layout, uids, unescape
 from dwcli.files.spool import Spool
@@ -194,7 +193,7 @@ class Sink:
             return _take_over(draft, final)
         if _equal(draft, final, size):
             return "same"
-        return _take_over(draft, final) if is_cut(final) else "conflict"
+        return _take_over(draft, final) if is_truncated(final) else "conflict"
 
     def _taken(self, final: Path, there: str, instance: str, *, own: bool) -> CollisionError:
         if own:

@@ -14,7 +14,7 @@ from dwcli.client import Client
 from dwcli.dicomweb import refs
 from dwcli.dicomweb.dicomjson import text
 from dwcli.dicomweb.query import Query
-from dwcli.dicomweb.refs import InstanceRef, Level, Ref
+from dwcli.dicomweb.refs import Level, Ref
 from dwcli.errors import AuthError, DwError, ExitCode
 from dwcli.files.relay import Held, Relay
 from dwcli.files.scan import Instance
@@ -79,7 +79,7 @@ def plan(source: Client, target: Client, asked: Iterable[Ref]) -> Iterator[Plann
         for ref in asked:
             for series in job.plan([ref]):
                 there = before.listed(series.study, series.series) if series.series else frozenset()
-                only = frozenset({ref.instance}) if isinstance(ref, InstanceRef) else there
+                only = frozenset({ref.instance}) if ref.instance else there
                 yield series._replace(present=there & only)
 
 

@@ -23,7 +23,7 @@ _OPERATION_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Doomed:
+class DeletionPlan:
     """What would go. `instances` None where nobody can say; `row` is the study's, {} where it cannot be found."""
 
     ref: Ref
@@ -32,7 +32,7 @@ class Doomed:
     row: Row
 
 
-def plan(client: Client, ref: Ref) -> Doomed:
+def plan(client: Client, ref: Ref) -> DeletionPlan:
     """What lies below a reference. Raises AbsentError where the server knows nothing of it."""
     ref = client.resolve(ref)
     rows = [row for row in client.series_of(ref.study) if text(row, refs.SERIES_UID)]
@@ -45,12 +45,12 @@ def plan(client: Client, ref: Ref) -> Doomed:
     if isinstance(ref, InstanceRef):
         if ref.instance not in _instances(client, ref.study, ref.series):
             raise AbsentError(f"the server lists no instance {ref.instance} in its series", "dw search instances")
-        return Doomed(ref, 1, 1, study)
+        return DeletionPlan(ref, 1, 1, study)
     counts = [_count(client, ref.study, row) for row in rows]
-    return Doomed(ref, len(rows), None if None in counts else sum(count or 0 for count in counts), study)
+    return DeletionPlan(ref, len(rows), None if None in counts else sum(count or 0 for count in counts), study)
 
 
-def look(client: Client, ref: Ref) -> Doomed | Item:
+def look(client: Client, ref: Ref) -> DeletionPlan | Item:
     """The plan, or an item that says why this one cannot go. What holds for every other one too is raised: a login
     that fails, a server that does not answer."""
     try:
@@ -58,7 +58,7 @@ def look(client: Client, ref: Ref) -> Doomed | Item:
     except DwError as error:
         if error.exit_code in (ExitCode.AUTH, ExitCode.TEMPORARY):
             raise
-        return failed(error, *_uids(ref))
+        return failed(error, ref.study, ref.series, ref.instance)
 
 
 def _count(client: Client, study: str, row: Row) -> int | None:
@@ -90,10 +90,10 @@ def can(client: Client, folder: Path | None = None) -> None:
 
 
 def delete(
-    client: Client, doomed: Doomed, *, reason: str = "113001^DCM", wait: Callable[[float], None] = time.sleep
+    client: Client, planned: DeletionPlan, *, reason: str = "113001^DCM", wait: Callable[[float], None] = time.sleep
 ) -> Item:
     """Delete it, and look whether it is gone: `deleted`, or `failed` with the reason. An AuthError is raised."""
-    ref = doomed.ref
+    ref = planned.ref
     said = "the server said yes, and lists it still"
     try:
         try:
@@ -108,8 +108,8 @@ def delete(
     except DwError as error:
         if error.exit_code is ExitCode.AUTH:
             raise
-        return failed(error, *_uids(ref))
-    return failed(DwError(said), *_uids(ref))
+        return failed(error, ref.study, ref.series, ref.instance)
+    return failed(DwError(said), ref.study, ref.series, ref.instance)
 
 
 def _remove(client: Client, ref: Ref, reason: str, wait: Callable[[float], None]) -> None:
@@ -172,15 +172,5 @@ def _listed(client: Client, ref: Ref) -> bool:
         return False
 
 
-def _uids(ref: Ref) -> tuple[str, str, str]:
-    match ref:
-        case InstanceRef(study, series, instance):
-            return study, series, instance
-        case SeriesRef(study, series):
-            return study, series, ""
-        case _:
-            return ref.study, "", ""
-
-
 def _item(outcome: str, ref: Ref) -> Item:
-    return Item(outcome, *_uids(ref))  # type: ignore[arg-type]
+    return Item(outcome, ref.study, ref.series, ref.instance)  # type: ignore[arg-type]
