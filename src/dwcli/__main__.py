@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import sys
 from contextlib import suppress
 
@@ -15,6 +16,9 @@ def run() -> None:
     # Starting makes many objects and no garbage: looking for some takes a tenth of it.
     gc.set_threshold(100_000)
     process.large_transfer = _keep_memory
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        # Until `main` takes over nothing is begun, and a library may turn KeyboardInterrupt into an ImportError.
+        signal.signal(signal.SIGINT, lambda _number, _frame: os._exit(130))
     try:
         from dwcli.main import main
 

@@ -82,13 +82,16 @@ def _root(
 
 def main() -> None:
     """Run `dw` and end the process with the exit code that tells what happened."""
-    for name in ("SIGTERM", "SIGHUP"):
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         # One that is ignored (nohup) stays so.
         if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is not signal.SIG_IGN:
             signal.signal(getattr(signal, name), _interrupt)
+    _interrupted.clear()
     try:
         app(prog_name="dw")
     except DwError as error:
+        if _interrupted:  # what failed then, failed by that
+            sys.exit(int(ExitCode.INTERRUPTED))
         _say(error)
         sys.exit(int(error.exit_code))
     except OSError as error:
@@ -97,9 +100,22 @@ def main() -> None:
         sys.exit(int(ExitCode.FAILED))
     except KeyboardInterrupt:
         sys.exit(int(ExitCode.INTERRUPTED))
+    except Exception:
+        # A library may turn KeyboardInterrupt into an error of its own, as an import does into an ImportError.
+        if not _interrupted:
+            raise
+        sys.exit(int(ExitCode.INTERRUPTED))
+    finally:
+        # Ctrl-C may have split the clearing; what follows ends the process without another chance.
+        if leftovers := sys.modules.get("dwcli.files.leftovers"):
+            leftovers.clear()
 
 
-def _interrupt(_number: int, _frame: object) -> None:
+_interrupted: list[int] = []
+
+
+def _interrupt(number: int, _frame: object) -> None:
+    _interrupted.append(number)
     raise KeyboardInterrupt
 
 

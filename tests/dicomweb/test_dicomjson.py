@@ -1,5 +1,8 @@
 import json
 import math
+import random
+import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,7 @@ from hypothesis import strategies as st
 
 from dwcli.dicomweb import dicomjson
 from dwcli.dicomweb.dicomjson import Row, RowReader
-from dwcli.errors import ProtocolError, TruncatedError
+from dwcli.errors import DwError, ProtocolError, TruncatedError
 
 DATA = Path(__file__).parent.parent / "data"
 
@@ -159,6 +162,135 @@ def test_a_broken_row_is_refused_at_once_not_gathered_to_the_end() -> None:
     reader = RowReader()
     with pytest.raises(ProtocolError):
         reader.feed(b'[{"00100020":{"vr":"LO","Value":["unescaped "quote" inside"]},' + b" " * 100)
+
+
+def outcome(body: bytes, cuts: list[int]) -> tuple[str, list[Row]]:
+    """What a reader makes of a body that is cut there: the rows, and the error if any."""
+    reader = RowReader()
+    rows: list[Row] = []
+    try:
+        for start, end in pairwise([0, *cuts, len(body)]):
+            rows += reader.feed(body[start:end])
+            reader.check()
+        rows += reader.finish()
+    except DwError as error:
+        return type(error).__name__, rows
+    return "", rows
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        ('[{"00100020":{"vr":"LO","Value":["x"]}},{"00100020":{"vr" "LO"}}]', "ProtocolError"),
+        ('[{"00100020" 1, "b', "ProtocolError"),
+        ('[{"00100020":01', "ProtocolError"),
+        ('[{"00100020":"\\uD8', "TruncatedError"),
+        ('[{"00100020":"\\uD8"', "ProtocolError"),
+        ('[{"00100020":"\\q', "ProtocolError"),
+        ('[{"00100020":[1, 2.', "TruncatedError"),
+        ('[{"00100020":[1, 2..', "ProtocolError"),
+        ('[{"00100020":[1, -Inf', "TruncatedError"),
+        ('[{"00100020":[1, tru', "TruncatedError"),
+        ('[{"00100020":[1 tru', "ProtocolError"),
+        ('[{"00100020":[1,', "TruncatedError"),
+        ('[{"00100020":[1,]},{}', "TruncatedError"),
+        ('[{"00100020":[1}, "00100030":', "ProtocolError"),
+        ('[{,"00100020":1', "ProtocolError"),
+        ('[{"00100020":{}}] x', "ProtocolError"),
+        ('[{"00100020":{}}]]', "ProtocolError"),
+        ('[{"00100020":{}},', "TruncatedError"),
+        ('[{"00100020":{}}, 5', "ProtocolError"),
+        ('{"00100020":' + "[" * 90_000, "ProtocolError"),
+    ],
+)
+def test_an_error_is_the_same_wherever_the_chunks_are_cut(body: str, error: str) -> None:
+    data = body.encode()
+    whole = outcome(data, [])
+    assert whole[0] == error
+    if len(data) < 1000:
+        assert outcome(data, list(range(1, len(data)))) == whole
+        assert all(outcome(data, [at]) == whole for at in range(len(data)))
+    else:
+        assert outcome(data, list(range(0, len(data), 999))) == whole
+
+
+def test_mutated_bodies_have_one_outcome_wherever_the_chunks_are_cut() -> None:
+    bodies = [
+        b'[{"00100020":{"vr":"LO","Value":["a\\u00e4\\n\\"x",1.5e+3,-2,true,null,NaN,-Infinity]},"00081140":[{},]},{}]',
+        b'{"00100020":{"Value":[1,2,],},}',
+        b'[{"00100020":[,]},{,}]',
+        '[{"00100010":"\u00e4\u3042\U0001f600"}]'.encode(),
+        b'{"00100020":"\\ud83d\\ude00"}{"00100020":1e5}',
+    ]
+    chance = random.Random(3)
+    errors = set()
+    for _ in range(3000):
+        body = bytearray(chance.choice(bodies))
+        for _ in range(chance.randrange(4)):
+            at = chance.randrange(len(body) + 1)
+            match chance.randrange(5):
+                case 0 | 1:
+                    body.insert(at, chance.choice(b'{}[],:"\\u01.eE+-tnNI x\xff'))
+                case 2 | 3:
+                    del body[at : at + 1]
+                case _:
+                    del body[at:]
+        data = bytes(body)
+        whole = outcome(data, [])
+        errors.add(whole[0])
+        # repr: NaN is not equal to itself.
+        assert repr(outcome(data, list(range(1, len(data))))) == repr(whole), data
+        some = sorted(chance.sample(range(len(data) + 1), min(len(data), 4)))
+        assert repr(outcome(data, some)) == repr(whole), (data, some)
+    assert errors == {"", "ProtocolError", "TruncatedError"}
+
+
+@pytest.mark.parametrize(
+    ("start", "filling"),
+    [
+        (b'[{"00100020":{"vr":"LO","Value":["', b"x"),
+        (b'[{"00100020":{"vr":"LO","Value":["', "\U0001f600".encode()),
+        (b'[{"00100020":{"vr":"LO","Value":["', b'\\"'),
+        (b'[{"00100020":{"vr":"SQ","Value":[', b"[],"),
+        (b'[{"00100020":{"vr":"FD","Value":[', b"1.5,"),
+        (b'[{"00100020":{"vr":"FD","Value":[1', b"0"),
+        (b'[{"00100020":{"vr":"SQ","Value":[{},],"x":"', b"y"),
+    ],
+    ids=["string", "emoji", "quotes", "items", "numbers", "digits", "after a trailing comma"],
+)
+def test_a_row_without_end_is_refused_before_it_fills_the_memory(start: bytes, filling: bytes) -> None:
+    import tracemalloc
+
+    reader = RowReader()
+    chunk = filling * ((1 << 20) // len(filling))
+    tracemalloc.start()
+    try:
+        reader.feed(start)
+        with pytest.raises(ProtocolError, match="more than 64 MB"):
+            for _ in range(100):
+                reader.feed(chunk)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 100 << 20
+
+
+def test_a_large_body_in_one_piece_is_bounded_as_well() -> None:
+    with pytest.raises(ProtocolError, match="more than 64 MB"):
+        RowReader().feed(b'[{"00100020":"' + b"x" * (66 << 20))
+
+
+def test_a_row_of_many_megabytes_is_read() -> None:
+    items = b",".join([b'{"00280030":{"vr":"DS","Value":[0.5,0.5]}}'] * 300_000)
+    (row,) = read(b'[{"52009230":{"vr":"SQ","Value":[' + items + b"]}}]")
+    assert len(row["52009230"]["Value"]) == 300_000
+
+
+def test_an_open_string_of_escaped_quotes_is_looked_at_once() -> None:
+    reader = RowReader()
+    began = time.monotonic()
+    reader.feed(b'[{"00100020":[1,],"x":"' + b'\\"' * 400_000)
+    assert time.monotonic() - began < 5
 
 
 def test_bytes_that_are_not_utf8_are_replaced_not_fatal() -> None:

@@ -1,3 +1,4 @@
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -131,3 +132,50 @@ def test_a_dtd_is_refused_in_words() -> None:
     with pytest.raises(ProtocolError, match="it has a DTD") as caught:
         nativexml.parse(b'<!DOCTYPE x SYSTEM "file:///etc/passwd"><NativeDicomModel/>')
     assert "DTDForbidden" not in caught.value.message
+
+
+def in_model(inner: str) -> bytes:
+    return f"<NativeDicomModel>{inner}</NativeDicomModel>".encode()
+
+
+def test_many_small_attributes_with_large_gaps_are_refused() -> None:
+    one = '<DicomAttribute tag="0009{:04X}" vr="{}"><{} number="{}">x</{}></DicomAttribute>'
+    for vr, kind in (("LO", "Value"), ("SQ", "Item"), ("PN", "PersonName")):
+        for number in (1_000_000, 5_000, 10**30, 0, -1):
+            with pytest.raises(ProtocolError):
+                nativexml.parse(in_model("".join(one.format(n, vr, kind, number, kind) for n in range(400))))
+
+
+def test_gaps_as_real_values_have_them_are_read() -> None:
+    (element,) = nativexml.parse(
+        in_model('<DicomAttribute tag="00280030" vr="DS"><Value number="900">1</Value></DicomAttribute>')
+    ).values()
+    assert element["Value"] == [None] * 899 + [1]
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        "<a/>" * 2_500_000,
+        "<a>" * 400_000 + "</a>" * 400_000 + "<a b='1'/>" * 700_000,
+        "<a " + " ".join(f"a{n}=''" for n in range(2_100_000)) + "/>",
+    ],
+    ids=["elements", "deep", "attributes"],
+)
+def test_a_document_of_millions_of_elements_is_refused_before_it_is_read(inner: str) -> None:
+    data = in_model(inner)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ProtocolError, match="millions of elements"):
+            nativexml.parse(data)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 10 << 20
+
+
+def test_deep_nesting_is_a_protocol_error() -> None:
+    item = '<DicomAttribute tag="00081140" vr="SQ"><Item number="1">'
+    with pytest.raises(ProtocolError):
+        nativexml.parse(in_model(item * 20_000 + "</Item></DicomAttribute>" * 20_000))
+    assert nativexml.parse(in_model("<a>" * 200_000 + "</a>" * 200_000)) == {}

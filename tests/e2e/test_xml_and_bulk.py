@@ -107,9 +107,9 @@ def test_bulk_data_by_any_address_in_any_depth(fake_server: Callable[..., Fake],
     for written, name, content in (
         (got["00420011"]["BulkDataURI"], "00420011.bin", f"{instance}/bulk/2"),
         (inner, "00480105.2.00282000.bin", f"{instance}/bulk/icc"),
-        (got["7FE00010"]["BulkDataURI"], "7FE00010.1.bin", "one"),
+        (got["7FE00010"]["BulkDataURI"][0], "7FE00010.1.bin", "one"),
+        (got["7FE00010"]["BulkDataURI"][1], "7FE00010.2.bin", "two"),
     ):
         path = Path(written)
         assert (path.name, path.read_text()) == (name, content)
         assert path.parent.parent == tmp_path / "out"
-    assert (Path(inner).parent / "7FE00010.2.bin").read_text() == "two"

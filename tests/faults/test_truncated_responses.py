@@ -7,7 +7,6 @@ import hashlib
 import os
 import random
 import signal
-import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -143,11 +142,12 @@ def test_a_response_that_a_proxy_completed_is_never_taken_for_whole_at_many_offs
     cut_everywhere(chain, run_dw, name, tmp_path, 20)
 
 
+@pytest.mark.parametrize("shares", [3, pytest.param(20, marks=pytest.mark.interop)])
 def test_a_copy_sends_on_nothing_that_a_proxy_completed(
-    chain: Chain, run_dw: Dw, tmp_path: Path, fake_server: Callable[..., Fake]
+    chain: Chain, run_dw: Dw, fake_server: Callable[..., Fake], shares: int
 ) -> None:
     whole = {one.uid: one.data for one in chain.instances}
-    for turn, (share, times) in enumerate([(0.2, 1), (0.5, 1), (0.9, 1), (0.2, 10**9), (0.6, 10**9)]):
+    for turn, (share, times) in enumerate([(step / shares, times) for step in range(shares) for times in (1, 10**9)]):
         target = Scripted()
         url = fake_server(target).url
         run_dw.config.write_text(f'{chain.profile("source")}[profiles.target]\nurl = "{url}"\n')
@@ -160,32 +160,33 @@ def test_a_copy_sends_on_nothing_that_a_proxy_completed(
 
 @pytest.mark.interop
 def test_orthanc_killed_under_a_retrieve(tmp_path: Path, dw_process: Dw) -> None:
-    instances = study(2, 4, side=1024)
+    instances = study(2, 12, side=1024)
     with (
         Orthanc(tmp_path / "orthanc") as server,
-        Nginx(tmp_path / "nginx", server.url, location="proxy_buffering off; limit_rate 4m;") as nginx,
+        Nginx(tmp_path / "nginx", server.url, location="proxy_buffering off; limit_rate 16m;") as nginx,
     ):
         assert wire.stow(server.url, [one.data for one in instances], headers=server.headers).status == 200
         environment = {**server.environment, "DW_URL": nginx.url}
         whole = {f"{one.study}/{one.series}/{one.uid}.dcm": hashlib.sha256(one.data).hexdigest() for one in instances}
         chance = random.Random(11)
-
-        def killed_for_a_while() -> None:
-            os.kill(server.pid, signal.SIGKILL)
-            time.sleep(1)
-            server.restart()
-
+        run = dw_process("retrieve", "study", STUDY, "-o", tmp_path / "undisturbed", env=environment)
+        assert run.code == 0
+        requests = len(nginx.access_log.splitlines())
+        met = 0
         for turn in range(20):
             folder = tmp_path / str(turn)
             line = ("retrieve", "study", STUDY, "-o", folder, "--timeout", "5")
-            timer = threading.Timer(chance.uniform(0.2, 0.8), killed_for_a_while)
-            timer.start()
-            run = dw_process(*line, env=environment)
-            timer.join()
+            before = len(nginx.access_log.splitlines())
+            process = dw_process.start(*line, env=environment)
+            time.sleep(chance.uniform(0.2, 0.6))
+            os.kill(server.pid, signal.SIGKILL)
+            time.sleep(1)
+            server.restart()
+            _, err = process.communicate(timeout=60)
+            met += len(nginx.access_log.splitlines()) - before > requests
             left = contents(folder)
-            assert left.items() <= whole.items(), run.err
-            assert run.code != 0 or left == whole, run.err
+            assert left.items() <= whole.items(), err
+            assert process.returncode != 0 or left == whole, err
             run = dw_process(*line, env=environment)
             assert (run.code, contents(folder)) == (0, whole), run.err
-        # Otherwise the kills came too late to show anything.
-        assert (nginx.folder / "error.log").read_text().count("upstream") >= 10
+        assert met >= 3  # asked for more: otherwise the kills came too late to show anything

@@ -435,7 +435,7 @@ def test_a_body_that_cannot_be_decompressed_is_an_error(
     fake_server: FakeServer, transport: Callable[..., Transport]
 ) -> None:
     server = fake_server(lambda _: Answer(200, {"Content-Encoding": "gzip"}, b"not gzip"))
-    with pytest.raises(ProtocolError, match="decompressed"):
+    with pytest.raises(ProtocolError, match="gzip body that is damaged"):
         fetch(transport(server.url), server.url)
 
 

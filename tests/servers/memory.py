@@ -15,9 +15,9 @@ sys.exit(code)
 """
 
 
-def peak(dw: Dw, *arguments: str | Path, timeout: float = 120.0) -> int:
-    """Run `dw ARGUMENTS`, which must succeed, and return its largest resident size in bytes."""
+def peak(dw: Dw, *arguments: str | Path, timeout: float = 120.0, code: int = 0) -> int:
+    """Run `dw ARGUMENTS`, which must end with exit `code`, and return its largest resident size in bytes."""
     argv = [sys.executable, "-I", "-S", "-c", _MEASURE, sys.executable, "-m", "dwcli", *arguments]
     done = subprocess.run(argv, env=dw.environment, cwd=dw.home, capture_output=True, text=True, timeout=timeout)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == code, done.stderr
     return int(done.stdout) * 1024

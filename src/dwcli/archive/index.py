@@ -195,7 +195,8 @@ class Index:
             found.path, found.file = self.path, before
             _version(found)
         except sqlite3.OperationalError as error:
-            if any(name.exists() and not name.is_file() for name in self._files()) or not self.path.exists():
+            odd = any(name.exists() and not name.is_file() for name in self._files()) or not self.path.exists()
+            if odd or before != _identity(self.path):  # or was odd, and another thread has put it right just now
                 raise Damaged(str(error)) from error
             raise
         if before != _identity(self.path):

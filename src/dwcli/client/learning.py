@@ -17,6 +17,7 @@ from dwcli.errors import AbsentError, RefusedError
 
 NOT_UNDERSTOOD = frozenset({400, 422, 500, 501})
 _SAMPLES = 20
+_LONGEST = 64  # characters of a UID (PS3.5 table 6.2-1); those of all rows are kept
 
 
 class Learning(Rows):
@@ -124,8 +125,9 @@ class Learning(Rows):
 
 
 def uid_of(query: Query, row: Row) -> str:
-    """What tells a row from the others: its UID, or all of it where it has none."""
-    return text(row, query.level.uid_tag) or repr(row)
+    """What tells a row from the others: its UID, or all of it where it has none; of what is long, a hash."""
+    uid = text(row, query.level.uid_tag) or repr(row)
+    return uid if len(uid) <= _LONGEST else f"#{hash(uid):x}"
 
 
 def plain(query: Query) -> Query:

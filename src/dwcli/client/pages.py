@@ -4,7 +4,7 @@ from collections.abc import Generator, Iterator
 from itertools import islice
 
 from dwcli.client.learning import NOT_UNDERSTOOD, Learning, plain, uid_of
-from dwcli.client.rows import Page
+from dwcli.client.rows import Page, Tally
 from dwcli.dicomweb import request
 from dwcli.dicomweb.dicomjson import Row, text
 from dwcli.dicomweb.match import IgnoredKeyError, Questions, impossible
@@ -160,6 +160,7 @@ class Pages(Learning):
         skip = 0 if self._counts_rows(query) else query.offset
         place = Place(0 if skip else query.offset, self.dialect)
         seen: set[str] = set()
+        below = Tally() if query.study and query.level is not Level.STUDY else None
         last = ""
         given = 0
         while True:
@@ -183,6 +184,8 @@ class Pages(Learning):
                 if uid in seen:
                     continue
                 seen.add(uid)
+                if below is not None:
+                    below.add(text(row, query.level.uid_tag) if uid.startswith("#") else uid)
                 last = uid
                 new += 1
                 if not self._fits(questions, row) or place.is_before(page.rows):

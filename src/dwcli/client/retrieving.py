@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Iterator
 
 from dwcli.client.connection import Event
+from dwcli.client.rows import Tally
 from dwcli.client.searching import Searching
 from dwcli.dicomweb import media, refs, request
 from dwcli.dicomweb.dicomjson import Row, text
@@ -20,8 +21,11 @@ class Retrieving(Searching):
         """The metadata of each instance below `ref`, as received (PS3.18 10.4.1.1.2)."""
         self._offers("metadata", ref)
         found = self.resolve(ref)
+        tally = Tally()
         try:
-            yield from self._rows(request.metadata(self.base, found, self.dialect))
+            for row in self._rows(request.metadata(self.base, found, self.dialect)):
+                tally.add(text(row, refs.INSTANCE_UID))
+                yield row
         except (AbsentError, RefusedError) as error:
             raise self._truly(found, error) from None
 

@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from itertools import chain
 
 from dwcli.client.connection import NOT_THIS_WAY, Connection
 from dwcli.dicomweb import media
 from dwcli.dicomweb.dicomjson import Row, RowReader
 from dwcli.dicomweb.request import Request
-from dwcli.errors import RefusedError
+from dwcli.errors import ProtocolError, RefusedError, TemporaryError, TruncatedError
 from dwcli.net.response import Response
 
 
@@ -22,6 +23,24 @@ class Page:
     def note(self, response: Response) -> None:
         total = response.headers.get("X-Total-Count", "")
         self.total = int(total) if total.isdecimal() else None
+
+
+class Tally:
+    """Counts what one study lists, which its readers collect: a list that never ends must not fill the memory."""
+
+    def __init__(self, most: int = 300_000) -> None:
+        self._most = most
+        self._rows = 0
+        self._text = 0
+
+    def add(self, uid: str) -> None:
+        """Count a row. Raises ProtocolError where there are more than any study has."""
+        self._rows += 1
+        self._text += len(uid)
+        if self._rows > self._most or self._text > 64 * self._most:
+            raise ProtocolError(
+                f"the server lists more than {self._most:,} in one study, and no end", "dw doctor looks at its lists"
+            )
 
 
 class _OtherTypeError(Exception):
@@ -78,9 +97,15 @@ class Rows(Connection):
         # OTHER may be JSON labelled as octets, or white space so far: the reader tells.
         self._expect(response, kind, head, media.Body.JSON, media.Body.OTHER)
         reader = RowReader()
-        yield from reader.feed(head)
-        for chunk in chunks:
-            yield from reader.feed(chunk)
+        try:
+            for chunk in chain([head], chunks):
+                yield from reader.feed(chunk)
+                reader.check()
+        except (TruncatedError, TemporaryError):
+            # What is wrong already is so wherever it stops.
+            with suppress(TruncatedError):
+                reader.finish()
+            raise
         yield from reader.finish()
 
     def _relay(self, warning: str) -> None:

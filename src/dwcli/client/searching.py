@@ -5,11 +5,15 @@ from itertools import islice
 
 from dwcli.client.pages import NotRelationalError, end, is_relational
 from dwcli.client.resolving import Resolving
+from dwcli.client.rows import Tally
 from dwcli.dicomweb import match, refs, request
-from dwcli.dicomweb.dicomjson import Row
+from dwcli.dicomweb.dicomjson import Row, text
 from dwcli.dicomweb.query import Query, cannot_ask
 from dwcli.dicomweb.refs import Level, SeriesRef
 from dwcli.errors import AbsentError, RefusedError
+
+_COUNT = "00201209"  # NumberOfSeriesRelatedInstances
+_MOST_SERIES = 100_000
 
 
 class Searching(Resolving):
@@ -48,9 +52,17 @@ class Searching(Resolving):
             yield from islice(self._perhaps_from_metadata(query), query.offset, end(query))
 
     def series_of(self, study: str) -> Iterator[Row]:
-        """The series of a study, with NumberOfSeriesRelatedInstances where the server gives it."""
+        """The series of a study: their UIDs, and NumberOfSeriesRelatedInstances where the server gives it.
+
+        Raises ProtocolError where the list does not end.
+        """
         include = ("NumberOfSeriesRelatedInstances",) if self.dialect.include_fields and self.dialect.counts else ()
-        yield from self.search(Query(Level.SERIES, study=study, include=include))
+        tally = Tally(_MOST_SERIES)
+        for row in self.search(Query(Level.SERIES, study=study, include=include)):
+            # Whoever asks keeps them all.
+            uid, count = text(row, refs.SERIES_UID), text(row, _COUNT)
+            tally.add(uid)
+            yield refs.uid_row(refs.SERIES_UID, uid) | ({_COUNT: {"vr": "IS", "Value": [count[:16]]}} if count else {})
 
     def _must_walk(self, query: Query) -> bool:
         above = query.level is Level.INSTANCE and any(term.level == Level.SERIES for term in query.terms)

@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING
 
 from dwcli.client.connection import Connection
 from dwcli.dicomweb import media, request
-from dwcli.errors import DwError, TemporaryError, TruncatedError
+from dwcli.errors import DwError, ProtocolError, TemporaryError, TruncatedError
 from dwcli.net.response import Response
 
 if TYPE_CHECKING:
     from dwcli.dicomweb import stow
     from dwcli.net.body import Part
+
+_LARGEST = 16 << 20  # bytes of a reply; 300 an instance are usual
 
 
 class UnansweredError(TemporaryError):
@@ -65,11 +67,17 @@ class Storing(Connection):
         from dwcli.dicomweb import stow
 
         try:
-            data = response.read(64 * 1024 * 1024)
-        except TruncatedError as error:
+            data = response.read(_LARGEST + 1)
+            if len(data) > _LARGEST:
+                raise ProtocolError(f"{response.host} sent a store reply of more than {_LARGEST >> 20} MB")
+        except (TruncatedError, ProtocolError) as error:
             if response.status >= 400:
                 return response.refusal(b"")
             return stow.Reply({uid: stow.Unknown(uid, error.message) for uid in instances}, (), ())
+        except DwError as error:
+            if isinstance(error.__cause__, TruncatedError | ProtocolError):
+                return error  # the refusal that a damaged body leaves
+            raise
         kind = media.classify(response.content_type, data)
         if kind is media.Body.HTML and response.status < 400:
             self._expect(response, kind, data, media.Body.JSON)

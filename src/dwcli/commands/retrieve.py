@@ -220,7 +220,7 @@ def _plan(dw: DwContext, job: "Retrieval", asked: Iterable[Ref]) -> None:
 
 
 def _summary(tally: "Tally", output: Path, seconds: float) -> str:
-    came = tally.count("received", "replaced", "stranger")
+    came = tally.count("received", "replaced", "stranger", "warned")
     if not tally.outcomes:
         return "nothing was found or named to retrieve"
     words = [f"{came} retrieved ({reporting.speed(tally, seconds)})"]
@@ -228,6 +228,7 @@ def _summary(tally: "Tally", output: Path, seconds: float) -> str:
         tally,
         present="already there",
         stranger="not asked for but kept",
+        warned="of them truncated on the server",
         conflict="in conflict",
         failed="failed",
         unverified="not verified",

@@ -6,7 +6,7 @@ A flag beats a variable, a variable beats the file, the file beats the default.
 from dwcli.config.choice import select
 from dwcli.config.environment import Environment, at_home, may_name_proxy, proxy_from_environment, read_secret, variable
 from dwcli.config.file import LONGEST, File
-from dwcli.config.profile import BUILT_IN, Place, Profile, address_of, built_in, local_archive, place_of
+from dwcli.config.profile import BUILT_IN, Place, Profile, address_of, built_in, built_ins, local_archive, place_of
 from dwcli.logins import KINDS, SECRETS, Login
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "address_of",
     "at_home",
     "built_in",
+    "built_ins",
     "local_archive",
     "may_name_proxy",
     "place_of",

@@ -46,6 +46,7 @@ class File:
         if self._locked:
             yield
             return
+        known(self.path, "DW_CONFIG")
         # Where the file itself is: by two links to it the same lock is met.
         own = Path(os.path.realpath(self.path))
         with locked(own.with_name(f".{own.name}.lock"), seconds=_LOCK_SECONDS, busy=f"another dw is changing {own}"):

@@ -95,6 +95,17 @@ def built_in(name: str) -> Profile:
     return Profile(name=name, url=f"http://{name}", dialect=choose("archive"), place=place)
 
 
+def built_ins() -> list[Profile]:
+    """Those of BUILT_IN that have a place: without a home folder there is none to keep an archive in."""
+    found = []
+    for name in BUILT_IN:
+        try:
+            found.append(built_in(name))
+        except UsageError:
+            continue
+    return found
+
+
 def folder(path: Path) -> Profile:
     """Any folder of DICOM files as a profile without a name in the configuration."""
     from dwcli.dicomweb.dialects import choose

@@ -7,6 +7,7 @@ import codecs
 import json
 import math
 import re
+import sys
 from typing import Any
 
 from dwcli.dicomweb import dictionary
@@ -21,32 +22,42 @@ NUMBERS = INTEGERS | {"DS", "FD", "FL"}
 _decode = json.JSONDecoder(strict=False).raw_decode
 _BETWEEN = re.compile("[ \t\r\n,\ufeff]*")
 _STRUCTURE = re.compile(r'["{}]')
-_IN_STRING = re.compile(r'["\\]')
+_IN_STRING = re.compile(r'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _TAG_KEY = re.compile(r"[0-9A-Fa-f]{8}")
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _CONTROL = r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 
-_TRAILING = re.compile(r'("(?:[^"\\]|\\.)*")|,(?=[ \t\r\n]*[}\]])', re.DOTALL)
+# Possessive, and an open string matches to its end: linear, and in no more memory than the text.
+_TRAILING = re.compile(r'("[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z))|,(?=[ \t\r\n]*+[}\]])', re.DOTALL)
 
-# The JSON scanner gives the end of the text as the place of an error that only a cut made, or the beginning
-# of a number, literal or escape that was cut: at most this far before the end.
-_LONGEST_CUT_TOKEN = 16
+LARGEST = 64 << 20
+"""Bytes that the text of one row may take in memory."""
+_STRUCTURES = 4 << 20  # objects, lists and commas of one row, for each of which Python takes up to a hundred bytes
+_PIECE = 1 << 20  # bytes read at a time
+
+_LITERALS = ("true", "false", "null", "NaN", "Infinity", "-Infinity")
+_ESCAPE_BEGINNING = re.compile(r"\\?u?[0-9A-Fa-f]{0,4}")
+_NUMBER_BEGINNING = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.|(?:\.[0-9]+)?[eE][+-]?)")
+_LAST_NUMBER = re.compile(r"[-+.0-9eE]{1,400}\Z")
 
 
 class RowReader:
     """Reads a JSON array of data sets in chunks; each row comes out with the chunk that completes it.
 
-    Holds one unfinished row at most and reads every byte a few times at most, whatever the chunks. Also read: white
-    space, byte order marks and trailing commas (in rows too), several arrays one after the other, single objects
-    without an array, an empty body (no rows), and NaN and Infinity as bare words. Rows are as received, but for
-    lower-case tags, which come in upper case.
+    Holds one unfinished row, of 64 MB at most, and reads every byte a few times at most, whatever the chunks. Also
+    read: white space, byte order marks and trailing commas (in rows too), several arrays one after the other, single
+    objects without an array, an empty body (no rows), and NaN and Infinity as bare words. Rows are as received, but
+    for lower-case tags, which come in upper case.
+
+    What is wrong is ProtocolError and what is only not all TruncatedError, wherever the chunks are cut.
     """
 
     def __init__(self) -> None:
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
         self._arrays = 0  # how many are open
         self._row: list[str] = []  # the pieces of a row that goes on
+        self._size = self._structures = 0  # of these
         self._braces = 0  # how many of its braces are open
         self._in_string = False
         self._escaped = False
@@ -59,9 +70,21 @@ class RowReader:
             ProtocolError: this is not DICOM JSON. Rows before it are given first; the error then comes with
                 the next call of `feed` or `finish`.
         """
+        self.check()
+        rows: list[Row] = []
+        try:
+            for at in range(0, len(data), _PIECE):
+                self._read(self._utf8.decode(data[at : at + _PIECE]), rows)
+        except ProtocolError as error:
+            self._error = error
+            if not rows:
+                raise
+        return rows
+
+    def check(self) -> None:
+        """Raises the ProtocolError that comes after the rows that `feed` gave last, where there is one."""
         if self._error:
             raise self._error
-        return self._read(self._utf8.decode(data))
 
     def finish(self) -> list[Row]:
         """To be called at the end of the body; gives what rows are left, if any.
@@ -70,29 +93,37 @@ class RowReader:
             TruncatedError: the body ended inside a row or before its array did. Rows given stay good.
             ProtocolError: as for `feed`.
         """
-        if self._error:
-            raise self._error
+        self.check()
         if self._row:
+            _refuse_broken("".join(self._row))
             raise TruncatedError("the answer ended in the middle of a row")
         if self._arrays:
             raise TruncatedError("the answer ended before its list did")
-        return self._read(self._utf8.decode(b"", final=True))
-
-    def _read(self, text: str) -> list[Row]:
         rows: list[Row] = []
-        try:
-            if self._row:
-                self._row.append(text)
-                if self._row_end(text, 0) < 0:
-                    return rows
-                text = "".join(self._row)
-                self._row = []
-            self._walk(text, rows)
-        except ProtocolError as error:
-            if not rows:
-                raise
-            self._error = error
+        self._read(self._utf8.decode(b"", final=True), rows)
         return rows
+
+    def _read(self, text: str, rows: list[Row]) -> None:
+        if self._row:
+            end = self._row_end(text, 0)
+            self._hold(text, end)
+            if end < 0:
+                return
+            text = "".join(self._row)
+            self._row.clear()
+        self._walk(text, rows)
+
+    def _hold(self, text: str, end: int = -1) -> None:
+        """Keep a piece of the open row, which ends at `end` of it. Raises ProtocolError where the row is too large."""
+        if not self._row:
+            self._size = self._structures = 0
+        self._row.append(text)
+        mine = text if end < 0 else text[:end]
+        self._size += sys.getsizeof(mine)
+        self._structures += mine.count("{") + mine.count("[") + mine.count(",")
+        if self._size > LARGEST or self._structures > _STRUCTURES:
+            self._row.clear()
+            raise ProtocolError(f"the answer has a row of more than {LARGEST >> 20} MB, or of millions of values")
 
     def _walk(self, text: str, rows: list[Row]) -> None:
         at = 0
@@ -116,16 +147,16 @@ class RowReader:
         try:
             row, end = _decoded(text, start)
         except json.JSONDecodeError as error:
-            cut = error.msg.startswith("Unterminated string") or error.pos > len(text) - _LONGEST_CUT_TOKEN
             self._braces, self._in_string, self._escaped = 0, False, False
             end = self._row_end(text, start)
-            piece = text[start:] if end < 0 else text[start:end]
-            tidy = _TRAILING.sub(lambda found: found[1] or "", piece)
-            if end < 0 and (cut or tidy != piece):
-                self._row = [piece]
+            if end < 0:
+                piece = text[start:]
+                if error.pos < len(text) and not error.msg.startswith("Unterminated string"):
+                    _refuse_broken(piece)
+                self._hold(piece)
                 return -1
             try:
-                row, _ = _decoded(tidy, 0)
+                row, _ = _decoded(_tidied(text[start:end]), 0)
             except json.JSONDecodeError:
                 raise _not_rows(text[max(start, error.pos - 20) :]) from None
         if row and not any(map(_TAG_KEY.fullmatch, row)):
@@ -138,18 +169,25 @@ class RowReader:
         if self._escaped and text:
             self._escaped = False
             at += 1
-        while found := (_IN_STRING if self._in_string else _STRUCTURE).search(text, at):
+        while at < len(text):
+            if self._in_string:
+                found = _IN_STRING.match(text, at)
+                at = found.end() if found else len(text)
+                if at < len(text):
+                    self._in_string = text[at] != '"'
+                    self._escaped = self._in_string  # a backslash that ends the piece
+                    at += 1
+                continue
+            found = _STRUCTURE.search(text, at)
+            if not found:
+                break
             at = found.end()
             match found[0]:
                 case '"':
-                    self._in_string = not self._in_string
-                case "\\":
-                    at += 1
-                    if at > len(text):
-                        self._escaped = True
+                    self._in_string = True
                 case "{":
                     self._braces += 1
-                case "}":
+                case _:
                     self._braces -= 1
                     if not self._braces:
                         return at
@@ -231,6 +269,32 @@ def _decoded(text: str, start: int) -> tuple[Row, int]:
         raise ProtocolError("the answer is not DICOM JSON: a number in it has thousands of digits") from None
     except RecursionError:
         raise ProtocolError("the answer is not DICOM JSON: it is nested thousands of levels deep") from None
+
+
+def _tidied(text: str) -> str:
+    """The same without trailing commas."""
+    return _TRAILING.sub(lambda found: found[1] or "", text)
+
+
+def _refuse_broken(beginning: str) -> None:
+    """Raises ProtocolError where the beginning of a row is wrong already: nothing that follows makes it one."""
+    text = _tidied(beginning)
+    try:
+        _decoded(text, 0)
+    except json.JSONDecodeError as error:
+        rest = text[error.pos :]
+        what = error.msg
+        if what.startswith("Unterminated string") or not rest.lstrip(" \t\r\n,"):
+            return
+        if what.startswith("Invalid \\u"):
+            cut = bool(_ESCAPE_BEGINNING.fullmatch(rest))
+        elif what.startswith("Expecting value"):
+            cut = any(word.startswith(rest) for word in _LITERALS)
+        else:
+            last = _LAST_NUMBER.search(text, max(0, len(text) - 400))
+            cut = last is not None and error.pos > last.start() and bool(_NUMBER_BEGINNING.fullmatch(last[0]))
+        if not cut:
+            raise _not_rows(text[max(0, error.pos - 20) :]) from None
 
 
 def _skip(text: str, at: int) -> int:

@@ -19,7 +19,9 @@ _TAG = re.compile(r"[0-9A-F]{8}")
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 _NAME_PARTS = ("FamilyName", "GivenName", "MiddleName", "NamePrefix", "NameSuffix")
-_LARGEST_NUMBER = 1_000_000  # of a value; more than any real attribute has, less than what fills the memory
+_MOST_GAPS = 100_000  # in a document; a few attributes have some, where values are empty
+_MARKUP = 2_000_000  # elements with their ends, and XML attributes, of a document
+_PIECE = 1 << 16  # bytes read at a time
 
 
 def parse(data: bytes) -> Row:
@@ -32,16 +34,22 @@ def parse(data: bytes) -> Row:
     Raises:
         ProtocolError: not well-formed, not a NativeDicomModel, or with a DTD, which is never read.
     """
-    from xml.etree.ElementTree import ParseError
+    from xml.etree.ElementTree import ParseError, TreeBuilder
 
     from defusedxml import DTDForbidden
-    from defusedxml.ElementTree import fromstring
+    from defusedxml.ElementTree import DefusedXMLParser
 
+    if data.count(b"<") + data.count(b"=") > _MARKUP:
+        raise _not_model(data[:_PIECE], "it has millions of elements")
     try:
-        root: Element = fromstring(data.lstrip(), forbid_dtd=True)
+        parser = DefusedXMLParser(target=TreeBuilder(), forbid_dtd=True)
+        start = len(data) - len(data.lstrip())
+        for at in range(start, len(data), _PIECE):
+            parser.feed(data[at : at + _PIECE])
+        root: Element = parser.close()
         if _local(root) != "NativeDicomModel":
             raise _not_model(data, f"its root is {_local(root)}")
-        return _data_set(root)
+        return _Reader().data_set(root)
     except DTDForbidden:
         raise _not_model(data, "it has a DTD, which is never read") from None
     except (ParseError, ValueError, LookupError, RecursionError) as error:
@@ -52,17 +60,53 @@ def _not_model(data: bytes, why: str) -> ProtocolError:
     return ProtocolError(f"the answer is not a DICOM data set in XML ({excerpt(why)}): {excerpt(data)}")
 
 
-def _data_set(parent: "Element") -> Row:
-    row: Row = {}
-    for attribute in _children(parent, "DicomAttribute"):
-        tag = attribute.get("tag", "").strip().upper()
-        if not _TAG.fullmatch(tag):
-            raise ValueError(f"an attribute has the tag {tag!r}")
-        vr = attribute.get("vr", "").strip().upper() or dictionary.vr(tag)
-        if creator := attribute.get("privateCreator", "").strip():
-            tag = _with_block(row, tag, creator)
-        row[tag] = {"vr": vr} | _content(attribute, vr)
-    return row
+class _Reader:
+    """Reads the elements of one document."""
+
+    def __init__(self) -> None:
+        self._gaps = 0
+
+    def data_set(self, parent: "Element") -> Row:
+        row: Row = {}
+        for attribute in _children(parent, "DicomAttribute"):
+            tag = attribute.get("tag", "").strip().upper()
+            if not _TAG.fullmatch(tag):
+                raise ValueError(f"an attribute has the tag {tag!r}")
+            vr = attribute.get("vr", "").strip().upper() or dictionary.vr(tag)
+            if creator := attribute.get("privateCreator", "").strip():
+                tag = _with_block(row, tag, creator)
+            row[tag] = {"vr": vr} | self._content(attribute, vr)
+        return row
+
+    def _content(self, attribute: "Element", vr: str) -> Row:
+        for child in attribute:
+            match _local(child):
+                case "InlineBinary":
+                    return {"InlineBinary": "".join((child.text or "").split())}
+                case "BulkData":
+                    uuid = child.get("uuid", "").strip()
+                    return {"BulkDataURI": child.get("uri", "").strip() or (uuid and f"urn:uuid:{uuid}")}
+        values = [
+            *self._numbered(_children(attribute, "Value"), lambda value: _value(value, vr), None),
+            *self._numbered(_children(attribute, "PersonName"), _person_name, None),
+            *self._numbered(_children(attribute, "Item"), self.data_set, {}),
+        ]
+        return {"Value": values} if any(value is not None for value in values) else {}
+
+    def _numbered(self, elements: Iterator["Element"], read: Callable[["Element"], Any], gap: Any) -> list[Any]:
+        """The values in the places that their `number` names, counted from 1; without one, the next place."""
+        places: dict[int, Any] = {}
+        last = 0
+        for element in elements:
+            last = int(element.get("number") or last + 1)
+            if last < 1:
+                raise ValueError(f"a value has the number {last}")
+            places[last] = read(element)
+        length = max(places, default=0)
+        self._gaps += length - len(places)
+        if self._gaps > _MOST_GAPS:
+            raise ValueError(f"a value has the number {length}, and those before it are missing")
+        return [places.get(place, gap) for place in range(1, length + 1)]
 
 
 def _with_block(row: Row, tag: str, creator: str) -> str:
@@ -73,34 +117,6 @@ def _with_block(row: Row, tag: str, creator: str) -> str:
         if reserved.get("Value") == [creator]:
             return f"{tag[:4]}{block:02X}{tag[6:]}"
     return tag
-
-
-def _content(attribute: "Element", vr: str) -> Row:
-    for child in attribute:
-        match _local(child):
-            case "InlineBinary":
-                return {"InlineBinary": "".join((child.text or "").split())}
-            case "BulkData":
-                uuid = child.get("uuid", "").strip()
-                return {"BulkDataURI": child.get("uri", "").strip() or (uuid and f"urn:uuid:{uuid}")}
-    values = [
-        *_numbered(_children(attribute, "Value"), lambda value: _value(value, vr), None),
-        *_numbered(_children(attribute, "PersonName"), _person_name, None),
-        *_numbered(_children(attribute, "Item"), _data_set, {}),
-    ]
-    return {"Value": values} if any(value is not None for value in values) else {}
-
-
-def _numbered(elements: Iterator["Element"], read: Callable[["Element"], Any], gap: Any) -> list[Any]:
-    """The values in the places that their `number` names, counted from 1; without one, the next place."""
-    places: dict[int, Any] = {}
-    last = 0
-    for element in elements:
-        last = int(element.get("number") or last + 1)
-        if not 0 < last <= _LARGEST_NUMBER:
-            raise ValueError(f"a value has the number {last}")
-        places[last] = read(element)
-    return [places.get(place, gap) for place in range(1, max(places, default=0) + 1)]
 
 
 def _value(element: "Element", vr: str) -> Any:

@@ -5,7 +5,7 @@ from dwcli.dicomweb.dicomjson import Row
 from dwcli.dicomweb.multipart import PartData, PartEnd, PartStart, Truncated
 from dwcli.errors import ProtocolError, TruncatedError
 
-LARGEST = 64 * 1024 * 1024  # bytes of one document, which is held whole
+LARGEST = 32 * 1024 * 1024  # bytes of one document, which is held whole, and read into as many again
 
 
 class XmlRowReader:

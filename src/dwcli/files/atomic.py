@@ -7,8 +7,9 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from dwcli.errors import DwError, UsageError
-from dwcli.files import jsonl
+from dwcli.files import jsonl, leftovers
 from dwcli.files.layout import OWN_PREFIX
+from dwcli.files.leftovers import uninterrupted
 
 _SUFFIX = ".part"
 _O_BINARY = getattr(os, "O_BINARY", 0)
@@ -32,22 +33,22 @@ class WholeFile:
 
     def __enter__(self) -> Self:
         try:
-            _clear_dead(self.path.parent)
-            while True:
-                self._temporary = str(self.path.parent / f"{OWN_PREFIX}{os.urandom(6).hex()}{_SUFFIX}")
-                handle = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | _O_BINARY, 0o600)
-                self._file = os.fdopen(handle, "wb", buffering=1 << 20)
-                jsonl.hold(handle, wait=True)
-                # Before it was locked, another run may have taken it for a dead one's and removed it.
-                if os.path.exists(self._temporary):  # noqa: PTH110
-                    return self
-                self._file.close()
+            with uninterrupted():
+                _clear_dead(self.path.parent)
+                leftovers.note(self, self._discard)
+                while True:
+                    temporary = str(self.path.parent / f"{OWN_PREFIX}{os.urandom(6).hex()}{_SUFFIX}")
+                    handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | _O_BINARY, 0o666)
+                    self._temporary, self._file = temporary, os.fdopen(handle, "wb", buffering=1 << 20)
+                    jsonl.hold(handle, wait=True)
+                    # Before it was locked, another run may have taken it for a dead one's and removed it.
+                    if os.path.exists(temporary):  # noqa: PTH110
+                        break
+                    self._file.close()
         except OSError as error:
+            self._discard()
             raise self._failed(error) from error
-        except BaseException:
-            if self._temporary:
-                Path(self._temporary).unlink(missing_ok=True)
-            raise
+        return self
 
     def write(self, data: bytes) -> None:
         """Append bytes."""
@@ -73,20 +74,24 @@ class WholeFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            self._file.close()
-            if error is None:
-                mask = os.umask(0)
-                os.umask(mask)
-                os.chmod(self._temporary, 0o666 & ~mask)  # noqa: PTH101  0600 is not what a download gets
-                os.replace(self._temporary, self.path)  # noqa: PTH105
-                return
-        except OSError as failure:
-            if error is None:
-                raise self._failed(failure) from failure
-        finally:
-            if os.path.exists(self._temporary):  # noqa: PTH110
-                os.unlink(self._temporary)  # noqa: PTH108
+        with uninterrupted():
+            try:
+                self._file.close()
+                if error is None:
+                    os.replace(self._temporary, self.path)  # noqa: PTH105
+                    self._temporary = ""
+            except OSError as failure:
+                if error is None:
+                    raise self._failed(failure) from failure
+            finally:
+                self._discard()
+
+    def _discard(self) -> None:
+        temporary, self._temporary = self._temporary, ""
+        if temporary:
+            with suppress(OSError):
+                os.unlink(temporary)  # noqa: PTH108
+        leftovers.forget(self)
 
     def _failed(self, error: OSError) -> DwError:
         return DwError(f"cannot write {self.path}: {error.strerror or error}")

@@ -12,8 +12,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from dwcli.files import jsonl
+from dwcli.files import jsonl, leftovers
 from dwcli.files.layout import OWN_PREFIX
+from dwcli.files.leftovers import uninterrupted
 
 _TRIES = 5
 
@@ -24,16 +25,20 @@ class Spool:
     Folders that had to be made for it, `root` among them, go with it where nothing else came into them.
     """
 
+    _fd = -1
+
     def __init__(self, root: Path) -> None:
-        self._made, self._fd, self._lock = _held(root)
-        try:
-            self.folder = self._lock.with_suffix(".tmp")
-            self.folder.mkdir()
-        except BaseException:  # Ctrl-C, too
-            self.close()
-            raise
-        self._prefix = f"{self.folder}{os.sep}"
         self._numbers = itertools.count(1)
+        with uninterrupted():
+            self._made, self._fd, self._lock = _held(root)
+            leftovers.note(self, self.close)
+            self.folder = self._lock.with_suffix(".tmp")
+            self._prefix = f"{self.folder}{os.sep}"
+            try:
+                self.folder.mkdir()
+            except OSError:
+                self.close()
+                raise
 
     def name(self) -> str:
         """A path in it that nobody has used."""
@@ -48,17 +53,22 @@ class Spool:
         self.close()
 
     def close(self) -> None:
-        """Remove it with what is in it, and give up the lock."""
-        for _ in range(_TRIES):
-            shutil.rmtree(self.folder, ignore_errors=True)
-            if not self.folder.exists():  # else a thread that was told to stop has just put another file there
-                break
-        with suppress(OSError):
-            self._lock.unlink()
-        os.close(self._fd)
-        with suppress(OSError):
-            for folder in self._made:
-                folder.rmdir()
+        """Remove it with what is in it, and give up the lock; does nothing the second time."""
+        if self._fd < 0:
+            return
+        with uninterrupted():
+            for _ in range(_TRIES):
+                shutil.rmtree(self.folder, ignore_errors=True)
+                if not self.folder.exists():  # else a thread that was told to stop has just put another file there
+                    break
+            with suppress(OSError):
+                self._lock.unlink()
+            os.close(self._fd)
+            self._fd = -1
+            leftovers.forget(self)
+            with suppress(OSError):
+                for folder in self._made:
+                    folder.rmdir()
 
 
 def _held(root: Path) -> tuple[list[Path], int, Path]:
@@ -80,12 +90,8 @@ def _held(root: Path) -> tuple[list[Path], int, Path]:
 def _new_lock(root: Path) -> tuple[int, Path]:
     while True:
         path = root / f"{OWN_PREFIX}{os.urandom(4).hex()}.lock"
-        try:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-            jsonl.hold(fd, wait=True)
-        except KeyboardInterrupt:
-            path.unlink(missing_ok=True)
-            raise
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        jsonl.hold(fd, wait=True)
         # Before it was locked, another run may have taken it for a dead one's and removed it.
         if path.exists():
             return fd, path

@@ -72,6 +72,10 @@ def translate(error: Exception, host: str, *, reading: bool = False, proxy: str 
             return AuthError(f"the proxy before {host} wants a login ({reason})", _PROXY_LOGIN)
         case httpx.ProxyError():
             return DwError(f"the proxy before {host} refused: {reason}", _PROXY)
+        case httpx.RemoteProtocolError() if "Transfer-Encoding" in reason:
+            return ProtocolError(
+                f"{host} sent a Transfer-Encoding that dw does not read: {reason}", "is a proxy between that adds it?"
+            )
         case httpx.RemoteProtocolError() | httpx.ReadError() if reading:
             return TruncatedError(
                 f"{host} ended its answer early: {_os_reason(cause) or reason}", "ask again; what is whole is kept"

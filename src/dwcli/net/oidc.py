@@ -9,7 +9,8 @@ from urllib.parse import quote, quote_plus, urlencode, urlsplit
 
 import httpx
 
-from dwcli.errors import AuthError, DwError, ProtocolError, TemporaryError
+from dwcli.errors import AuthError, DwError, ProtocolError, TemporaryError, TruncatedError
+from dwcli.net import codings
 from dwcli.net.auth import origin_of
 from dwcli.net.failures import translate
 from dwcli.net.settings import Settings
@@ -26,6 +27,8 @@ _NAMES: dict[str, str] = {
 _OPEN = frozenset({"scope", "username", "redirect_uri"})
 _SECONDS = 30.0
 _INTERVAL = 5.0
+_LARGEST = 1 << 20  # bytes of a reply
+_OF_TRANSFER = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,7 @@ class Provider:
             trust_env=settings.trust_env,
             follow_redirects=False,
             timeout=httpx.Timeout(min(_SECONDS, settings.silence), connect=settings.connect),
-            headers={"User-Agent": "dw", "Accept": "application/json"},
+            headers={"User-Agent": "dw", "Accept": "application/json", "Accept-Encoding": codings.ACCEPTED},
         )
 
     def close(self) -> None:
@@ -350,7 +353,8 @@ class Provider:
         self._log(2, f"> {method} {url}")
         began = time.monotonic()
         try:
-            reply = self._http.request(method, url, content=form, headers=dict(headers or {}))
+            with self._http.stream(method, url, content=form, headers=dict(headers or {})) as coming:
+                reply = _read(coming, urlsplit(url).netloc)
         except httpx.HTTPError as error:
             raise translate(error, urlsplit(url).netloc) from None
         except httpx.InvalidURL as error:
@@ -364,6 +368,24 @@ class Provider:
                 "is the issuer the right one?",
             )
         return reply
+
+
+def _read(coming: httpx.Response, host: str) -> httpx.Response:
+    """The same reply with its body, decoded. Raises ProtocolError where that is larger than any token or list."""
+    body = bytearray()
+    try:
+        coding = codings.named(coming.headers, host)
+        pieces = coming.iter_raw()
+        for piece in codings.decoded(pieces, coding, host, empty=True) if coding else pieces:
+            body += piece
+            if len(body) > _LARGEST:
+                raise ProtocolError(f"{host} sent more than {_LARGEST} bytes", "is the issuer the right one?")
+    except (ProtocolError, TruncatedError):
+        if coming.status_code < 400:
+            raise
+        body.clear()  # the status says enough
+    kept = [(name, value) for name, value in coming.headers.multi_items() if name.lower() not in _OF_TRANSFER]
+    return httpx.Response(coming.status_code, headers=kept, content=bytes(body), request=coming.request)
 
 
 def _object(reply: httpx.Response) -> dict[str, Any] | None:

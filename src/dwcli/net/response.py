@@ -8,10 +8,14 @@ from functools import partial
 import httpcore
 import httpx
 
-from dwcli.errors import DwError
+from dwcli.errors import DwError, ProtocolError, TruncatedError
+from dwcli.net import codings
 from dwcli.net.failures import failures, refusal
 from dwcli.net.read_ahead import ahead
 from dwcli.net.settings import Settings
+
+CODING = "dw.coding"
+"""The extension of an httpx response that holds its Content-Encoding, which httpx itself must not see."""
 
 _LARGE = 1 << 20  # bytes
 
@@ -24,6 +28,8 @@ class Response:
         self._settings = settings
         self.host = where
         self.status = response.status_code
+        if coding := response.extensions.pop(CODING, ""):
+            response.headers["Content-Encoding"] = coding
         self.headers: Mapping[str, str] = response.headers
 
     @property
@@ -35,7 +41,8 @@ class Response:
     def length(self) -> int | None:
         """The body's length in bytes where the server says it."""
         text = self.headers.get("Content-Length", "")
-        return int(text) if text.isdecimal() and not self.headers.get("Content-Encoding") else None
+        coded = self.headers.get("Content-Encoding", "identity").strip().lower() != "identity"
+        return int(text) if text.isdecimal() and not coded and "Transfer-Encoding" not in self.headers else None
 
     @property
     def framed(self) -> bool:
@@ -43,15 +50,34 @@ class Response:
         return "Content-Length" in self.headers or "chunked" in self.headers.get("Transfer-Encoding", "").lower()
 
     def chunks(self) -> Iterator[bytes]:
-        """The body as it comes. Raises TruncatedError where it ends early, TemporaryError where it falls silent."""
-        with failures(self.host, reading=True):
-            network = self._response.extensions.get("network_stream")
-            encoded = "Content-Encoding" in self.headers or "Transfer-Encoding" in self.headers
-            small = self.length is not None and self.length < _LARGE
-            if network is None or encoded or small or self._response.request.method == "HEAD":
-                yield from self._response.iter_bytes()
-            else:
-                yield from ahead(self._straight(network), partial(_wake, network))
+        """The content as it comes, decoded.
+
+        Raises:
+            TruncatedError: it ends before HTTP or its coding says so.
+            ProtocolError: its coding is damaged or was not requested.
+            TemporaryError: it falls silent.
+            DwError: for a status of 400 or above, the refusal in place of the first two.
+        """
+        try:
+            with failures(self.host, reading=True):
+                yield from self._content()
+        except (ProtocolError, TruncatedError) as error:
+            if self.status < 400:
+                raise
+            raise self.refusal(b"") from error
+
+    def _content(self) -> Iterator[bytes]:
+        network = self._response.extensions.get("network_stream")
+        bodiless = self._response.request.method == "HEAD" or self.status in (204, 304)
+        coding = "" if bodiless else codings.named(self.headers, self.host)
+        small = self.length is not None and self.length < _LARGE
+        if coding:
+            framed = "Content-Length" in self.headers or "Transfer-Encoding" in self.headers
+            yield from codings.decoded(self._response.iter_raw(), coding, self.host, empty=framed)
+        elif network is None or "Transfer-Encoding" in self.headers or small or bodiless:
+            yield from self._response.iter_raw()
+        else:
+            yield from ahead(self._straight(network), partial(_wake, network))
 
     def _straight(self, network: httpcore.NetworkStream) -> Generator[bytes, None, None]:
         """A large body straight off the connection, which cannot be used again then; half the time of httpx's way."""

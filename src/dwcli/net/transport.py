@@ -20,9 +20,10 @@ from dwcli.errors import (
     TemporaryError,
     UsageError,
 )
+from dwcli.net import codings
 from dwcli.net.auth import Login
 from dwcli.net.failures import failures
-from dwcli.net.response import Response
+from dwcli.net.response import CODING, Response
 from dwcli.net.settings import Settings, origin_of_url
 
 RETRIED = frozenset({408, 429, 502, 503, 504})
@@ -68,7 +69,8 @@ class Transport:
                 transport=http,
                 follow_redirects=False,
                 limits=limits,
-                headers={"User-Agent": "dw", "Accept-Encoding": "gzip, deflate"},
+                headers={"User-Agent": "dw", "Accept-Encoding": codings.ACCEPTED},
+                event_hooks={"response": [_untouched]},
             )
         except (ValueError, ImportError, httpx.InvalidURL) as error:
             reason = "no SOCKS proxy can be" if isinstance(error, ImportError) else error
@@ -261,6 +263,30 @@ class Transport:
         # Nothing new begins; what ends, or is closed, may do so in peace.
         if self._stopped.is_set() and event.endswith(".started") and "close" not in event:
             raise _stopped()
+
+
+def _untouched(response: httpx.Response) -> None:
+    """Keep httpx from decoding, and from reading without end the 401 that a login answers."""
+    if coding := response.headers.pop("Content-Encoding", ""):
+        response.extensions[CODING] = coding
+    if response.status_code == 401 and isinstance(response.stream, httpx.SyncByteStream):
+        response.stream = _Beginning(response.stream)
+
+
+class _Beginning(httpx.SyncByteStream):
+    def __init__(self, stream: httpx.SyncByteStream) -> None:
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[bytes]:
+        left = _MESSAGE_BYTES
+        for piece in self._stream:
+            yield piece
+            left -= len(piece)
+            if left <= 0:
+                return
+
+    def close(self) -> None:
+        self._stream.close()
 
 
 class _Url(httpx.URL):
