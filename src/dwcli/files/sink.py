@@ -218,6 +218,8 @@ class Sink:
 class _File:
     """The Writer of a file in the spool."""
 
+    __slots__ = ("_fd", "_made", "_path", "_sink")
+
     def __init__(self, sink: Sink, path: str) -> None:
         self._sink = sink
         self._path = path
