@@ -23,7 +23,8 @@ from dwcli.errors import (
     TruncatedError,
     UsageError,
 )
-from dwcli.net.transport import Settings, Transport
+from dwcli.net.settings import Settings
+from dwcli.net.transport import Transport
 from servers.fake import Answer, Fake, Handler, Request
 
 JSON = {"Content-Type": "application/dicom+json"}

@@ -24,7 +24,8 @@ from dwcli.dicomweb.query import Query, Term
 from dwcli.dicomweb.refs import InstanceRef, Level, Ref, StudyRef
 from dwcli.dicomweb.stow import Stored
 from dwcli.net.body import Part
-from dwcli.net.transport import Settings, Transport
+from dwcli.net.settings import Settings
+from dwcli.net.transport import Transport
 from servers import images, wire
 from servers.fake import Answer, Request
 from servers.orthanc import Orthanc as RealOrthanc

@@ -54,7 +54,7 @@ def test_importing_sets_nothing_for_the_process() -> None:
         "    signals = {number: signal.getsignal(number) for number in signal.valid_signals()}\n"
         "    return gc.get_threshold(), mask, signals, threading.stack_size()\n"
         "before = state()\n"
-        "import dwcli.client, dwcli.main, dwcli.jobs.retrieve, dwcli.jobs.store, dwcli.archive.app, dwcli.net.ahead\n"
+        "import dwcli.client, dwcli.main, dwcli.jobs.retrieve, dwcli.jobs.store, dwcli.archive.app, dwcli.net.oidc\n"
         "assert state() == before\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)

@@ -1,8 +1,8 @@
-"""The arrows between rooms: imports point one way only, function-level imports included."""
+"""The arrows between rooms, and between files: imports point one way only, function-level imports included."""
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -83,6 +83,34 @@ def violations(source: Path) -> Iterator[str]:
             yield f"{path.relative_to(source)}:{line}: {why}"
 
 
+def circles(source: Path) -> list[str]:
+    """The files below `source` that import each other in a circle, or lie between two circles, wherever the imports
+    stand."""
+    files = {_module(path.relative_to(source).with_suffix("").parts): path for path in sorted(source.rglob("*.py"))}
+    sees = {module: set(_seen(files, module)) - {module} for module in files}
+    # What sees nothing that is left, or is seen by nothing that is left, is in no circle.
+    while loose := [one for one in sees if not sees[one] or not any(one in seen for seen in sees.values())]:
+        sees = {one: seen - set(loose) for one, seen in sees.items() if one not in loose}
+    return [f"{'.'.join(one)} sees {', '.join(sorted(map('.'.join, seen)))}" for one, seen in sees.items()]
+
+
+def _module(parts: tuple[str, ...]) -> tuple[str, ...]:
+    return parts[:-1] if parts[-1] == "__init__" else parts
+
+
+def _seen(files: Mapping[tuple[str, ...], Path], module: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """The files that a file imports, or imports from."""
+    path = files[module]
+    is_package = path.name == "__init__.py"
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for name in _imported(node, (*module, "__init__") if is_package else module, is_package):
+            package, *inner = name.split(".")
+            while package == PACKAGE and tuple(inner) not in files and inner:
+                inner.pop()
+            if package == PACKAGE and inner:  # the package itself has names for those outside alone
+                yield tuple(inner)
+
+
 def _of_module(tree: ast.Module, room: str, parts: tuple[str, ...], *, is_package: bool) -> Iterator[tuple[int, str]]:
     if room not in LAYERS:
         yield 1, f"{room} has no place in LAYERS"
@@ -110,7 +138,7 @@ def _of_module(tree: ast.Module, room: str, parts: tuple[str, ...], *, is_packag
 
 
 def _imported(node: ast.AST, parts: tuple[str, ...], is_package: bool) -> list[str]:
-    """The absolute dotted names that an import statement reaches."""
+    """The absolute dotted names that an import statement reaches: modules, or things in them."""
     match node:
         case ast.Import(names):
             return [alias.name for alias in names]
@@ -119,8 +147,7 @@ def _imported(node: ast.AST, parts: tuple[str, ...], is_package: bool) -> list[s
             if level:
                 package = (PACKAGE, *parts) if is_package is False else (PACKAGE, *parts[:-1], "_")
                 base = ".".join([*package[: len(package) - level], *([module] if module else [])])
-            # `from dwcli import client` names a room; `from dwcli.errors import DwError` a thing in one.
-            return [f"{base}.{alias.name}" if base == PACKAGE else base for alias in names]
+            return [f"{base}.{alias.name}" for alias in names]
     return []
 
 
@@ -154,6 +181,38 @@ def _catches_everything(node: ast.AST) -> bool:
 
 def test_imports_point_one_way_only() -> None:
     assert list(violations(SOURCE)) == []
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    assert circles(SOURCE) == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("from dwcli.net.b import B", "from dwcli.net.a import A"),
+        ("from dwcli.net import b", "def f():\n    from dwcli.net.a import A"),
+        ("import dwcli.net.b", "if TYPE_CHECKING:\n    from dwcli.net.a import A"),
+        ("from dwcli.net.c import C", "from .a import A"),
+    ],
+)
+def test_a_circle_between_files_is_found(tmp_path: Path, one: str, other: str) -> None:
+    (tmp_path / "net").mkdir()
+    files = {"__init__": "", "a": one, "b": other, "c": "from dwcli.net import b", "d": "from dwcli.net import a"}
+    for name, code in files.items():
+        (tmp_path / "net" / f"{name}.py").write_text(code)
+    found = {line.split(" sees ")[0] for line in circles(tmp_path)}
+    assert {"net.a", "net.b"} <= found <= {"net.a", "net.b", "net.c"}
+
+
+def test_a_package_and_its_files_may_see_each_other_one_way(tmp_path: Path) -> None:
+    (tmp_path / "client").mkdir()
+    (tmp_path / "client" / "__init__.py").write_text("from dwcli.client.a import A")
+    (tmp_path / "client" / "a.py").write_text("from dwcli.client import b")
+    (tmp_path / "client" / "b.py").write_text("import os")
+    assert circles(tmp_path) == []
+    (tmp_path / "client" / "b.py").write_text("from dwcli.client import A")
+    assert circles(tmp_path) != []
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from enum import IntEnum
+from typing import Self
 
 
 class ExitCode(IntEnum):
@@ -33,6 +34,15 @@ class DwError(Exception):
         self.hint = hint
         if exit_code is not None:
             self.exit_code = exit_code
+
+    def worded(self, message: str | None = None, hint: str | None = None) -> Self:
+        """The same error in other words: a new one, since others may still hold this one."""
+        kind = type(self)
+        error = kind.__new__(kind, self.message if message is None else message)
+        error.__dict__.update(self.__dict__)
+        error.message = str(error.args[0])
+        error.hint = self.hint if hint is None else hint
+        return error
 
 
 class UsageError(DwError):

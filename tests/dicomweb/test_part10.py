@@ -496,7 +496,7 @@ def test_a_head_like_those_before_it_is_read_as_if_it_came_first(data: st.DataOb
     remembered = [read_head(one, wanted=wanted) for one in [*files, *files] for _ in range(3)]
     alone = []
     for one in [*files, *files]:
-        part10._OUTLINES.clear()
+        part10._CACHED.clear()
         part10._LAST.clear()
         alone += 3 * [read_head(one, wanted=wanted)]
     assert remembered == alone
@@ -518,7 +518,7 @@ def _judged(data: bytes, *, final: bool) -> Head | str | None:
 
 
 def _forget() -> None:
-    part10._OUTLINES.clear()
+    part10._CACHED.clear()
     part10._LAST.clear()
 
 

@@ -189,3 +189,26 @@ def test_frames_that_make_no_sense_are_refused(typed: str) -> None:
 def test_level_words(word: str, level: Level) -> None:
     assert refs.parse_level(word) is level
     assert refs.parse_level(word + "x") is None
+
+
+@pytest.mark.parametrize(
+    ("ref", "meant"),
+    [
+        (StudyRef("1"), True),
+        (StudyRef("9"), False),
+        (SeriesRef("1", "2"), True),
+        (SeriesRef("", "2"), True),  # only the series' own UID is known
+        (SeriesRef("9", "2"), False),
+        (SeriesRef("1", "9"), False),
+        (InstanceRef("1", "2", "3"), True),
+        (InstanceRef("9", "9", "3"), True),  # it says of itself that it belongs elsewhere
+        (InstanceRef("1", "2", "9"), False),
+    ],
+)
+def test_a_reference_covers_what_is_asked_for_by_it(ref: Ref, meant: bool) -> None:
+    assert refs.covers(ref, InstanceRef("1", "2", "3")) is meant
+
+
+def test_what_a_reference_leaves_open_is_empty() -> None:
+    given = (StudyRef("1"), SeriesRef("1", "2"), InstanceRef("1", "2", "3"))
+    assert [(ref.study, ref.series, ref.instance) for ref in given] == [("1", "", ""), ("1", "2", ""), ("1", "2", "3")]

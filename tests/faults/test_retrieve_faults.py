@@ -16,9 +16,10 @@ from dwcli.client import Client
 from dwcli.dicomweb.dialects import choose
 from dwcli.dicomweb.refs import StudyRef
 from dwcli.files.sink import Sink
-from dwcli.jobs.item import Item, Tally
+from dwcli.jobs.result import Item, Tally
 from dwcli.jobs.retrieve import Options, Retrieval
-from dwcli.net.transport import Settings, Transport
+from dwcli.net.settings import Settings
+from dwcli.net.transport import Transport
 from servers import images, wire
 from servers.dw import Dw
 from servers.fake import Answer, Fake, Request

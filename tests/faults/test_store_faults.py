@@ -16,7 +16,8 @@ from dwcli.client import Client
 from dwcli.dicomweb.dialects import choose
 from dwcli.files.scan import scan
 from dwcli.jobs.store import Options, Storing
-from dwcli.net.transport import Settings, Transport
+from dwcli.net.settings import Settings
+from dwcli.net.transport import Transport
 from servers import images, wire
 from servers.dw import Dw, Run
 from servers.fake import Answer, Fake, Request

@@ -12,9 +12,10 @@ from dwcli.client import Client
 from dwcli.dicomweb.dialects import choose
 from dwcli.dicomweb.refs import InstanceRef, Ref, StudyRef
 from dwcli.files.sink import Sink
-from dwcli.jobs.item import Item, Tally
+from dwcli.jobs.result import Item, Tally
 from dwcli.jobs.retrieve import Options, Retrieval
-from dwcli.net.transport import Settings, Transport
+from dwcli.net.settings import Settings
+from dwcli.net.transport import Transport
 from servers.fake import Answer, Fake, Request
 from servers.images import instance as image
 from servers.scripted import Instance, Scripted, is_retrieve, multipart, related, study

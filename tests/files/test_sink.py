@@ -20,11 +20,17 @@ from hypothesis import strategies as st
 
 from dwcli.dicomweb.part10 import NotDicom
 from dwcli.errors import ExitCode, UsageError
+from dwcli.files.draft import CollisionError, FolderError, Kept
 from dwcli.files.layout import Layout
-from dwcli.files.sink import CollisionError, FolderError, Kept, Sink
+from dwcli.files.sink import Sink
 from servers.images import instance, part10
 
 FLAT = Layout("{SOPInstanceUID}.dcm")
+
+
+def find(sink: Sink, study: str, series: str, instance: str) -> Path | None:
+    """Where an instance is present."""
+    return next((one.path for one in sink.instances(study, series) if one.instance == instance), None)
 
 
 def write(sink: Sink, data: bytes, piece: int = 1 << 16) -> Kept:
@@ -139,7 +145,7 @@ def test_hostile_uid_stays_inside_the_folder(tmp_path: Path, uid: str) -> None:
     with Sink(root) as sink:
         kept = write(sink, data)
         assert kept.instance == uid
-        assert sink.find(uid, uid, uid) == Path(kept.path)
+        assert find(sink, uid, uid, uid) == Path(kept.path)
         assert [each.instance for each in sink.instances(uid)] == [uid]
     assert Path(kept.path).resolve().is_relative_to(root.resolve())
     assert Path(kept.path).read_bytes() == data
@@ -221,7 +227,7 @@ def test_file_system_without_links_still_keeps_what_is_there(root: Path, monkeyp
 
 def test_folder_is_made_only_when_it_is_needed(root: Path) -> None:
     sink = Sink(root / "a/b")
-    assert sink.find("1", "2", "3") is None
+    assert find(sink, "1", "2", "3") is None
     assert list(sink.instances("1")) == []
     assert not root.exists()
     sink.prepare()
@@ -377,11 +383,11 @@ def test_next_run_finds_what_is_complete(root: Path, layout: Layout) -> None:
                 write(sink, instance("2.25.1", series, f"{series}.{number}"))
         write(sink, instance("2.25.2", "2.25.22", "2.25.99"))
     with Sink(root, layout) as sink:
-        path = sink.find("2.25.1", "2.25.20", "2.25.20.1")
+        path = find(sink, "2.25.1", "2.25.20", "2.25.20.1")
         assert path
         assert path.read_bytes() == instance("2.25.1", "2.25.20", "2.25.20.1")
-        assert sink.find("2.25.1", "2.25.20", "2.25.21.1") is None
-        assert sink.find("2.25.7", "2.25.20", "2.25.20.1") is None
+        assert find(sink, "2.25.1", "2.25.20", "2.25.21.1") is None
+        assert find(sink, "2.25.7", "2.25.20", "2.25.20.1") is None
         assert sorted(each.instance for each in sink.instances("2.25.1", "2.25.21")) == [
             f"2.25.21.{number}" for number in range(3)
         ]
@@ -401,11 +407,11 @@ def test_what_is_no_dicom_file_any_more_is_not_there_and_gives_way(
         path = Path(write(sink, instance()).path)
     path.write_bytes(damage(instance()))
     with Sink(root, layout) as sink:
-        assert sink.find("2.25.1", "2.25.2", "2.25.3") is None
+        assert find(sink, "2.25.1", "2.25.2", "2.25.3") is None
         assert list(sink.instances("2.25.1")) == []
         assert list(sink.instances("2.25.1", "2.25.2")) == []
         assert write(sink, instance()).outcome == "replaced"
-        assert sink.find("2.25.1", "2.25.2", "2.25.3") == path
+        assert find(sink, "2.25.1", "2.25.2", "2.25.3") == path
     assert path.read_bytes() == instance()
 
 
@@ -414,7 +420,7 @@ def test_file_of_another_instance_under_the_name_is_not_the_instance(root: Path)
         path = Path(write(sink, instance()).path)
     path.write_bytes(instance(sop="2.25.4"))
     with Sink(root) as sink:
-        assert sink.find("2.25.1", "2.25.2", "2.25.3") is None
+        assert find(sink, "2.25.1", "2.25.2", "2.25.3") is None
         assert list(sink.instances("2.25.1", "2.25.2")) == []
         with pytest.raises(CollisionError, match=r"2\.25\.4, which is there"):
             write(sink, instance())
@@ -427,8 +433,8 @@ def test_index_does_not_believe_in_a_file_that_changed_or_went(root: Path) -> No
     Path(first.path).unlink()
     Path(second.path).write_bytes(Path(second.path).read_bytes()[:-1])
     with Sink(root, FLAT) as sink:
-        assert sink.find("2.25.1", "2.25.2", "2.25.3") is None
-        assert sink.find("2.25.1", "2.25.2", "2.25.4") is None
+        assert find(sink, "2.25.1", "2.25.2", "2.25.3") is None
+        assert find(sink, "2.25.1", "2.25.2", "2.25.4") is None
         assert list(sink.instances("2.25.1")) == []
 
 
@@ -438,10 +444,10 @@ def test_file_whose_index_line_was_lost_is_found_to_be_the_same_and_noted(root: 
     index = root / ".dw-index.jsonl"
     index.write_bytes(index.read_bytes()[:20])
     with Sink(root, FLAT) as sink:
-        assert sink.find("2.25.1", "2.25.2", "2.25.3") is None
+        assert find(sink, "2.25.1", "2.25.2", "2.25.3") is None
         assert write(sink, instance()).outcome == "same"
     with Sink(root, FLAT) as sink:
-        assert sink.find("2.25.1", "2.25.2", "2.25.3")
+        assert find(sink, "2.25.1", "2.25.2", "2.25.3")
     assert len(index.read_bytes().splitlines()) == 2
 
 
@@ -452,7 +458,7 @@ def test_index_that_points_out_of_the_folder_is_not_believed(root: Path) -> None
         line = {"study": "1", "series": "2", "instance": "3", "path": path, "size": 1}
         (root / ".dw-index.jsonl").write_text(json.dumps(line) + "\n")
         with Sink(root, FLAT) as sink:
-            assert sink.find("1", "2", "3") is None
+            assert find(sink, "1", "2", "3") is None
 
 
 # Several runs

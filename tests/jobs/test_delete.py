@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from dwcli.client import Client
-from dwcli.dicomweb import dialects, removal
+from dwcli.dicomweb import deletion, dialects
 from dwcli.dicomweb.refs import InstanceRef, Level, StudyRef, parse
 from dwcli.errors import AbsentError, ExitCode, ProtocolError
 from dwcli.jobs import delete as job
-from dwcli.net.transport import Settings, Transport
+from dwcli.net.settings import Settings
+from dwcli.net.transport import Transport
 from servers import images, wire
 from servers.dw import Dw
 from servers.fake import Answer, Fake, Request
@@ -235,7 +236,7 @@ def test_nothing_is_planned_for_what_is_not_there(
 
 def test_a_lookup_keeps_the_level_asked_for() -> None:
     answer = json.dumps([{"ID": "a/b", "Type": "Series"}, {"ID": "c", "Type": "Study"}]).encode()
-    assert [one.path for one in removal.known(answer, Level.SERIES)] == ["series/a%2Fb"]
+    assert [one.path for one in deletion.known(answer, Level.SERIES)] == ["series/a%2Fb"]
     for other in (b"<html>", b'[{"ID": "a"}]', b"3"):
         with pytest.raises(ProtocolError):
-            removal.known(other, Level.SERIES)
+            deletion.known(other, Level.SERIES)

@@ -11,7 +11,8 @@ from dwcli.client import Client
 from dwcli.dicomweb.dialects import PRESETS
 from dwcli.jobs import doctor
 from dwcli.jobs.doctor import examination, storing
-from dwcli.net.transport import Settings, Transport
+from dwcli.net.settings import Settings
+from dwcli.net.transport import Transport
 from servers.dw import Dw
 from servers.fake import Answer, Fake, Request
 from servers.faults import Faults, Hang, Pass

@@ -77,7 +77,6 @@ def test_an_error_of_a_task_or_a_seed_is_raised_and_ends_the_others() -> None:
     with pytest.raises(ValueError, match="bad"):
         list(pool.run([lambda: aborted.wait(60) and None, bad]))  # type: ignore[list-item]
     assert aborted.is_set()
-    assert pool.halted
 
     def seeds() -> Iterator[Callable[[], None]]:
         yield lambda: None

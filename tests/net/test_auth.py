@@ -11,7 +11,8 @@ from dwcli.dicomweb.request import Request
 from dwcli.errors import AuthError
 from dwcli.net import auth
 from dwcli.net.body import Multipart, Part
-from dwcli.net.transport import Settings, Transport, origin_of_url
+from dwcli.net.settings import Settings, origin_of_url
+from dwcli.net.transport import Transport
 from servers.fake import Answer, Fake
 from servers.fake import Request as Seen
 

@@ -10,7 +10,8 @@ from dwcli.dicomweb.multipart import PartData, PartEnd
 from dwcli.dicomweb.request import Request
 from dwcli.errors import DwError, UsageError
 from dwcli.net.body import Bytes, ChangedError, FileBody, Multipart, Part, read
-from dwcli.net.transport import Settings, Transport
+from dwcli.net.settings import Settings
+from dwcli.net.transport import Transport
 from servers.fake import Answer, Fake
 
 

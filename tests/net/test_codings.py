@@ -11,7 +11,8 @@ import pytest
 from dwcli.dicomweb.request import Request
 from dwcli.errors import AbsentError, AuthError, DwError, ProtocolError, RefusedError, TruncatedError
 from dwcli.net import auth, codings
-from dwcli.net.transport import Settings, Transport, origin_of_url
+from dwcli.net.settings import Settings, origin_of_url
+from dwcli.net.transport import Transport
 from servers.fake import Answer, Fake
 from servers.fake import Request as Asked
 

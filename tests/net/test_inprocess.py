@@ -10,7 +10,8 @@ from dwcli.dicomweb.request import Request
 from dwcli.errors import TruncatedError
 from dwcli.net.body import ChangedError
 from dwcli.net.inprocess import InProcess
-from dwcli.net.transport import Settings, Transport
+from dwcli.net.settings import Settings
+from dwcli.net.transport import Transport
 
 Start = Callable[[str, list[tuple[str, str]]], object]
 

@@ -14,8 +14,8 @@ from dwcli.errors import AuthError, DwError, ProtocolError, TemporaryError, Usag
 from dwcli.jobs import login as job
 from dwcli.net.loopback import Listener
 from dwcli.net.oidc import GrantError, Provider, Registration
+from dwcli.net.settings import Settings
 from dwcli.net.tokens import SpentError, Token, TokenFile
-from dwcli.net.transport import Settings
 from servers.fake import Answer, Fake
 from servers.issuer import FakeIssuer
 from servers.wire import request

@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives import serialization
 from dwcli.dicomweb.request import Request
 from dwcli.errors import AuthError, DwError, TemporaryError, UsageError
 from dwcli.net import auth, tls
-from dwcli.net.transport import Settings, Transport, origin_of_url
+from dwcli.net.settings import Settings, origin_of_url
+from dwcli.net.transport import Transport
 from servers.certificates import Certificates
 from servers.fake import Answer, Fake
 from servers.nginx import Nginx

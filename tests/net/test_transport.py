@@ -27,7 +27,8 @@ from dwcli.errors import (
 from dwcli.net import auth
 from dwcli.net.body import Bytes
 from dwcli.net.failures import translate
-from dwcli.net.transport import Settings, Transport, origin_of_url, retry_after
+from dwcli.net.settings import Settings, origin_of_url
+from dwcli.net.transport import Transport, retry_after
 from servers.certificates import Certificates
 from servers.fake import Answer, Fake
 from servers.fake import Request as Asked
@@ -550,3 +551,18 @@ def test_somebody_who_watches_is_told_once_that_an_answer_is_long_in_coming(
         threading.Timer(0.3, slow.set).start()
         assert fetch(made, f"{server.url}/slow") == b"ok"
     assert len(told) == 1 and "--timeout" in told[0]
+
+
+def test_an_error_that_quotes_the_credential_is_raised_anew_without_it(fake_server: FakeServer) -> None:
+    server = fake_server(lambda _: Answer(200))
+    login = auth.bearer(server.origin, lambda: "s3cret-token", renewable=False)
+    quoted = TemporaryError("the server said s3cret-token", "later")
+    with (
+        closing(Transport(Settings(server.url, auth=login, trust_env=False))) as made,
+        pytest.raises(TemporaryError) as caught,
+        made.exchange(Request("GET", f"{server.url}/studies")),
+    ):
+        raise quoted
+    assert (caught.value.message, caught.value.hint) == ("the server said (hidden)", "later")
+    assert caught.value.__suppress_context__
+    assert quoted.message == "the server said s3cret-token"

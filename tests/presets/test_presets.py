@@ -16,7 +16,8 @@ from dwcli.errors import DwError
 from dwcli.files.sink import Sink
 from dwcli.jobs import delete
 from dwcli.jobs.retrieve import Options, Retrieval
-from dwcli.net.transport import Settings, Transport
+from dwcli.net.settings import Settings
+from dwcli.net.transport import Transport
 from dwcli.options import MatchOptions
 from servers import images, wire
 from servers.dw import Dw

@@ -15,7 +15,8 @@ from dwcli.dicomweb.refs import InstanceRef, Level, Ref, SeriesRef, StudyRef
 from dwcli.errors import AbsentError, DwError, ProtocolError, RefusedError
 from dwcli.net.auth import basic
 from dwcli.net.body import Part
-from dwcli.net.transport import Settings, Transport, origin_of_url
+from dwcli.net.settings import Settings, origin_of_url
+from dwcli.net.transport import Transport
 from servers import images
 from servers.dw import Dw
 from servers.fake import Answer, Fake

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dwcli.archive.header import Header
 from dwcli.errors import DwError
-from dwcli.files import lines
+from dwcli.files import jsonl
 
 _VERSION = 1
 _SCHEMA = """
@@ -243,7 +243,7 @@ def alone(path: Path) -> Iterator[None]:
     except OSError as error:
         raise DwError(f"cannot open the index {path}: {error.strerror}", "is the folder writable?") from error
     try:
-        lines.hold(fd, wait=True)
+        jsonl.hold(fd, wait=True)
         yield
     finally:
         os.close(fd)

@@ -18,8 +18,8 @@ from dwcli.archive.reply import CHUNK, Refusal, Reply, retrieve_url, whole
 from dwcli.dicomweb import media, multipart, refs
 from dwcli.dicomweb.multipart import PartData, PartEnd, PartStart, Truncated
 from dwcli.errors import DwError, ProtocolError
-from dwcli.files.draft import Draft
-from dwcli.files.sink import CollisionError, Kept, Sink
+from dwcli.files.draft import CollisionError, Draft, Kept
+from dwcli.files.sink import Sink
 
 _PATIENCE = 3.0  # seconds; a disk under load takes one to bring a few files and a row to it
 _CLOSING = "the archive is closing"

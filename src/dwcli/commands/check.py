@@ -43,7 +43,7 @@ def check(
       dw search --date 7d -f uids | dw check study - out/ --report check.jsonl
     """
     from dwcli.jobs import check as job
-    from dwcli.jobs.item import Tally
+    from dwcli.jobs.result import Tally
 
     dw: DwContext = ctx.obj
     log = reporting.begin(dw, report)

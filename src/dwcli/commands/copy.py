@@ -58,7 +58,7 @@ def copy(
     """
     from dwcli.jobs import copy as job
     from dwcli.jobs import retrieve, store
-    from dwcli.jobs.item import Tally
+    from dwcli.jobs.result import Tally
 
     dw: DwContext = ctx.obj
     log = reporting.begin(dw, report)

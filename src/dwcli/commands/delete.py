@@ -15,7 +15,7 @@ from dwcli.errors import DwError, ExitCode, UsageError, combine
 from dwcli.options import takes
 
 if TYPE_CHECKING:
-    from dwcli.jobs.delete import Doomed
+    from dwcli.jobs.delete import DeletionPlan
 
 _COLUMNS = ("level", "reference", "PatientName", "PatientID", "StudyDate", "StudyDescription", "series", "instances")
 _STUDY = {"PatientName": "00100010", "PatientID": "00100020", "StudyDate": "00080020", "StudyDescription": "00081030"}
@@ -58,14 +58,14 @@ def delete(
       dw delete STUDY/SERIES --dry-run
       dw search --date ..2015 -f uids | dw delete study - --yes
     """
-    from dwcli.dicomweb import removal
+    from dwcli.dicomweb import deletion
     from dwcli.jobs import delete as job
-    from dwcli.jobs.item import Item, Tally
+    from dwcli.jobs.result import Item, Tally
 
     dw: DwContext = ctx.obj
     log = reporting.begin(dw, report)
     level, rest = references.split_level(words)
-    code = removal.parse_reason(reason or removal.QUALITY)
+    code = deletion.parse_reason(reason or deletion.QUALITY)
     # All of them before anything is sent: one that names another server stops the whole.
     asked = list(references.read(dw, rest, level, verb="delete"))
     job.can(dw.client, dw.profile.place.root if dw.profile.place else None)
@@ -117,7 +117,7 @@ def _otherwise(dw: DwContext) -> str:
     )
 
 
-def _record(one: "Doomed") -> dict[str, object]:
+def _record(one: "DeletionPlan") -> dict[str, object]:
     study = {name: text(one.row, tag) for name, tag in _STUDY.items()}
     return {"level": str(one.ref.level), "reference": refs.show(one.ref), **study} | {
         "series": one.series,
@@ -125,7 +125,7 @@ def _record(one: "Doomed") -> dict[str, object]:
     }
 
 
-def _sentence(one: "Doomed") -> str:
+def _sentence(one: "DeletionPlan") -> str:
     record = _record(one)
     about = ", ".join(str(record[name]) for name in _STUDY if record[name])
     number = "an unknown number of" if one.instances is None else one.instances

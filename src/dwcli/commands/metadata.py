@@ -15,7 +15,7 @@ from dwcli.errors import combine
 from dwcli.options import named_path, takes
 
 if TYPE_CHECKING:
-    from dwcli.jobs.describe import Describing
+    from dwcli.jobs.metadata import Describing
 
 
 def register(app: typer.Typer) -> None:
@@ -55,7 +55,7 @@ def metadata(
       dw metadata STUDY/SERIES -f csv --tag InstanceNumber --tag SliceLocation
       dw metadata STUDY/SERIES/INSTANCE -f json --bulkdata bulk/
     """
-    from dwcli.jobs.describe import Describing
+    from dwcli.jobs.metadata import Describing
 
     dw: DwContext = ctx.obj
     tags = [dictionary.parse_tag(name) for name in tag] if tag else None
@@ -74,7 +74,7 @@ def metadata(
 def _with_bulk_data(
     dw: DwContext, job: "Describing", asked: Iterator[Ref], folder: Path, tags: list[str] | None
 ) -> None:
-    from dwcli.jobs.bulk import Fetching
+    from dwcli.jobs.metadata import Fetching
 
     with (
         dw.out.progress("fetching") as progress,

@@ -12,8 +12,8 @@ from dwcli.dicomweb.multipart import PartData, PartEnd, PartStart, Truncated
 from dwcli.dicomweb.refs import FrameRef
 from dwcli.dicomweb.request import rebase
 from dwcli.errors import DwError, ExitCode, ProtocolError, TruncatedError, UsageError, combine
+from dwcli.files.atomic import WholeFile
 from dwcli.files.spool import Spool
-from dwcli.files.whole import WholeFile
 from dwcli.jobs import parts
 from dwcli.output import size
 

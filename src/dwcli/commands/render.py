@@ -12,7 +12,7 @@ from dwcli.context import DwContext
 from dwcli.dicomweb import refs
 from dwcli.dicomweb.refs import InstanceRef
 from dwcli.errors import UsageError, did_you_mean
-from dwcli.files.whole import WholeFile
+from dwcli.files.atomic import WholeFile
 from dwcli.options import takes
 
 _TYPES: dict[str, Literal["image/png", "image/jpeg"]] = {"png": "image/png", "jpeg": "image/jpeg", "jpg": "image/jpeg"}

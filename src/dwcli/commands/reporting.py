@@ -13,7 +13,7 @@ import typer
 
 from dwcli.context import DwContext
 from dwcli.errors import DwError, ExitCode, UsageError
-from dwcli.jobs.item import DONE, Item, Tally
+from dwcli.jobs.result import DONE, Item, Tally
 from dwcli.output import size
 
 if TYPE_CHECKING:

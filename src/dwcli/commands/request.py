@@ -11,7 +11,7 @@ from dwcli.context import DwContext, parse_headers
 from dwcli.dicomweb import media, refs
 from dwcli.dicomweb.content import End
 from dwcli.errors import TruncatedError, UsageError
-from dwcli.files.whole import WholeFile
+from dwcli.files.atomic import WholeFile
 from dwcli.options import takes
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from dwcli.errors import ExitCode, UsageError
 from dwcli.options import MatchOptions, named_path, takes
 
 if TYPE_CHECKING:
-    from dwcli.jobs.item import Tally
+    from dwcli.jobs.result import Tally
     from dwcli.jobs.retrieve import Options, Retrieval
 
 _GO_ON = "the same command goes on with what is missing"
@@ -105,8 +105,8 @@ def retrieve(
     from dwcli.files.index import NAME as INDEX
     from dwcli.files.layout import Layout
     from dwcli.files.sink import Sink
-    from dwcli.jobs import anonymous
-    from dwcli.jobs.item import Tally
+    from dwcli.jobs.anonymize import retrieve as retrieve_anonymized
+    from dwcli.jobs.result import Tally
     from dwcli.jobs.retrieve import Options, Retrieval
 
     dw: DwContext = ctx.obj
@@ -149,7 +149,7 @@ def retrieve(
         with dw.out.progress("retrieving") as progress:
             if anonymize:
                 one_by_one = (ref for ref in asked if isinstance(ref, InstanceRef))
-                found = anonymous.retrieve(dw.patient_client, one_by_one, sink, syntax, on_bytes=progress.add)
+                found = retrieve_anonymized(dw.patient_client, one_by_one, sink, syntax, on_bytes=progress.add)
             else:
                 job = Retrieval(dw.patient_client, sink, options, on_bytes=progress.add, on_expect=progress.expect)
                 found = job.run(asked)
@@ -160,12 +160,12 @@ def retrieve(
 
 
 def _zip(dw: DwContext, asked: Iterator[Ref], target: Path, options: "Options", log: reporting.Report) -> None:
-    from dwcli.jobs import zipped
-    from dwcli.jobs.item import Tally
+    from dwcli.jobs import zip_file
+    from dwcli.jobs.result import Tally
 
     tally = Tally()
     with dw.out.progress("retrieving") as progress:
-        items = zipped.retrieve(
+        items = zip_file.retrieve(
             dw.patient_client,
             asked,
             target,

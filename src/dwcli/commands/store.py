@@ -15,7 +15,7 @@ from dwcli.options import named_path, takes
 from dwcli.output import size
 
 if TYPE_CHECKING:
-    from dwcli.jobs.item import Tally
+    from dwcli.jobs.result import Tally
 
 _WITH_JOURNAL = "the same command sends only what was not yet accepted"
 _WITHOUT = "the same command sends all of it again; with --journal FILE it would send only the rest"
@@ -78,8 +78,8 @@ def store(
     """
     from dwcli.files.journal import Journal
     from dwcli.files.scan import scan
-    from dwcli.jobs.item import Tally
-    from dwcli.jobs.offer import plan
+    from dwcli.jobs.result import Tally
+    from dwcli.jobs.selection import plan
     from dwcli.jobs.store import Options, Storing
 
     dw: DwContext = ctx.obj

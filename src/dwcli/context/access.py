@@ -13,8 +13,8 @@ from dwcli.secrets import exposed_key
 if TYPE_CHECKING:
     from dwcli.net.auth import Login
     from dwcli.net.oidc import Provider
+    from dwcli.net.settings import Settings
     from dwcli.net.tokens import TokenFile
-    from dwcli.net.transport import Settings
 
 Warn = Callable[[str], None]
 Log = Callable[[int, str], None]
@@ -22,7 +22,7 @@ Log = Callable[[int, str], None]
 
 def settings_of(profile: config.Profile, out: Out) -> "Settings":
     """How requests travel, as yet without a login. Raises UsageError and AuthError as Profile.tls does."""
-    from dwcli.net.transport import Settings
+    from dwcli.net.settings import Settings
 
     if profile.insecure and profile.encrypted:
         out.caution(f"the certificate of {profile.url} is not checked (insecure)")
@@ -52,7 +52,7 @@ def flow_of(
 ) -> "Login | None":
     """How requests log in, None where they don't; `provider` is called where an OpenID provider gives the token."""
     from dwcli.net import auth
-    from dwcli.net.transport import origin_of_url
+    from dwcli.net.settings import origin_of_url
 
     origin, login = origin_of_url(profile.url), profile.login
     match login.kind:
@@ -71,8 +71,8 @@ def flow_of(
 def provider_of(profile: config.Profile, settings: "Settings", state: Path, log: Log) -> "tuple[Provider, TokenFile]":
     """The OpenID provider of a profile that has one, and where below `state` its token is kept."""
     from dwcli.net.oidc import Provider, Registration
+    from dwcli.net.settings import origin_of_url
     from dwcli.net.tokens import TokenFile
-    from dwcli.net.transport import origin_of_url
 
     login, oidc = profile.login, profile.login.oidc
     assert oidc is not None

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from dwcli.client import Client
     from dwcli.net.inprocess import InProcess
     from dwcli.net.oidc import Provider
+    from dwcli.net.settings import Settings
     from dwcli.net.tokens import TokenFile
-    from dwcli.net.transport import Settings
 
 _SOON = 3  # tries
 

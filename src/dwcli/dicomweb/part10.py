@@ -12,7 +12,7 @@ from functools import lru_cache
 from struct import Struct
 from typing import Literal, NamedTuple
 
-from dwcli.dicomweb.outline import Outline, Span
+from dwcli.dicomweb.head_cache import CachedHead, Span
 from dwcli.errors import ProtocolError
 
 DICOMDIR = "1.2.840.10008.1.3.10"  # Media Storage Directory Storage
@@ -36,8 +36,8 @@ _VRS = SHORT_VRS | LONG_VRS
 
 # What decides how the rest is read, or nearly always is the same in all files of a series.
 _DECISIVE = frozenset({_META_LENGTH, _META_CLASS, _META_SYNTAX, _SOP_CLASS})
-_MOST_OUTLINES, _MOST_PLANS, _MOST_ELEMENTS = 4, 16, 200
-_OUTLINES: dict[tuple[frozenset[str], int], tuple[Outline, ...]] = {}
+_MOST_CACHED, _MOST_PLANS, _MOST_ELEMENTS = 4, 16, 200
+_CACHED: dict[tuple[frozenset[str], int], tuple[CachedHead, ...]] = {}
 """By what is wanted and where group 2 begins: heads that came twice running. UIDs of a series have few lengths."""
 _LAST: dict[frozenset[str], list[Span]] = {}
 
@@ -125,11 +125,11 @@ def encoding(data: bytes, at: int, syntax: str) -> Encoding:
 
 def _read(data: bytes, final: bool, wanted: frozenset[str]) -> Head:
     keys, last = _plan(wanted)
-    # Not left to the outlines, which know nothing of what is before the first element.
+    # Not left to the cached heads, which know nothing of what is before the first element.
     begin = _find_meta(data, final)
-    outlines = _OUTLINES.get((wanted, begin), ())
-    for outline in outlines:
-        if values := outline.values(data):
+    cached = _CACHED.get((wanted, begin), ())
+    for head in cached:
+        if values := head.values(data):
             return _head(values, keys, wanted)
     found: dict[int, bytes] = {}
     passed: list[Span] = []
@@ -141,7 +141,7 @@ def _read(data: bytes, final: bool, wanted: frozenset[str]) -> Head:
         else:
             plain = _walk(data, start, final, syntax, keys, last, found, passed)
             if plain and passed == _LAST.get(wanted):
-                _OUTLINES[wanted, begin] = (Outline(data, passed, found, _DECISIVE), *outlines[: _MOST_OUTLINES - 1])
+                _CACHED[wanted, begin] = (CachedHead(data, passed, found, _DECISIVE), *cached[: _MOST_CACHED - 1])
             if len(passed) <= _MOST_ELEMENTS and (wanted in _LAST or len(_LAST) < _MOST_PLANS):
                 _LAST[wanted] = passed
     return _head(found, keys, wanted)

@@ -41,6 +41,16 @@ class StudyRef(NamedTuple):
     study: str
 
     @property
+    def series(self) -> str:
+        """Empty: it stands for all of them."""
+        return ""
+
+    @property
+    def instance(self) -> str:
+        """Empty: it stands for all of them."""
+        return ""
+
+    @property
     def level(self) -> Level:
         """What it is."""
         return Level.STUDY
@@ -56,6 +66,11 @@ class SeriesRef(NamedTuple):
 
     study: str
     series: str
+
+    @property
+    def instance(self) -> str:
+        """Empty: it stands for all of them."""
+        return ""
 
     @property
     def level(self) -> Level:
@@ -145,6 +160,16 @@ def path(ref: Ref | FrameRef) -> str:
             return f"{path(instance)}/frames/{','.join(map(str, frames))}"
 
 
+def covers(ref: Ref, instance: InstanceRef) -> bool:
+    """Whether an instance is meant by a reference: one by its own UID, others by their series and study.
+
+    What the reference leaves empty may be any.
+    """
+    if ref.instance:
+        return instance.instance == ref.instance
+    return ref.study in ("", instance.study) and ref.series in ("", instance.series)
+
+
 def own_path(ref: Ref) -> str:
     """The path by the object's own UID alone, for servers that have such (no part of PS3.18)."""
     match ref:
@@ -158,14 +183,7 @@ def own_path(ref: Ref) -> str:
 
 def show(ref: Ref) -> str:
     """A reference as it can be typed again."""
-    match ref:
-        case StudyRef(study):
-            uids = [study]
-        case SeriesRef(study, series):
-            uids = [study, series]
-        case InstanceRef(study, series, instance):
-            uids = [study, series, instance]
-    return "/".join(word(uid) for uid in uids if uid)
+    return "/".join(word(uid) for uid in (ref.study, ref.series, ref.instance) if uid)
 
 
 def make(study: str, series: str = "", instance: str = "") -> Ref:

@@ -1,47 +1,115 @@
-"""One instance on its way into a folder: its bytes as they come, and what they say of themselves."""
+"""One instance on its way to where it is kept: its bytes as they come, and what they say of themselves.
 
-import os
-from collections.abc import Mapping
-from contextlib import suppress
+A Draft looks at the head, counts and judges; a Writer, which a Sink or a Relay gives it, has the bytes.
+"""
+
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Literal, NamedTuple, Protocol, Self
 
 from dwcli.dicomweb import content, part10
-from dwcli.files.layout import uids
-from dwcli.files.present import HEAD_LIMIT
+from dwcli.errors import DwError
+from dwcli.files.existing import HEAD_LIMIT, Present
 
-if TYPE_CHECKING:
-    from dwcli.files.sink import Kept, Sink
+Outcome = Literal["written", "replaced", "same", "conflict"]
 
-_CHARSET, _SERIES = "00080005", "0020000E"
+_SERIES = "0020000E"
 _HELD = 256 << 10  # bytes of small chunks that are collected before they are written
 _MOST_CHUNKS = 1024  # what one writev takes on every system that has it
-_GATHERS = hasattr(os, "writev")
 _HEAD_FIRST = 2 << 10  # bytes in which nearly every file names itself
-_O_BINARY = getattr(os, "O_BINARY", 0)
+
+
+class FolderError(DwError):
+    """The output folder can't be written: full, not permitted, gone. What would follow fails as well."""
+
+
+class CollisionError(DwError):
+    """Two different instances would get the same name; the one that is there stays."""
+
+
+class Kept(NamedTuple):
+    """What became of one instance: `path` holds it whole, `size` is in bytes. A text, for pathlib costs as
+    much time as the rest of the work.
+
+    `written`: new. `replaced`: took the place of an older file. `same`: these bytes were there already.
+    `conflict`: other bytes of this SOP Instance UID were there, from this run or an earlier one, and they
+    stay.
+    """
+
+    path: str
+    study: str
+    series: str
+    instance: str
+    size: int
+    outcome: Outcome
+
+
+class Writer(Protocol):
+    """Where the bytes of one instance go. All but `discard` raise OSError."""
+
+    def write(self, chunks: list[bytes | memoryview], size: int) -> None:
+        """Append chunks, `size` bytes together, which do not change any more."""
+
+    def read_at(self, at: int, size: int) -> bytes:
+        """Some of what was written."""
+
+    def close(self) -> str:
+        """End the writing; the path of what was written, empty where it has none."""
+
+    def place(self, size: int, head: part10.Head, named: tuple[str, str, str]) -> Kept:
+        """Keep what was written, after `close`: `size` bytes of `named`, the study, series and SOP Instance UID.
+
+        Raises CollisionError too.
+        """
+
+    def discard(self) -> None:
+        """Remove what was written, and what `place` has no use for any more."""
+
+    def failed(self, error: OSError) -> FolderError:
+        """What the user is told of an error."""
+
+
+class Destination(Protocol):
+    """Where what is retrieved goes. `overwrite`: nothing there counts as present."""
+
+    @property
+    def overwrite(self) -> bool: ...
+
+    def prepare(self) -> Path:
+        """See that it can be written, before anything is fetched. Raises UsageError, FolderError."""
+
+    def open(self) -> "Draft":
+        """A draft for one instance. Raises FolderError."""
+
+    def where(self, study: str, series: str, instance: str) -> Path | None:
+        """The path of an instance that is present."""
+
+    def instances(self, study: str, series: str | None = None) -> Iterator[Present]:
+        """What is present of a study, or of one of its series."""
 
 
 class Draft:
-    """One instance on its way into a Sink: `size` is the bytes so far, `head` what they are once known.
+    """One instance being received: `size` is the bytes so far, `head` what they are once known.
 
-    Its memory doesn't grow with the instance.
+    `wanted`: tags whose values the head needs besides the UIDs; `ends`: the ends of the files before it. Its memory
+    doesn't grow with the instance.
     """
 
-    def __init__(self, sink: "Sink", path: str) -> None:
+    def __init__(self, writer: Writer, wanted: frozenset[str], ends: content.Ends) -> None:
         self.size = 0
         self.head: part10.Head | None = None
-        self._sink = sink
-        self._path = path
+        self._writer = writer
+        self._wanted = wanted
+        self._ends = ends
         self._open = True
-        self._sealed = False
-        self._fd = -1
-        self._made = False
+        self._sealed: str | None = None
         self._chunks: list[bytes | memoryview] = []
         self._held = 0
+        self._flushed = False
         self._prefix = bytearray()
         self._look_at = 1
-        self._odd: part10.NotDicom | None = None
+        self._rejected: part10.NotDicom | None = None
 
     def write(self, data: bytes | memoryview) -> None:
         """Add bytes, which must not change until `keep`.
@@ -49,9 +117,9 @@ class Draft:
         Raises FolderError; bytes that aren't DICOM are not written, and raise in `keep`.
         """
         self.size += len(data)
-        if not self.head and not self._odd:
+        if not self.head and not self._rejected:
             self._look(data)
-        if self._odd:
+        if self._rejected:
             return
         self._chunks.append(data)
         self._held += len(data)
@@ -60,7 +128,7 @@ class Draft:
                 self._flush()
             except OSError as error:
                 self.discard()
-                raise self._sink.failed(error) from error
+                raise self._writer.failed(error) from error
 
     def end(self, *, proven: bool) -> content.End:
         """Whether the bytes end where a DICOM file ends (PS3.10 7). Raises FolderError.
@@ -69,11 +137,11 @@ class Draft:
         """
         try:
             if proven:
-                return self._sink.ends.look(self._read_at, self.size)
+                return self._ends.look(self._read_at, self.size)
             return content.end_of(self._read_at, self.size, content.Kind.DICOM)
         except OSError as error:
             self.discard()
-            raise self._sink.failed(error) from error
+            raise self._writer.failed(error) from error
 
     def keep(self, name_hint: tuple[str, str, str] = ("", "", "")) -> "Kept":
         """Give the file its name. `name_hint`: study, series and instance UID for those the bytes don't tell.
@@ -87,13 +155,10 @@ class Draft:
             instance = head.instance or name_hint[2]
             if not instance:
                 raise part10.NotDicom("the file names no SOP Instance UID")
-            values = uids(study, series, instance)
-            if head.elements:
-                values = _texts(self._sink.layout.keywords, head.elements) | values
-            self._finish()
-            return self._sink.place(self._path, self.size, (study, series, instance), values)
+            self._close()
+            return self._writer.place(self.size, head, (study, series, instance))
         except OSError as error:
-            raise self._sink.failed(error) from error
+            raise self._writer.failed(error) from error
         finally:
             self.discard()
 
@@ -104,11 +169,10 @@ class Draft:
         """
         self.finish()
         try:
-            self._finish()
+            return Path(self._close())
         except OSError as error:
             self.discard()
-            raise self._sink.failed(error) from error
-        return Path(self._path)
+            raise self._writer.failed(error) from error
 
     def discard(self) -> None:
         """Remove what was written; does nothing after `keep`, or the second time."""
@@ -117,12 +181,7 @@ class Draft:
         self._open = False
         self._chunks.clear()
         self._prefix.clear()
-        if self._fd >= 0:
-            with suppress(OSError):
-                self._close()
-        if self._made:
-            with suppress(OSError):
-                os.unlink(self._path)  # noqa: PTH108
+        self._writer.discard()
 
     def __enter__(self) -> Self:
         return self
@@ -136,30 +195,30 @@ class Draft:
         """Try to read the head, from the beginning of the first chunk alone where that is enough."""
         if not self._prefix and len(chunk) > _HEAD_FIRST:
             self._read(bytes(chunk[:_HEAD_FIRST]), final=False)
-            if self.head or self._odd:
+            if self.head or self._rejected:
                 return
         self._prefix += chunk
         if len(self._prefix) < self._look_at:
             return
         data = bytes(self._prefix)
         self._read(data, final=False)
-        if not self.head and not self._odd and len(data) >= HEAD_LIMIT:
+        if not self.head and not self._rejected and len(data) >= HEAD_LIMIT:
             self._read_less(data)
-        if self.head or self._odd:
+        if self.head or self._rejected:
             self._prefix.clear()
         # To look again only after doubling keeps the cost linear, however small the chunks.
         self._look_at = 2 * len(data)
 
     def _read(self, data: bytes, *, final: bool) -> None:
         try:
-            self.head = part10.read_head(data, final=final, wanted=self._sink.wanted)
+            self.head = part10.read_head(data, final=final, wanted=self._wanted)
         except part10.NotDicom as error:
             self._refuse(error)
 
     def _read_less(self, data: bytes) -> None:
         # Megabytes of private data before a tag that the layout asks for: a name without it is better than no
         # file.
-        wanted = frozenset(tag for tag in self._sink.wanted if tag <= _SERIES)
+        wanted = frozenset(tag for tag in self._wanted if tag <= _SERIES)
         try:
             self.head = part10.read_head(data, wanted=wanted)
         except part10.NotDicom as error:
@@ -169,60 +228,34 @@ class Draft:
 
     def _read_at(self, at: int, size: int) -> bytes:
         """Some of what was written. Raises OSError."""
-        if self._fd < 0:
+        if not self._flushed:
             if len(self._chunks) != 1:
                 self._chunks = [b"".join(self._chunks)]
             return bytes(self._chunks[0][at : at + size])
-        if self._chunks:
-            self._flush()
-        return os.pread(self._fd, size, at)
+        self._flush()
+        return self._writer.read_at(at, size)
 
     def _refuse(self, error: part10.NotDicom) -> None:
-        self._odd = error
+        self._rejected = error
         self._chunks.clear()
 
     def finish(self) -> part10.Head:
         """What was written, now that it is all there; `keep` does it too. Raises NotDicom."""
-        if not self.head and not self._odd:
+        if not self.head and not self._rejected:
             self._read(bytes(self._prefix), final=True)
-        if self._odd or not self.head:
-            raise self._odd or part10.NotDicom("the file names no SOP Instance UID")
+        if self._rejected or not self.head:
+            raise self._rejected or part10.NotDicom("the file names no SOP Instance UID")
         return self.head
 
-    def _finish(self) -> None:
-        if self._sealed:
-            return
-        self._flush()
-        # By default a power cut may still lose a file that was reported; a killed process can't, for the
-        # name comes after the last write. To sync each file costs many times the rest of the work.
-        if self._sink.fsync:
-            os.fsync(self._fd)
-        self._close()
-        self._sealed = True
+    def _close(self) -> str:
+        if self._sealed is None:
+            self._flush()
+            self._sealed = self._writer.close()
+        return self._sealed
 
     def _flush(self) -> None:
-        if self._fd < 0:
-            self._made = True
-            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _O_BINARY, 0o666)
-        chunks, held = self._chunks, self._held
-        self._chunks, self._held = [], 0
-        # One call and no copy where the system can, which takes all but on a full disk.
-        written = os.writev(self._fd, chunks) if _GATHERS and chunks else 0
-        if written < held:
-            view = memoryview(b"".join(chunks))[written:]
-            while view:
-                view = view[os.write(self._fd, view) :]
-
-    def _close(self) -> None:
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)  # a network file system may say only here that the disk is full
-
-
-def _texts(keywords: Mapping[str, str], elements: Mapping[str, bytes]) -> dict[str, str]:
-    charset = elements.get(_CHARSET, b"")
-    return {
-        keyword: part10.decode_text(elements[tag], charset).strip(" \0")
-        for keyword, tag in keywords.items()
-        if tag in elements
-    }
+        if self._chunks:
+            self._flushed = True
+            chunks, held = self._chunks, self._held
+            self._chunks, self._held = [], 0
+            self._writer.write(chunks, held)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
-from dwcli.files import lines
+from dwcli.files import jsonl
 from dwcli.files.layout import OWN_PREFIX
 
 NAME = f"{OWN_PREFIX}index.jsonl"
@@ -38,7 +38,7 @@ class Index:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._entries: dict[str, Entry] | None = None
-        self._appender: lines.Appender | None = None
+        self._appender: jsonl.Appender | None = None
         self._guard = threading.Lock()
 
     def find(self, instance: str) -> Entry | None:
@@ -59,8 +59,8 @@ class Index:
             if self._load().get(entry.instance) == entry:
                 return
             if not self._appender:
-                self._appender = lines.Appender(self._root / NAME)
-            lines.hold(self._appender.fd, wait=True)
+                self._appender = jsonl.Appender(self._root / NAME)
+            jsonl.hold(self._appender.fd, wait=True)
             try:
                 self._appender.append(
                     {
@@ -72,7 +72,7 @@ class Index:
                     }
                 )
             finally:
-                lines.release(self._appender.fd)
+                jsonl.release(self._appender.fd)
             self._load()[entry.instance] = entry
 
     def close(self) -> None:
@@ -86,7 +86,7 @@ class Index:
         if self._entries is None:
             self._entries = {}
             try:
-                for line in lines.read(self._root / NAME):
+                for line in jsonl.read(self._root / NAME):
                     match line:
                         case {
                             "study": str(study),

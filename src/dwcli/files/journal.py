@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from dwcli.errors import DwError, TemporaryError, UsageError
-from dwcli.files import lines
+from dwcli.files import jsonl
 from dwcli.files.scan import DicomFile
 
 DONE = frozenset({"stored", "warned", "present"})
@@ -38,7 +38,7 @@ class Journal:
                 raise UsageError(f"the journal {path} is a folder", hint="--journal FILE.jsonl")
             if path.exists() and not path.is_file():  # to open a device may do something
                 raise self._foreign()
-            self._appender = lines.Appender(path)
+            self._appender = jsonl.Appender(path)
         except OSError as error:
             # A folder is not made: in one that is mistyped nothing would be known of what was stored.
             hint = f"mkdir -p {path.parent}" if not path.parent.exists() else "name another file: --journal FILE.jsonl"
@@ -89,11 +89,11 @@ class Journal:
         self.close()
 
     def _load(self) -> None:
-        if lines.hold(self._appender.fd) is False:
+        if jsonl.hold(self._appender.fd) is False:
             raise TemporaryError(f"another run is writing the journal {self.path}", hint="wait until it has ended")
         if not self._is_journal():
             raise self._foreign()
-        for line in lines.read(self.path):
+        for line in jsonl.read(self.path):
             match line:
                 case {
                     "path": str(path),

@@ -5,22 +5,22 @@ import os
 import stat
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, NamedTuple, Self
+from typing import Self
 
 from dwcli.dicomweb import content, part10
-from dwcli.errors import DwError, UsageError
-from dwcli.files.cut import is_cut
-from dwcli.files.draft import Draft
+from dwcli.errors import UsageError
+from dwcli.files.draft import CollisionError, Draft, FolderError, Kept, Outcome
+from dwcli.files.existing import Present, entries, head_of, is_of, is_truncated, list_series, read_head
 from dwcli.files.index import Entry, Index
 from dwcli.files.layout import DEFAULT, Layout, uids, unescape
-from dwcli.files.present import Present, entries, head_of, is_of, list_series, read_head
 from dwcli.files.spool import Spool
 
-Outcome = Literal["written", "replaced", "same", "conflict"]
-
 _CHARSET, _STUDY, _SERIES, _INSTANCE = "00080005", "0020000D", "0020000E", "00080018"
+_GATHERS = hasattr(os, "writev")
+_O_BINARY = getattr(os, "O_BINARY", 0)
 _NO_LINKS = {
     errno.EPERM,
     errno.EACCES,
@@ -32,31 +32,6 @@ _NO_LINKS = {
 }
 _NOTHING_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 _HINT = f'give the layout more fields, as in --layout "{DEFAULT}"'
-
-
-class FolderError(DwError):
-    """The output folder can't be written: full, not permitted, gone. What would follow fails as well."""
-
-
-class CollisionError(DwError):
-    """Two different instances would get the same name; the one that is there stays."""
-
-
-class Kept(NamedTuple):
-    """What became of one instance: `path` holds it whole, `size` is in bytes. A text, for pathlib costs as
-    much time as the rest of the work.
-
-    `written`: new. `replaced`: took the place of an older file. `same`: these bytes were there already.
-    `conflict`: other bytes of this SOP Instance UID were there, from this run or an earlier one, and they
-    stay.
-    """
-
-    path: str
-    study: str
-    series: str
-    instance: str
-    size: int
-    outcome: Outcome
 
 
 class Sink:
@@ -76,10 +51,10 @@ class Sink:
         self.layout = layout or Layout()
         self.overwrite = overwrite
         self.fsync = fsync
-        self.ends = content.Ends()
-        self.wanted = frozenset(self.layout.keywords.values()) - {_STUDY, _SERIES, _INSTANCE}
-        if self.wanted:
-            self.wanted |= {_CHARSET}
+        self._ends = content.Ends()
+        self._wanted = frozenset(self.layout.keywords.values()) - {_STUDY, _SERIES, _INSTANCE}
+        if self._wanted:
+            self._wanted |= {_CHARSET}
         self._index = None if self.layout.template == DEFAULT else Index(root)
         self._guard = threading.RLock()
         self._base = "" if root == Path() else os.path.join(root, "")  # noqa: PTH118
@@ -107,16 +82,7 @@ class Sink:
 
     def open(self) -> Draft:
         """A draft to write one instance's bytes to; use it in a `with`, which discards what was not kept."""
-        return Draft(self, (self._spool or self._ready()).name())
-
-    def find(self, study: str, series: str, instance: str) -> Path | None:
-        """Where an instance lies complete, None if it doesn't.
-
-        A file under its final name is complete if its head still says that it is this instance, and if it has the size
-        in the index where there is one. What somebody changed behind the head is seen by comparing bytes alone.
-        """
-        path = self.where(study, series, instance)
-        return path if path and path.is_file() and is_of(read_head(path), instance) else None
+        return Draft(_File(self, (self._spool or self._ready()).name()), self._wanted, self._ends)
 
     def where(self, study: str, series: str, instance: str) -> Path | None:
         """The name of an instance that `instances` gave, without another look at the file."""
@@ -174,8 +140,11 @@ class Sink:
                 raise self.failed(error) from error
             return self._spool
 
-    def place(self, draft: str, size: int, named: tuple[str, str, str], values: Mapping[str, str]) -> Kept:
+    def place(self, draft: str, size: int, head: part10.Head, named: tuple[str, str, str]) -> Kept:
         """Give a finished draft its name, unless that is taken. Raises OSError, CollisionError."""
+        values = uids(*named)
+        if head.elements:
+            values = _texts(self.layout.keywords, head.elements) | values
         relative = self.layout.relative(values)
         final = self._base + (relative if os.sep == "/" else relative.replace("/", os.sep))
         if self.overwrite:
@@ -224,7 +193,7 @@ class Sink:
             return _take_over(draft, final)
         if _equal(draft, final, size):
             return "same"
-        return _take_over(draft, final) if is_cut(final) else "conflict"
+        return _take_over(draft, final) if is_truncated(final) else "conflict"
 
     def _taken(self, final: Path, there: str, instance: str, *, own: bool) -> CollisionError:
         if own:
@@ -244,6 +213,67 @@ class Sink:
         if not where or (spool and where.startswith(spool)):
             where = str(self.root)
         return FolderError(f"cannot write in {where}: {error.strerror or error}", hint=hint)
+
+
+class _File:
+    """The Writer of a file in the spool."""
+
+    __slots__ = ("_fd", "_made", "_path", "_sink")
+
+    def __init__(self, sink: Sink, path: str) -> None:
+        self._sink = sink
+        self._path = path
+        self._fd = -1
+        self._made = False
+
+    def write(self, chunks: list[bytes | memoryview], size: int) -> None:
+        if not self._made:
+            self._made = True
+            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _O_BINARY, 0o666)
+        # One call and no copy where the system can, which takes all but on a full disk.
+        written = os.writev(self._fd, chunks) if _GATHERS else 0
+        if written < size:
+            view = memoryview(b"".join(chunks))[written:]
+            while view:
+                view = view[os.write(self._fd, view) :]
+
+    def read_at(self, at: int, size: int) -> bytes:
+        return os.pread(self._fd, size, at)
+
+    def close(self) -> str:
+        # By default a power cut may still lose a file that was reported; a killed process can't, for the
+        # name comes after the last write. To sync each file costs many times the rest of the work.
+        if self._sink.fsync:
+            os.fsync(self._fd)
+        self._shut()
+        return self._path
+
+    def place(self, size: int, head: part10.Head, named: tuple[str, str, str]) -> Kept:
+        return self._sink.place(self._path, size, head, named)
+
+    def discard(self) -> None:
+        if self._fd >= 0:
+            with suppress(OSError):
+                self._shut()
+        if self._made:
+            with suppress(OSError):
+                os.unlink(self._path)  # noqa: PTH108
+
+    def failed(self, error: OSError) -> FolderError:
+        return self._sink.failed(error)
+
+    def _shut(self) -> None:
+        fd, self._fd = self._fd, -1
+        os.close(fd)  # a network file system may say only here that the disk is full
+
+
+def _texts(keywords: Mapping[str, str], elements: Mapping[str, bytes]) -> dict[str, str]:
+    charset = elements.get(_CHARSET, b"")
+    return {
+        keyword: part10.decode_text(elements[tag], charset).strip(" \0")
+        for keyword, tag in keywords.items()
+        if tag in elements
+    }
 
 
 def _take_over(draft: Path, final: Path) -> Outcome:

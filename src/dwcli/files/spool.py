@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from dwcli.files import leftovers, lines
+from dwcli.files import jsonl, leftovers
 from dwcli.files.layout import OWN_PREFIX
 from dwcli.files.leftovers import uninterrupted
 
@@ -91,7 +91,7 @@ def _new_lock(root: Path) -> tuple[int, Path]:
     while True:
         path = root / f"{OWN_PREFIX}{os.urandom(4).hex()}.lock"
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-        lines.hold(fd, wait=True)
+        jsonl.hold(fd, wait=True)
         # Before it was locked, another run may have taken it for a dead one's and removed it.
         if path.exists():
             return fd, path
@@ -116,7 +116,7 @@ def _clear_if_dead(lock: Path) -> None:
     except OSError:
         return
     try:
-        if lines.hold(fd):  # and keep it meanwhile, so that nobody starts to use what goes
+        if jsonl.hold(fd):  # and keep it meanwhile, so that nobody starts to use what goes
             shutil.rmtree(lock.with_suffix(".tmp"), ignore_errors=True)
             with suppress(OSError):
                 lock.unlink()

@@ -1,6 +1,7 @@
 """Is a folder complete? Compares the instances that a server lists with those in the files of a folder."""
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -10,12 +11,13 @@ from dwcli.dicomweb.dicomjson import text
 from dwcli.dicomweb.query import Query, Term
 from dwcli.dicomweb.refs import InstanceRef, Level, Ref, SeriesRef, StudyRef
 from dwcli.errors import AbsentError, AuthError, DwError, ExitCode, ProtocolError, RefusedError
-from dwcli.files.cut import is_cut
-from dwcli.files.scan import DicomFile
-from dwcli.jobs import compare, folder
-from dwcli.jobs.item import Item, failed
-from dwcli.jobs.offer import ended
+from dwcli.files.existing import is_truncated
+from dwcli.files.layout import unescape
+from dwcli.files.scan import DicomFile, Skipped, Unreadable, scan
+from dwcli.jobs import compare
 from dwcli.jobs.pool import Pool
+from dwcli.jobs.result import Item, failed
+from dwcli.jobs.selection import ended
 
 _CANNOT = (RefusedError, AbsentError, ProtocolError)
 
@@ -39,7 +41,7 @@ def check(
     What a server that can list does not list is a failure (absent); where it cannot, the whole is unverified. Raises
     AuthError.
     """
-    here = folder.read(root)
+    here = _read(root)
     yield from here.twins
     yield from _Check(client, here, deep=deep, jobs=jobs, on_expect=on_expect).run(asked)
     yield from here.left()
@@ -47,7 +49,7 @@ def check(
 
 class _Check:
     def __init__(
-        self, client: Client, here: folder.Folder, *, deep: bool, jobs: int, on_expect: Callable[[int], None]
+        self, client: Client, here: "_Folder", *, deep: bool, jobs: int, on_expect: Callable[[int], None]
     ) -> None:
         self._client = client
         self._here = here
@@ -65,7 +67,7 @@ class _Check:
         except AuthError:
             raise
         except DwError as error:
-            self._pool.emit(failed(error, ref.study, getattr(ref, "series", ""), getattr(ref, "instance", "")))
+            self._pool.emit(failed(error, ref.study, ref.series, ref.instance))
 
     def _start(self, ref: Ref) -> None:
         found = self._client.resolve(ref)
@@ -108,7 +110,7 @@ class _Check:
         found: dict[str, list[str]] = {}
         try:
             for row in self._client.metadata(ref):
-                series = getattr(ref, "series", "") or text(row, refs.SERIES_UID)
+                series = ref.series or text(row, refs.SERIES_UID)
                 # Of a row without its series nothing can be said but that there is one more instance.
                 found.setdefault(series, []).append(text(row, refs.INSTANCE_UID) if series else "")
         except _CANNOT:
@@ -128,14 +130,14 @@ class _Check:
         if not isinstance(error, NamelessError) and self._lists():
             raise error
         for (study, series), files in self._here.series.items():
-            if study == ref.study and series == getattr(ref, "series", series) and self._deep:
+            if study == ref.study and ref.series in ("", series) and self._deep:
                 for file in files.values():
-                    if file.instance == getattr(ref, "instance", file.instance):
+                    if ref.instance in ("", file.instance):
                         self._pool.emit(self._compared(file))
         words = f"the server lists nothing, so nobody can tell what is missing ({error.message})"
         if isinstance(error, NamelessError):
             words = f"cannot be verified: {error.message}"
-        above = ref.study, getattr(ref, "series", ""), getattr(ref, "instance", "")
+        above = ref.study, ref.series, ref.instance
         self._pool.emit(Item("unverified", *above, reason=words, code=ExitCode.PARTIAL))
 
     def _lists(self) -> bool:
@@ -172,13 +174,13 @@ class _Check:
         """What the server lists without saying which instance it is cannot be compared with anything."""
         rows = "1 row names" if count == 1 else f"{count} rows name"
         words = f"cannot be verified: {rows} no SOP Instance UID, or no Series Instance UID"
-        above = ref.study, getattr(ref, "series", ""), getattr(ref, "instance", "")
+        above = ref.study, ref.series, ref.instance
         self._pool.emit(Item("unverified", *above, reason=words, code=ExitCode.PARTIAL))
 
     def _looked_at(self, file: DicomFile) -> Item:
         """A file that is there, by itself."""
         try:
-            if is_cut(file.path):
+            if is_truncated(file.path):
                 words = "there, but truncated: it ends inside a data element; --deep compares it with the server's"
                 return ended(file, "conflict", words, ExitCode.FAILED)
         except OSError as error:
@@ -188,7 +190,7 @@ class _Check:
     def _compared(self, file: DicomFile) -> Item:
         ref = InstanceRef(file.study, file.series, file.instance)
         match compare.with_server(self._client, ref, file.open):
-            case compare.Verdict.EQUAL if is_cut(file.path):
+            case compare.Verdict.EQUAL if is_truncated(file.path):
                 return ended(file, "warned", "truncated on the server")
             case compare.Verdict.EQUAL:
                 return ended(file, "present")
@@ -203,4 +205,63 @@ class _Check:
 
 def _of(ref: SeriesRef | InstanceRef, uids: Iterable[str]) -> list[str]:
     """Those that are meant by a reference."""
-    return [uid for uid in uids if uid and uid == getattr(ref, "instance", uid)]
+    return [uid for uid in uids if uid and ref.instance in ("", uid)]
+
+
+@dataclass(slots=True)
+class _Folder:
+    """What lies in a folder that is checked: the instances, and the files whose names promise what they do not hold.
+
+    `series`: the instances by study and series, then by SOP Instance UID. `twins`: further files of one of them.
+
+    `broken`: by the UID that is the file's name, a file that is no instance, or is another one.
+    """
+
+    series: dict[tuple[str, str], dict[str, DicomFile]] = field(default_factory=dict)
+    twins: list[Item] = field(default_factory=list)
+    broken: dict[str, DicomFile | Skipped | Unreadable] = field(default_factory=dict)
+    unreadable: dict[Path, Unreadable] = field(default_factory=dict)
+
+    def lacks(self, study: str, series: str, instance: str) -> Item:
+        """Why an instance is not here."""
+        item = Item("missing", study, series, instance, reason="not in the folder", code=ExitCode.FAILED)
+        found = self.broken.get(instance)
+        if found is None:
+            return item
+        match found:
+            case DicomFile(path):
+                return item.ended("missing", f"{path} has its name, and holds {found.instance}", ExitCode.FAILED)
+            case Skipped(path, reason):
+                outcome, words = "conflict", f"there, but spoilt: {reason}"
+            case Unreadable(path, reason):
+                self.unreadable.pop(path, None)
+                outcome, words = "failed", f"there, but {reason}"
+        return Item(outcome, study, series, instance, str(path), reason=words, code=ExitCode.FAILED)  # type: ignore[arg-type]
+
+    def left(self) -> list[Item]:
+        """The files that cannot be read and that no `lacks` has named."""
+        found = list(self.unreadable.values())
+        return [Item("failed", path=str(one.path), reason=one.reason, code=ExitCode.FAILED) for one in found]
+
+
+def _read(root: Path) -> _Folder:
+    """Look at every file below a folder."""
+    folder = _Folder()
+    for file in scan([root]):
+        name = unescape(file.path.stem) or file.path.stem
+        match file:
+            case DicomFile():
+                if name != file.instance:
+                    folder.broken[name] = file
+                series = folder.series.setdefault((file.study, file.series), {})
+                first = series.setdefault(file.instance, file)
+                if first is not file:
+                    if name == file.instance:  # the one that is named so is the instance
+                        series[file.instance], first, file = file, file, first
+                    words = f"{first.path} has the same SOP Instance UID"
+                    folder.twins.append(ended(file, "extra", words, ExitCode.FAILED))
+            case Unreadable():
+                folder.broken[name] = folder.unreadable[file.path] = file
+            case Skipped():
+                folder.broken[name] = file
+    return folder

@@ -11,7 +11,7 @@ from dwcli.dicomweb.content import End
 from dwcli.dicomweb.multipart import PartData, PartEnd, PartStart
 from dwcli.dicomweb.refs import InstanceRef
 from dwcli.errors import AbsentError, AuthError, DwError, TemporaryError, TruncatedError
-from dwcli.files.cut import end_of_opened
+from dwcli.files.existing import end_of_opened
 
 _CHUNK = 1 << 20
 

@@ -14,12 +14,12 @@ from dwcli.client import Client
 from dwcli.dicomweb import refs
 from dwcli.dicomweb.dicomjson import text
 from dwcli.dicomweb.query import Query
-from dwcli.dicomweb.refs import InstanceRef, Level, Ref
+from dwcli.dicomweb.refs import Level, Ref
 from dwcli.errors import AuthError, DwError, ExitCode
+from dwcli.files.relay import Held, Relay
 from dwcli.files.scan import Instance
-from dwcli.files.transit import Held, Transit
 from dwcli.jobs import retrieve, store
-from dwcli.jobs.item import DONE, Item, failed
+from dwcli.jobs.result import DONE, Item, failed
 from dwcli.jobs.retrieve import Planned
 
 _BACKLOG = 8
@@ -44,9 +44,9 @@ def copy(
     At the end the target is asked for what it was given. Raises DwError, after the items that there are, where the
     fetching broke off.
     """
-    with Transit(_ROOM) as transit:
-        fetch = retrieve.Retrieval(source, transit, fetching, on_bytes=on_bytes, on_expect=on_expect, backlog=_BACKLOG)
-        arrivals = _Arrivals(transit, _Before(target))
+    with Relay(_ROOM) as relay:
+        fetch = retrieve.Retrieval(source, relay, fetching, on_bytes=on_bytes, on_expect=on_expect, backlog=_BACKLOG)
+        arrivals = _Arrivals(relay, _Before(target))
         came = fetch.run(asked)
         job = store.Storing(target, replace(storing, batch_bytes=_BATCH), doubt=arrivals.was_there)
         given: dict[tuple[str, str], set[str]] = {}
@@ -55,13 +55,13 @@ def copy(
                 yield from arrivals.troubles()
                 if item.outcome in DONE:
                     given.setdefault((item.study, item.series), set()).add(item.instance)
-                transit.release(item.path)
+                relay.release(item.path)
                 yield arrivals.told(item)
             yield from arrivals.troubles()
         finally:
             if not arrivals.ended:
                 # Whoever waits for room, or for the source, waits in vain now.
-                transit.close()
+                relay.close()
                 source.transport.stop()
                 with suppress(ValueError):  # a thread that is about to end still runs it
                     came.close()  # type: ignore[attr-defined]  # it is a generator
@@ -74,22 +74,22 @@ def copy(
 def plan(source: Client, target: Client, asked: Iterable[Ref]) -> Iterator[Planned]:
     """What `copy` would look at, without fetching anything; `present` are those that the target lists."""
     before = _Before(target)
-    with Transit(_ROOM) as transit:
-        job = retrieve.Retrieval(source, transit, retrieve.Options())
+    with Relay(_ROOM) as relay:
+        job = retrieve.Retrieval(source, relay, retrieve.Options())
         for ref in asked:
             for series in job.plan([ref]):
                 there = before.listed(series.study, series.series) if series.series else frozenset()
-                only = frozenset({ref.instance}) if isinstance(ref, InstanceRef) else there
+                only = frozenset({ref.instance}) if ref.instance else there
                 yield series._replace(present=there & only)
 
 
 class _Arrivals:
     """What comes from the source: handed on as files to store, each instance once."""
 
-    def __init__(self, transit: Transit, before: "_Before") -> None:
+    def __init__(self, relay: Relay, before: "_Before") -> None:
         self.ended = False
         self.broken: DwError | None = None
-        self._transit = transit
+        self._relay = relay
         self._before = before
         self._troubles: deque[Item] = deque()
         self._digests: dict[str, bytes] = {}
@@ -102,11 +102,11 @@ class _Arrivals:
             for item in items:
                 if not item.path or item.outcome not in DONE:
                     self._troubles.append(item._replace(path=""))
-                elif self._is_new(item, held := self._transit.held(item.path)):
+                elif self._is_new(item, held := self._relay.held(item.path)):
                     self._before.listed(held.study, held.series)
                     yield held
                 else:
-                    self._transit.release(item.path)
+                    self._relay.release(item.path)
         except DwError as error:
             self.broken = error
         self.ended = True

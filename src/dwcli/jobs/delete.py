@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dwcli.client import Client
-from dwcli.dicomweb import refs, removal
+from dwcli.dicomweb import deletion, refs
 from dwcli.dicomweb.dicomjson import Row, text
 from dwcli.dicomweb.query import Query, Term
 from dwcli.dicomweb.refs import InstanceRef, Level, Ref, SeriesRef, StudyRef
 from dwcli.dicomweb.request import Request
 from dwcli.errors import AbsentError, DwError, ExitCode, RefusedError, TemporaryError
-from dwcli.jobs import ownname
-from dwcli.jobs.item import Item, failed
+from dwcli.jobs import rest_lookup
+from dwcli.jobs.result import Item, failed
 
 _COUNT = "00201209"  # NumberOfSeriesRelatedInstances
 _PAUSES = (0.0, 0.5, 2.0)
@@ -22,7 +22,7 @@ _OPERATION_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Doomed:
+class DeletionPlan:
     """What would go. `instances` None where nobody can say; `row` is the study's, {} where it cannot be found."""
 
     ref: Ref
@@ -31,7 +31,7 @@ class Doomed:
     row: Row
 
 
-def plan(client: Client, ref: Ref) -> Doomed:
+def plan(client: Client, ref: Ref) -> DeletionPlan:
     """What lies below a reference. Raises AbsentError where the server knows nothing of it."""
     ref = client.resolve(ref)
     rows = [row for row in client.series_of(ref.study) if text(row, refs.SERIES_UID)]
@@ -40,16 +40,16 @@ def plan(client: Client, ref: Ref) -> Doomed:
     if not isinstance(ref, StudyRef):
         rows = [row for row in rows if text(row, refs.SERIES_UID) == ref.series]
     if not rows and not (study and isinstance(ref, StudyRef)):
-        raise AbsentError(f"the server lists no {ref.level} {removal.own_uid(ref)}", f"dw search {ref.level.resource}")
+        raise AbsentError(f"the server lists no {ref.level} {deletion.own_uid(ref)}", f"dw search {ref.level.resource}")
     if isinstance(ref, InstanceRef):
         if ref.instance not in _instances(client, ref.study, ref.series):
             raise AbsentError(f"the server lists no instance {ref.instance} in its series", "dw search instances")
-        return Doomed(ref, 1, 1, study)
+        return DeletionPlan(ref, 1, 1, study)
     counts = [_count(client, ref.study, row) for row in rows]
-    return Doomed(ref, len(rows), None if None in counts else sum(count or 0 for count in counts), study)
+    return DeletionPlan(ref, len(rows), None if None in counts else sum(count or 0 for count in counts), study)
 
 
-def look(client: Client, ref: Ref) -> Doomed | Item:
+def look(client: Client, ref: Ref) -> DeletionPlan | Item:
     """The plan, or an item that says why this one cannot go. What holds for every other one too is raised: a login
     that fails, a server that does not answer."""
     try:
@@ -57,7 +57,7 @@ def look(client: Client, ref: Ref) -> Doomed | Item:
     except DwError as error:
         if error.exit_code in (ExitCode.AUTH, ExitCode.TEMPORARY):
             raise
-        return failed(error, *_uids(ref))
+        return failed(error, ref.study, ref.series, ref.instance)
 
 
 def _count(client: Client, study: str, row: Row) -> int | None:
@@ -89,10 +89,10 @@ def can(client: Client, folder: Path | None = None) -> None:
 
 
 def delete(
-    client: Client, doomed: Doomed, *, reason: str = "113001^DCM", wait: Callable[[float], None] = time.sleep
+    client: Client, planned: DeletionPlan, *, reason: str = "113001^DCM", wait: Callable[[float], None] = time.sleep
 ) -> Item:
     """Delete it, and look whether it is gone: `deleted`, or `failed` with the reason. An AuthError is raised."""
-    ref = doomed.ref
+    ref = planned.ref
     said = "the server said yes, and lists it still"
     try:
         try:
@@ -107,33 +107,33 @@ def delete(
     except DwError as error:
         if error.exit_code is ExitCode.AUTH:
             raise
-        return failed(error, *_uids(ref))
-    return failed(DwError(said), *_uids(ref))
+        return failed(error, ref.study, ref.series, ref.instance)
+    return failed(DwError(said), ref.study, ref.series, ref.instance)
 
 
 def _remove(client: Client, ref: Ref, reason: str, wait: Callable[[float], None]) -> None:
     can(client)
     match client.dialect.delete:
         case "reject":
-            client.call(removal.reject(client.base, ref, reason))
+            client.call(deletion.reject(client.base, ref, reason))
         case "lookup":
             _by_own_name(client, ref)
         case _:
             # Whether it is done at once or by an operation the answer tells, also where nobody knows the server.
-            _awaited(client, client.call(removal.plain(client.base, ref)), wait)
+            _awaited(client, client.call(deletion.plain(client.base, ref)), wait)
 
 
 def _by_own_name(client: Client, ref: Ref) -> None:
     """Through the server's own REST interface, which has names of its own for everything."""
-    for one in ownname.find(client, ref):
-        client.call(Request("DELETE", removal.core(client.base, client.dialect, one.path)))
+    for one in rest_lookup.find(client, ref):
+        client.call(Request("DELETE", deletion.core(client.base, client.dialect, one.path)))
 
 
 def _awaited(client: Client, answer: bytes, wait: Callable[[float], None]) -> None:
     """Ask after a long-running operation until it is done."""
     waited = 0.0
     pauses = iter(_OPERATION_PAUSES)
-    while (running := removal.operation(client.base, answer)) is not None:
+    while (running := deletion.operation(client.base, answer)) is not None:
         if running.error:
             raise DwError(f"the server could not delete it: {running.error}")
         if running.done:
@@ -157,20 +157,10 @@ def _listed(client: Client, ref: Ref) -> bool:
                 rows = client.search(Query(Level.SERIES, study))
             case InstanceRef(study, series, _):
                 rows = client.search(Query(Level.INSTANCE, study, series))
-        return any(text(row, ref.level.uid_tag) == removal.own_uid(ref) for row in rows)
+        return any(text(row, ref.level.uid_tag) == deletion.own_uid(ref) for row in rows)
     except AbsentError:
         return False
 
 
-def _uids(ref: Ref) -> tuple[str, str, str]:
-    match ref:
-        case InstanceRef(study, series, instance):
-            return study, series, instance
-        case SeriesRef(study, series):
-            return study, series, ""
-        case _:
-            return ref.study, "", ""
-
-
 def _item(outcome: str, ref: Ref) -> Item:
-    return Item(outcome, *_uids(ref))  # type: ignore[arg-type]
+    return Item(outcome, ref.study, ref.series, ref.instance)  # type: ignore[arg-type]

@@ -41,11 +41,6 @@ class Pool(Generic[Result]):
         self._results: queue.SimpleQueue[tuple[str, object]] = queue.SimpleQueue()
         self._due = threading.Event()  # what waits should not gather any longer
 
-    @property
-    def halted(self) -> bool:
-        """Whether tasks should come to an end."""
-        return self._halted
-
     def add(self, task: Callable[[], None]) -> None:
         """One more task; added ones go before those still in the seeds, so that little is planned far ahead."""
         with self._changed:

@@ -11,7 +11,7 @@ from dwcli.dicomweb.content import End, Kind
 from dwcli.dicomweb.dicomjson import Row, text
 from dwcli.dicomweb.multipart import PartData, PartEnd
 from dwcli.dicomweb.query import Query
-from dwcli.dicomweb.refs import FrameRef, InstanceRef, Level, Ref, SeriesRef
+from dwcli.dicomweb.refs import FrameRef, InstanceRef, Level, Ref
 from dwcli.dicomweb.request import Rendering
 from dwcli.errors import AbsentError, DwError, RefusedError, TruncatedError
 
@@ -97,9 +97,7 @@ def _middle(client: Client, ref: Ref) -> InstanceRef:
     """The instance that stands for what is above it."""
     if isinstance(ref, InstanceRef):
         return ref
-    series = ref.series if isinstance(ref, SeriesRef) else ""
-    if not series:
-        series = next((text(row, refs.SERIES_UID) for row in client.series_of(ref.study)), "")
+    series = ref.series or next((text(row, refs.SERIES_UID) for row in client.series_of(ref.study)), "")
     rows = client.search(Query(Level.INSTANCE, ref.study, series)) if series else iter(())
     found = sorted(rows, key=_order)
     if not found:

@@ -5,7 +5,7 @@ for a series whose count disagrees afterwards (a list of 2,000 costs more than t
 and the answer did not bring is fetched again by itself, then reported.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -25,12 +25,11 @@ from dwcli.errors import (
     TemporaryError,
     TruncatedError,
 )
-from dwcli.files.cut import is_cut
-from dwcli.files.present import Present
-from dwcli.files.sink import FolderError, Sink
-from dwcli.jobs.intake import Got, Intake, Note
-from dwcli.jobs.item import Item, Strikes, failed
+from dwcli.files.draft import Destination, FolderError
+from dwcli.files.existing import Present, is_truncated
 from dwcli.jobs.pool import Pool
+from dwcli.jobs.receive import Received, Receiver
+from dwcli.jobs.result import Item, Strikes, failed
 
 _COUNT = "00201209"  # NumberOfSeriesRelatedInstances
 _CANNOT = (RefusedError, AbsentError, ProtocolError)
@@ -64,7 +63,7 @@ class Retrieval:
     def __init__(
         self,
         client: Client,
-        sink: Sink,
+        destination: Destination,
         options: Options,
         *,
         on_bytes: Callable[[int], None] = lambda _n: None,
@@ -72,15 +71,15 @@ class Retrieval:
         backlog: int = 1000,
     ) -> None:
         self._client = client
-        self._sink = sink
+        self._destination = destination
         self._options = options
         self._on_expect = on_expect
         self._pool: Pool[Item] = Pool(options.jobs, abort=client.transport.stop, backlog=backlog)
         self._strikes = Strikes(options.max_errors)
         self._broken: FolderError | None = None
-        self._intake = Intake(
+        self._receiver = Receiver(
             client,
-            sink,
+            destination,
             transfer_syntax=options.transfer_syntax,
             wado_uri=options.wado_uri,
             verify=options.verify,
@@ -93,7 +92,7 @@ class Retrieval:
 
         Raises FolderError, after the items that there are, where the folder cannot be written any more.
         """
-        self._sink.prepare()
+        self._destination.prepare()
         seeds = (partial(self._guarded, ref, partial(self._start, ref)) for ref in asked)
         yield from self._pool.run(seeds)
         if self._broken:
@@ -158,9 +157,9 @@ class Retrieval:
         return plan._replace(announced=len(listed) or None)
 
     def _present(self, study: str, series: str) -> frozenset[str]:
-        if self._sink.overwrite:
+        if self._destination.overwrite:
             return frozenset()
-        found = self._sink.instances(study, series)
+        found = self._destination.instances(study, series)
         return frozenset(one.instance for one in found if not (self._options.verify and _lacks_end(one)))
 
     def _listed(self, ref: StudyRef | SeriesRef) -> dict[str, InstanceRef]:
@@ -168,7 +167,7 @@ class Retrieval:
 
         Shanoir answers every search for instances with nothing, so the metadata are asked too, which cost more.
         """
-        series = ref.series if isinstance(ref, SeriesRef) else ""
+        series = ref.series
         asks: tuple[Callable[[], Iterator[Row]], ...] = (
             lambda: self._client.search(Query(Level.INSTANCE, study=ref.study, series=series)),
             lambda: self._client.metadata(ref),
@@ -190,34 +189,17 @@ class Retrieval:
 
     def _fetch_study(self, ref: StudyRef, plans: list[Planned]) -> None:
         """A whole study as one stream, then each series against its count."""
-        by_series: dict[str, set[str]] = {plan.series: set() for plan in plans}
-
-        def note(study: str, series: str, instance: str) -> bool:
-            if study != ref.study or series not in by_series:
-                return False
-            by_series[series].add(instance)
-            return True
-
-        got = self._stream(ref, note)
+        received = self._stream(ref, {plan.series for plan in plans})
         for plan in plans:
-            self._reconcile(plan, by_series[plan.series], got)
-            got.odd.clear()  # which series they belong to is not known: they count in the first
+            self._reconcile(plan, received)
+            received.rejected.clear()  # which series they belong to is not known: they count in the first
 
     def _fetch_series(self, plan: Planned) -> None:
         """A series as one stream, or only what is missing of it."""
         ref = SeriesRef(plan.study, plan.series)
         if plan.present and self._fetch_rest(ref, plan):
             return
-        uids: set[str] = set()
-
-        def note(study: str, series: str, instance: str) -> bool:
-            if (study, series) != (plan.study, plan.series):
-                return False
-            uids.add(instance)
-            return True
-
-        got = self._stream(ref, note)
-        self._reconcile(plan, uids, got)
+        self._reconcile(plan, self._stream(ref))
 
     def _fetch_rest(self, ref: SeriesRef, plan: Planned) -> bool:
         """What is missing of a series that is partly here; False where nothing tells what that is."""
@@ -238,32 +220,33 @@ class Retrieval:
             self._emit(self._unverified(ref, _fewer(plan.announced, len(listed))))
         return True
 
-    def _reconcile(self, plan: Planned, uids: set[str], got: Got) -> None:
+    def _reconcile(self, plan: Planned, received: Received) -> None:
         """Compare what came of a series with what should have come, and fetch the rest one by one."""
         ref = SeriesRef(plan.study, plan.series)
+        uids = received.of(plan.study, plan.series)
         as_announced = plan.announced == len(uids)
-        if as_announced and (uids or got.error is None) and not self._options.verify and not got.partial:
-            if got.error is not None:
-                self._client.warn(f"{refs.show(ref)}: {got.error.message}; {_instances(len(uids))}, as announced")
-            self._remark(got)
+        if as_announced and (uids or received.error is None) and not self._options.verify and not received.partial:
+            if received.error is not None:
+                self._client.warn(f"{refs.show(ref)}: {received.error.message}; {_instances(len(uids))}, as announced")
+            self._remark(received)
             return
         listed = self._listed(ref)
         for uid, named in listed.items():
             # What says of itself that it belongs elsewhere would say so again.
-            if uid not in uids | got.uids:
+            if uid not in received.uids:
                 self._add(named, partial(self._fetch_instance, named))
         if listed and (strange := uids - listed.keys()):
             words = f"{len(strange)} that came the server does not list, such as {min(strange)}"
             self._client.warn(f"{refs.show(ref)}: {words}")
         known = len(uids | listed.keys())
         if listed and (plan.announced is None or plan.announced <= known):
-            self._remark(got)
+            self._remark(received)
             return
-        for item in got.odd:
+        for item in received.rejected:
             self._emit(item)
-        if got.error is not None and not listed and not as_announced:
-            self._emit(failed(_with_counts(got.error, len(uids), plan.announced), plan.study, plan.series))
-        elif got.odd:
+        if received.error is not None and not listed and not as_announced:
+            self._emit(failed(_with_counts(received.error, len(uids), plan.announced), plan.study, plan.series))
+        elif received.rejected:
             pass  # they are what is missing
         elif listed:
             self._emit(self._unverified(ref, _fewer(plan.announced or 0, len(listed))))
@@ -277,75 +260,62 @@ class Retrieval:
 
     def _fetch_unlisted(self, ref: StudyRef | SeriesRef) -> None:
         """A study or series of a server that cannot say which series are in it."""
-        uids: set[str] = set()
-
-        def note(study: str, series: str, instance: str) -> bool:
-            uids.add(instance)
-            # Of a series asked for by its own UID alone, the study is what its instances say.
-            return study == (ref.study or study) and series == getattr(ref, "series", series)
-
-        got = self._stream(ref, note)
+        received = self._stream(ref)
+        uids = received.uids
         # A search for what the server does not know finds nothing, so an absent study needs no second look.
-        listed = {} if isinstance(got.error, AbsentError) and isinstance(ref, StudyRef) else self._listed(ref)
+        listed = {} if isinstance(received.error, AbsentError) and isinstance(ref, StudyRef) else self._listed(ref)
         for uid, named in listed.items():
             if uid not in uids:
                 self._add(named, partial(self._fetch_instance, named))
         if listed:
-            self._remark(got)
+            self._remark(received)
             return
-        for item in got.odd:
+        for item in received.rejected:
             self._emit(item)
-        if got.error is not None:
-            self._emit(failed(_with_counts(got.error, len(uids), None), ref.study, getattr(ref, "series", "")))
+        if received.error is not None:
+            self._emit(failed(_with_counts(received.error, len(uids), None), ref.study, ref.series))
         elif uids:
             self._emit(self._unverified(ref, f"the server lists nothing; {_instances(len(uids))} came"))
-        elif not got.odd:
-            self._emit(failed(AbsentError("the answer holds no instance"), ref.study, getattr(ref, "series", "")))
+        elif not received.rejected:
+            self._emit(failed(AbsentError("the answer holds no instance"), ref.study, ref.series))
 
     def _fetch_instance(self, ref: InstanceRef) -> None:
         """One instance by itself; tried twice where the answer is cut."""
         for last in (False, True):
-            came = False
-
-            def note(_study: str, _series: str, instance: str) -> bool:
-                nonlocal came
-                came = came or instance == ref.instance
-                return instance == ref.instance
-
-            got = self._stream(ref, note, last=last)
-            if came:
-                self._remark(got)
+            received = self._stream(ref, last=last)
+            if ref.instance in received.uids:
+                self._remark(received)
                 return
-            if not isinstance(got.error, TruncatedError) or last:
+            if not isinstance(received.error, TruncatedError) or last:
                 break
-        if got.error is None and got.odd:
-            self._emit(got.odd[0])
+        if received.error is None and received.rejected:
+            self._emit(received.rejected[0])
             return
-        error = got.error or DwError("the answer holds other instances" if got.uids else "the answer is empty")
+        reason = "the answer holds other instances" if received.uids else "the answer is empty"
+        error = received.error or DwError(reason)
         self._emit(failed(error, ref.study, ref.series, ref.instance))
 
-    def _stream(self, ref: Ref, note: Note, *, last: bool = False) -> Got:
+    def _stream(self, ref: Ref, series: Container[str] | None = None, *, last: bool = False) -> Received:
         """One answer into the folder. A server that falls silent or is busy is left alone until the next run."""
-        got = self._intake.take(ref, note, last=last)
+        received = self._receiver.take(ref, series, last=last)
         self._pool.ease(self._client.transport.throttled)
-        if isinstance(got.error, TemporaryError):
-            raise got.error
-        return got
+        if isinstance(received.error, TemporaryError):
+            raise received.error
+        return received
 
     # Small things
 
     def _found(self, ref: InstanceRef) -> None:
-        path = self._sink.where(ref.study, ref.series, ref.instance)
+        path = self._destination.where(ref.study, ref.series, ref.instance)
         self._emit(Item("present", ref.study, ref.series, ref.instance, str(path or ""), _size(path)))
 
     def _unverified(self, ref: StudyRef | SeriesRef, reason: str) -> Item:
         code = ExitCode.PARTIAL if self._options.verify else ExitCode.OK
-        series = ref.series if isinstance(ref, SeriesRef) else ""
-        return Item("unverified", ref.study, series, reason=reason, code=code)
+        return Item("unverified", ref.study, ref.series, reason=reason, code=code)
 
-    def _remark(self, got: Got) -> None:
+    def _remark(self, received: Received) -> None:
         """Parts that could not be kept, of an answer whose every instance is here or asked for again."""
-        for item in got.odd:
+        for item in received.rejected:
             self._client.warn(f"a part of the answer was dropped: {item.reason}")
 
     def _add(self, ref: Ref, task: Callable[[], None]) -> None:
@@ -362,7 +332,7 @@ class Retrieval:
             if isinstance(error, AuthError):
                 self._pool.halt()
                 self._client.warn(f"stopped, the rest was not tried; {error.hint}".removesuffix("; "))
-            self._emit(failed(error, ref.study, getattr(ref, "series", ""), getattr(ref, "instance", "")))
+            self._emit(failed(error, ref.study, ref.series, ref.instance))
 
     def _emit(self, item: Item) -> None:
         self._pool.emit(item)
@@ -395,6 +365,6 @@ def _size(path: Path | None) -> int:
 def _lacks_end(one: Present) -> bool:
     """Whether somebody cut a file that was put there whole."""
     try:
-        return is_cut(one.path)
+        return is_truncated(one.path)
     except OSError:
         return True

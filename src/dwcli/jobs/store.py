@@ -14,15 +14,14 @@ from dwcli.dicomweb import stow
 from dwcli.dicomweb.content import End
 from dwcli.dicomweb.refs import InstanceRef
 from dwcli.errors import AbsentError, AuthError, DwError, ExitCode, RefusedError, TemporaryError
-from dwcli.files.batch import batches
-from dwcli.files.cut import end_of_opened
+from dwcli.files.existing import end_of_opened
 from dwcli.files.journal import Journal
 from dwcli.files.scan import DicomFile, Instance
 from dwcli.jobs import compare
 from dwcli.jobs.compare import Verdict
-from dwcli.jobs.item import Item, Outcome, Strikes
-from dwcli.jobs.offer import AROUND, Found, done, ended, offers
 from dwcli.jobs.pool import Pool
+from dwcli.jobs.result import Item, Outcome, Strikes
+from dwcli.jobs.selection import AROUND, Found, done, ended, offers
 from dwcli.net.body import ChangedError, Part, read
 
 _TOO_LARGE = 413
@@ -334,3 +333,24 @@ def _other_bytes(why: str) -> str:
 
 def _join(*words: str) -> str:
     return "; ".join(word for word in words if word)
+
+
+def batches(
+    files: Iterable[Instance], *, max_bytes: int, max_count: int | None, around: int = 0
+) -> Iterator[list[Instance]]:
+    """Split files, in order, into lists of at most `max_bytes` bytes and `max_count` files.
+
+    `max_count` None: any number; `around`: bytes that a request carries beside each file. A file larger than
+    `max_bytes` goes alone. Lists are never empty, and files are taken only as they are needed.
+    """
+    batch: list[Instance] = []
+    size = 0
+    for file in files:
+        length = file.size + around
+        if batch and (size + length > max_bytes or len(batch) == max_count):
+            yield batch
+            batch, size = [], 0
+        batch.append(file)
+        size += length
+    if batch:
+        yield batch

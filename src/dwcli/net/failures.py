@@ -119,18 +119,21 @@ def _os_reason(cause: BaseException | None) -> str:
     return (cause.strerror or "") if isinstance(cause, OSError) else ""
 
 
-def refusal(status: int, headers: Mapping[str, str], body: bytes, host: str) -> DwError:
-    """An answer of 400 or above as an error whose message has the server's own words."""
+def refusal(
+    status: int, headers: Mapping[str, str], body: bytes, host: str, *, logged_in: bool, login_hint: str
+) -> DwError:
+    """A response of 400 or above as an error whose message has the server's own words.
+
+    `logged_in`: a credential was sent; `login_hint`: what to do after a 401.
+    """
     words = server_message(headers, body)
     said = f": {words}" if words else ""
     if about_tls := tls.refusal(status, words, host):
         return about_tls
     match status:
         case 401:
-            return AuthError(
-                f"{host} wants a login (401){said}",
-                "check it with `dw profile test`, change it with `dw profile edit`",
-            )
+            what = "refuses the login" if logged_in else "wants a login"
+            return AuthError(f"{host} {what} (401){said}", login_hint)
         case 403:
             return AuthError(
                 f"{host} does not allow this (403){said}",

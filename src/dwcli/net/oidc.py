@@ -13,8 +13,8 @@ from dwcli.errors import AuthError, DwError, ProtocolError, TemporaryError, Trun
 from dwcli.net import codings
 from dwcli.net.auth import origin_of
 from dwcli.net.failures import translate
+from dwcli.net.settings import Settings
 from dwcli.net.tokens import SpentError, Token
-from dwcli.net.transport import Settings
 
 Grant = Literal["device", "code", "client_credentials", "password"]
 _DEVICE = "urn:ietf:params:oauth:grant-type:device_code"

@@ -4,19 +4,15 @@ import socket
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
 
 import httpcore
 import httpx
 
 from dwcli.errors import DwError, ProtocolError, TruncatedError
 from dwcli.net import codings
-from dwcli.net.ahead import ahead
-from dwcli.net.auth import Login
 from dwcli.net.failures import failures, refusal
-
-if TYPE_CHECKING:
-    from dwcli.net.transport import Settings
+from dwcli.net.read_ahead import ahead
+from dwcli.net.settings import Settings
 
 CODING = "dw.coding"
 """The extension of an httpx response that holds its Content-Encoding, which httpx itself must not see."""
@@ -28,7 +24,7 @@ MESSAGE_BYTES = 64 * 1024
 class Response:
     """An answer whose body has not been read yet. Valid inside `Transport.stream`."""
 
-    def __init__(self, response: httpx.Response, where: str, settings: "Settings") -> None:
+    def __init__(self, response: httpx.Response, where: str, settings: Settings) -> None:
         self._response = response
         self._settings = settings
         self.host = where
@@ -123,20 +119,23 @@ class Response:
 
     def refusal(self, body: bytes) -> DwError:
         """This answer as the error that its status means, with the server's own words."""
-        error = refusal(self.status, self.headers, body, self.host)
-        if self.status == 401:
-            error.hint = self._settings.login_hint
-            if self._settings.auth is not None:
-                error.message = error.message.replace("wants a login", "refuses the login", 1)
+        settings = self._settings
+        error = refusal(
+            self.status,
+            self.headers,
+            body,
+            self.host,
+            logged_in=settings.auth is not None,
+            login_hint=settings.login_hint,
+        )
+        error = error.worded(settings.hide(error.message))
         named = [name for name in self.headers if name.lower().startswith("x-")]
         error.clue = "\n".join([self.headers.get("Server", ""), *named, body.decode("utf-8", "replace")])
-        error.message = self.hide(error.message)
         return error
 
     def hide(self, text: str) -> str:
         """The server's own words without the credential that it was sent."""
-        login = self._settings.auth
-        return login.hide(text) if isinstance(login, Login) else text
+        return self._settings.hide(text)
 
     def read(self, limit: int | None = None) -> bytes:
         """The body, or its first `limit` bytes."""

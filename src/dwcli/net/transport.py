@@ -2,14 +2,12 @@
 
 import re
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import httpx
@@ -23,35 +21,15 @@ from dwcli.errors import (
     UsageError,
 )
 from dwcli.net import codings
-from dwcli.net.auth import Login, origin_of
+from dwcli.net.auth import Login
 from dwcli.net.failures import failures
 from dwcli.net.response import CODING, MESSAGE_BYTES, Response
+from dwcli.net.settings import Settings, origin_of_url
 
 RETRIED = frozenset({408, 429, 502, 503, 504})
 _REDIRECTS = 5
 _SLOW = 10  # seconds
 _UNKNOWN = 3  # tries of a server that never answered yet: the address may be wrong, and somebody waits
-
-
-class Settings(NamedTuple):
-    """How to reach one server. Times in seconds; there is no total deadline: silence times out, slowness does not."""
-
-    base: str
-    auth: httpx.Auth | None = None
-    login_hint: str = "check it with `dw profile test`, change it with `dw profile edit`"
-    """What to do after a 401."""
-    headers: Mapping[str, str] = MappingProxyType({})
-    verify: ssl.SSLContext | bool = True
-    """Whom to trust."""
-    proxy: str | None = None
-    trust_env: bool = True
-    connect: float = 10.0
-    silence: float = 60.0
-    first_byte: float = 300.0
-    tries: int = 12
-    patience: float = 300.0
-    """Seconds that all pauses between the tries of one request, and the silences, may take together."""
-    connections: int = 64
 
 
 class Transport:
@@ -84,7 +62,7 @@ class Transport:
         try:
             self._client = httpx.Client(
                 auth=settings.auth,
-                verify=_trust(settings),
+                verify=settings.trust,
                 proxy=settings.proxy,
                 trust_env=settings.trust_env,
                 transport=http,
@@ -103,21 +81,19 @@ class Transport:
     @property
     def login(self) -> Login | None:
         """What adds the credential, None where there is none."""
-        return self._settings.auth if isinstance(self._settings.auth, Login) else None
+        return self._settings.login
 
     @contextmanager
     def exchange(self, request: Request) -> Iterator[Response]:
         """Send a request and hand out the answer, whatever its status, with its body unread."""
+        settings = self._settings
         response, timeouts = self._answer(request)
         try:
-            timeouts["read"] = self._settings.silence
-            answer = Response(response, self._host, self._settings)
-            yield answer
+            timeouts["read"] = settings.silence
+            yield Response(response, self._host, settings)
         except DwError as error:
             # Whoever read the answer may have quoted it, and some servers repeat what they were sent.
-            error.message = answer.hide(error.message)
-            error.args = (error.message,)
-            raise
+            raise error.worded(settings.hide(error.message)) from None
         finally:
             response.close()
 
@@ -281,27 +257,6 @@ class Transport:
         # Nothing new begins; what ends, or is closed, may do so in peace.
         if self._stopped.is_set() and event.endswith(".started") and "close" not in event:
             raise _stopped()
-
-
-def _trust(settings: Settings) -> ssl.SSLContext | bool:
-    """What httpx verifies certificates by."""
-    if settings.base.lower().startswith("http:"):
-        # Reading all the authorities of the world takes 20 ms, and no request leaves the origin: trust nobody.
-        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    return settings.verify
-
-
-def origin_of_url(url: str) -> str:
-    """`scheme://host:port` of a URL, the port always written. Raises UsageError where it is none."""
-    try:
-        found = httpx.URL(url)
-    except (httpx.InvalidURL, ValueError) as error:
-        raise UsageError(
-            f"not an address: {url[:200]} ({error})", "a URL such as https://pacs.example.org/dicom"
-        ) from error
-    if any(c.isspace() for c in urlsplit(url).netloc) or not 0 < (found.port or 1) < 65536:
-        raise UsageError(f"not an address: {url[:200]}", "white space in it, or a port number above 65535?")
-    return origin_of(found)
 
 
 def _untouched(response: httpx.Response) -> None:

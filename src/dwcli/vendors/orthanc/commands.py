@@ -16,7 +16,7 @@ from dwcli.dicomweb.dicomjson import Row, RowReader
 from dwcli.dicomweb.query import parse_path
 from dwcli.dicomweb.refs import Level, Ref
 from dwcli.errors import AbsentError, DwError, ExitCode, TemporaryError, UsageError, combine
-from dwcli.files.whole import WholeFile
+from dwcli.files.atomic import WholeFile
 from dwcli.help import App
 from dwcli.options import takes
 from dwcli.vendors.orthanc.servers import RemoteHeader, peers_of, servers

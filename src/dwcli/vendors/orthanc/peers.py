@@ -13,12 +13,12 @@ from typing import Any
 from urllib.parse import quote
 
 from dwcli.client import Client
-from dwcli.dicomweb import refs, removal
+from dwcli.dicomweb import deletion, refs
 from dwcli.dicomweb.dicomjson import text
 from dwcli.dicomweb.refs import InstanceRef, Level, Ref, SeriesRef
 from dwcli.dicomweb.request import Request
 from dwcli.errors import AbsentError, AuthError, DwError, ProtocolError, RefusedError, UsageError
-from dwcli.jobs import ownname
+from dwcli.jobs import rest_lookup
 from dwcli.net.body import Bytes
 from dwcli.net.response import Response
 
@@ -145,7 +145,7 @@ class Peers:
 
     def stow(self, name: str, asked: Sequence[Ref], **how: object) -> str:
         """Let Orthanc send these of its own to a server; the ID of its job. Raises AbsentError for what it lacks."""
-        own = [one.name for ref in asked for one in ownname.find(self._client, ref)]
+        own = [one.name for ref in asked for one in rest_lookup.find(self._client, ref)]
         return self._begin(name, "stow", own, how)
 
     def lists(self, name: str, ref: Ref) -> bool:
@@ -155,7 +155,7 @@ class Peers:
         above = refs.path(ref).rpartition("/")[0]
         key = {Level.STUDY: "StudyInstanceUID", Level.SERIES: "SeriesInstanceUID", Level.INSTANCE: "SOPInstanceUID"}
         try:
-            with self.get(name, f"/{above}", {key[ref.level]: removal.own_uid(ref)}, {}) as response:
+            with self.get(name, f"/{above}", {key[ref.level]: deletion.own_uid(ref)}, {}) as response:
                 answer = response.read(_ANSWER)
             rows = json.loads(answer) if answer.strip() else []
         except AbsentError:
@@ -163,7 +163,7 @@ class Peers:
         except (DwError, ValueError):
             return True
         return not isinstance(rows, list) or any(
-            isinstance(row, dict) and text(row, ref.level.uid_tag) == removal.own_uid(ref) for row in rows
+            isinstance(row, dict) and text(row, ref.level.uid_tag) == deletion.own_uid(ref) for row in rows
         )
 
     def delete(self, name: str, ref: Ref) -> None:
@@ -175,12 +175,13 @@ class Peers:
             self._told(name, "delete", {"Level": str(ref.level).capitalize(), **uids})
         except RefusedError as error:
             if error.status == 500:
-                error.hint = f"it takes no DELETE of this, or refuses Orthanc's login; {error.hint}"
+                hint = f"it takes no DELETE of this, or refuses Orthanc's login; {error.hint}"
+                raise error.worded(hint=hint) from error
             raise
 
     def job(self, job: str) -> Job:
         """How a job stands."""
-        url = removal.core(self._client.base, self._client.dialect, f"jobs/{_word(job)}")
+        url = deletion.core(self._client.base, self._client.dialect, f"jobs/{_word(job)}")
         try:
             answer = self._client.call(Request("GET", url, {"Accept": "application/json"}))
         except AbsentError:

@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, cast
+from types import TracebackType
+from typing import BinaryIO, Self, cast
 
-from dwcli.dicomweb import part10
-from dwcli.files.draft import Draft
-from dwcli.files.sink import FolderError, Kept, Sink
+from dwcli.dicomweb import content, part10
+from dwcli.files.draft import Draft, FolderError, Kept
+from dwcli.files.existing import Present
 
 _IN_MEMORY = 1 << 20
 """Bytes of one instance beyond which it goes to a temporary file."""
@@ -40,25 +41,35 @@ class Held:
         yield self.file
 
 
-class Transit(Sink):
-    """A Sink that keeps nothing: each instance is held until it is released. Threads may share one.
+class Relay:
+    """A Destination that keeps nothing: each instance is held until it is released. Threads may share one.
 
     A further instance is begun only while those held and those begun take less than `room` bytes, so at most that and
     the rest of one instance for each thread take space; whoever begins one waits for a release.
     """
 
+    overwrite = True
+
     def __init__(self, room: int) -> None:
-        super().__init__(Path(), overwrite=True)  # which says that nothing there counts as present
         self._room = room
         self._bytes = 0
         self._count = 0
         self._held: dict[str, Held] = {}
         self._changed = threading.Condition()
         self._ended = False
+        self._ends = content.Ends()
 
     def prepare(self) -> Path:
         """There is no folder to make."""
-        return self.root
+        return Path()
+
+    def where(self, study: str, series: str, instance: str) -> Path | None:  # noqa: ARG002
+        """Nothing has a path."""
+        return None
+
+    def instances(self, study: str, series: str | None = None) -> Iterator[Present]:  # noqa: ARG002
+        """Nothing is present."""
+        return iter(())
 
     def open(self) -> Draft:
         """A draft for one instance, as soon as there is room. Raises FolderError after `close`."""
@@ -66,7 +77,7 @@ class Transit(Sink):
             self._changed.wait_for(lambda: self._ended or self._bytes < self._room)
             if self._ended:
                 raise FolderError("the copy has ended")
-        return _Parcel(self)
+        return Draft(_Nameless(self), frozenset(), self._ends)
 
     def fill(self, size: int) -> None:
         """So many bytes more have come of an instance, or less than nothing where it was dropped."""
@@ -102,7 +113,51 @@ class Transit(Sink):
             self._changed.notify_all()
         for key in list(self._held):
             self.release(key)
-        super().close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Nameless:
+    """The Writer of an instance without a name: in memory, then in a temporary file."""
+
+    def __init__(self, relay: Relay) -> None:
+        self._relay = relay
+        self._file = cast(BinaryIO, tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY))  # noqa: SIM115
+        self._size = 0
+        self._held = False
+
+    def write(self, chunks: list[bytes | memoryview], size: int) -> None:
+        self._size += size
+        self._relay.fill(size)
+        for chunk in chunks:
+            self._file.write(chunk)
+
+    def read_at(self, at: int, size: int) -> bytes:
+        self._file.seek(at)
+        found = self._file.read(size)
+        self._file.seek(0, os.SEEK_END)
+        return found
+
+    def close(self) -> str:
+        self._file.flush()
+        return ""
+
+    def place(self, size: int, head: part10.Head, named: tuple[str, str, str]) -> Kept:
+        self._held = True
+        return self._relay.hold(self._file, size, head, named)
+
+    def discard(self) -> None:
+        if self._held:
+            return
+        self._relay.fill(-self._size)
+        with suppress(OSError):
+            self._file.close()
 
     def failed(self, error: OSError) -> FolderError:
         """What the user is told where a large instance finds no place."""
@@ -112,56 +167,3 @@ class Transit(Sink):
         with suppress(OSError):
             return FolderError(f"cannot write in {tempfile.gettempdir()}: {error.strerror or error}", hint=hint)
         return FolderError(f"there is no folder for temporary files: {error.strerror or error}", hint=hint)
-
-
-class _Parcel(Draft):
-    """A draft without a name."""
-
-    def __init__(self, transit: Transit) -> None:
-        super().__init__(transit, "")
-        self._transit = transit
-        self._file = cast(BinaryIO, tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY))  # noqa: SIM115
-
-    def write(self, data: bytes | memoryview) -> None:
-        """Add bytes, which must not change until `keep`. Raises FolderError."""
-        self._transit.fill(len(data))
-        super().write(data)
-
-    def keep(self, name_hint: tuple[str, str, str] = ("", "", "")) -> Kept:
-        """Hold it. Raises NotDicom, FolderError."""
-        try:
-            head = self.finish()
-            study, series, instance = head.study or name_hint[0], head.series or name_hint[1], head.instance
-            self._flush()
-            self._file.flush()
-        except OSError as error:
-            raise self._transit.failed(error) from error
-        else:
-            self._open = False
-            return self._transit.hold(self._file, self.size, head, (study, series, instance or name_hint[2]))
-        finally:
-            self.discard()
-
-    def discard(self) -> None:
-        """Drop what was written; does nothing after `keep`, or the second time."""
-        if not self._open:
-            return
-        self._open = False
-        self._transit.fill(-self.size)
-        self._chunks.clear()
-        self._prefix.clear()
-        with suppress(OSError):
-            self._file.close()
-
-    def _read_at(self, at: int, size: int) -> bytes:
-        self._flush()
-        self._file.seek(at)
-        found = self._file.read(size)
-        self._file.seek(0, os.SEEK_END)
-        return found
-
-    def _flush(self) -> None:
-        chunks = self._chunks
-        self._chunks, self._held = [], 0
-        for chunk in chunks:
-            self._file.write(chunk)

@@ -10,7 +10,7 @@ Span = tuple[int, int, int, int]
 """One element: its tag, and where its header, its value and what follows it begin."""
 
 
-class Outline:
+class CachedHead:
     """The elements that a walk has passed from the beginning of `data`, each with its header.
 
     `found`: the values that the walk kept. `decisive`: tags whose values have to be the same too.

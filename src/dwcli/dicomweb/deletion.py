@@ -9,7 +9,7 @@ from urllib.parse import quote, urljoin
 from dwcli.dicomweb import refs
 from dwcli.dicomweb.dialects import Dialect
 from dwcli.dicomweb.dicomjson import excerpt
-from dwcli.dicomweb.refs import InstanceRef, Level, Ref, SeriesRef
+from dwcli.dicomweb.refs import Level, Ref
 from dwcli.dicomweb.request import Body, Request
 from dwcli.errors import ProtocolError, UsageError
 
@@ -71,11 +71,7 @@ def known(answer: bytes, level: Level) -> list[Known]:
 
 def own_uid(ref: Ref) -> str:
     """The UID of the object itself."""
-    match ref:
-        case InstanceRef(_, _, uid) | SeriesRef(_, uid):
-            return uid
-        case _:
-            return ref.study
+    return ref.instance or ref.series or ref.study
 
 
 @dataclass(frozen=True, slots=True)

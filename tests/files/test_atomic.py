@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from dwcli.files import whole
-from dwcli.files.whole import WholeFile
+from dwcli.files import atomic
+from dwcli.files.atomic import WholeFile
 
 
 @pytest.fixture(autouse=True)
 def _another_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(whole, "_cleared", set())
+    monkeypatch.setattr(atomic, "_cleared", set())
 
 
 def _parts(folder: Path) -> list[Path]:
@@ -24,7 +24,7 @@ def _parts(folder: Path) -> list[Path]:
 _HANG = """
 import sys, time
 from pathlib import Path
-from dwcli.files.whole import WholeFile
+from dwcli.files.atomic import WholeFile
 with WholeFile(Path(sys.argv[1]) / "a.bin") as file:
     file.write(b"x" * 3_000_000)
     print("ready", flush=True)
@@ -40,7 +40,7 @@ def test_the_part_of_a_killed_run_is_cleared_and_that_of_a_living_one_stays(tmp_
     assert len(_parts(tmp_path)) == 1
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    whole._cleared.clear()
+    atomic._cleared.clear()
     with WholeFile(tmp_path / "c.bin") as file:
         file.write(b"2")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b.bin", "c.bin"]

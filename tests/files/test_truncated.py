@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dwcli.files.cut import is_cut
+from dwcli.files.existing import is_truncated
 from dwcli.files.scan import DicomFile, scan
 from servers import images
 
@@ -12,7 +12,7 @@ from servers import images
 def cut(path: Path) -> bool:
     (found,) = scan([path])
     assert isinstance(found, DicomFile)
-    return is_cut(found.path)
+    return is_truncated(found.path)
 
 
 def test_a_file_cut_anywhere_in_its_pixels_is_cut(tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_every_encoding_is_walked(pydicom_folder: Path, tmp_path: Path, name: st
 
 def test_of_all_of_pydicoms_files_only_the_cut_ones_are_cut(pydicom_folder: Path) -> None:
     files = (found for found in scan([pydicom_folder]) if isinstance(found, DicomFile))
-    cut = {file.path.name for file in files if is_cut(file.path)}
+    cut = {file.path.name for file in files if is_truncated(file.path)}
     assert cut == {
         "MR_truncated.dcm",
         "rtplan_truncated.dcm",

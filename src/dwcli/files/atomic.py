@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from dwcli.errors import DwError, UsageError
-from dwcli.files import leftovers, lines
+from dwcli.files import jsonl, leftovers
 from dwcli.files.layout import OWN_PREFIX
 from dwcli.files.leftovers import uninterrupted
 
@@ -40,7 +40,7 @@ class WholeFile:
                     temporary = str(self.path.parent / f"{OWN_PREFIX}{os.urandom(6).hex()}{_SUFFIX}")
                     handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | _O_BINARY, 0o666)
                     self._temporary, self._file = temporary, os.fdopen(handle, "wb", buffering=1 << 20)
-                    lines.hold(handle, wait=True)
+                    jsonl.hold(handle, wait=True)
                     # Before it was locked, another run may have taken it for a dead one's and removed it.
                     if os.path.exists(temporary):  # noqa: PTH110
                         break
@@ -112,7 +112,7 @@ def _clear_dead(folder: Path) -> None:
 def _clear_if_dead(path: str) -> None:
     fd = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     try:
-        if lines.hold(fd):
+        if jsonl.hold(fd):
             os.unlink(path)  # noqa: PTH108
     finally:
         os.close(fd)

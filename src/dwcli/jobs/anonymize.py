@@ -11,9 +11,9 @@ from dwcli.dicomweb.content import End
 from dwcli.dicomweb.multipart import PartData, PartEnd, PartStart, Truncated
 from dwcli.dicomweb.refs import InstanceRef
 from dwcli.errors import AuthError, DwError, TruncatedError
-from dwcli.files.draft import Draft
-from dwcli.files.sink import FolderError, Sink
-from dwcli.jobs.item import Item, failed
+from dwcli.files.draft import Draft, FolderError
+from dwcli.files.sink import Sink
+from dwcli.jobs.result import Item, failed
 
 _IDENTITY_REMOVED = "00120062"
 _ENOUGH = 1 << 20

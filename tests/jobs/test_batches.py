@@ -6,8 +6,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dwcli.files.batch import batches
 from dwcli.files.scan import DicomFile
+from dwcli.jobs.store import batches
 
 
 def file(size: int, number: int = 0) -> DicomFile:

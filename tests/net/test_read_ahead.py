@@ -6,7 +6,7 @@ from collections.abc import Generator
 
 import pytest
 
-from dwcli.net.ahead import ahead
+from dwcli.net.read_ahead import ahead
 
 
 def _none() -> None:

@@ -1,43 +1,49 @@
 """One response into the folder: each whole part gets its name, and is told apart from what nobody asked for."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 
 from dwcli.client import Client, Event, Opened
 from dwcli.dicomweb import part10, refs
 from dwcli.dicomweb.content import End
 from dwcli.dicomweb.multipart import PartData, PartEnd, PartStart, Truncated
-from dwcli.dicomweb.refs import InstanceRef, Ref, SeriesRef, StudyRef
+from dwcli.dicomweb.refs import InstanceRef, Ref
 from dwcli.errors import AuthError, DwError, ExitCode, TruncatedError
-from dwcli.files.draft import Draft
-from dwcli.files.sink import CollisionError, FolderError, Sink
-from dwcli.jobs.item import Item, failed
-
-Note = Callable[[str, str, str], bool]
-"""Told the study, series and SOP Instance UID of each instance that came; says whether it was asked for."""
+from dwcli.files.draft import CollisionError, Destination, Draft, FolderError
+from dwcli.jobs.result import Item, failed
 
 
-class Got:
+class Received:
     """What one response brought.
 
-    `uids`: SOP Instance UIDs of the instances that came whole. `odd`: parts that could not be kept, as failures not
-    yet reported. `partial`: the server said 206. `error`: what ended the response early.
+    `uids`: SOP Instance UIDs of the instances that came whole. `rejected`: parts that could not be kept, as failures
+    not yet reported. `partial`: the server said 206. `error`: what ended the response early.
     """
 
     def __init__(self) -> None:
         self.uids: set[str] = set()
-        self.odd: list[Item] = []
+        self.rejected: list[Item] = []
         self.partial = False
         self.error: DwError | None = None
+        self._series: dict[tuple[str, str], set[str]] = {}
+
+    def add(self, instance: InstanceRef) -> None:
+        """One more that came whole."""
+        self.uids.add(instance.instance)
+        self._series.setdefault((instance.study, instance.series), set()).add(instance.instance)
+
+    def of(self, study: str, series: str) -> set[str]:
+        """Those that say of themselves that they are of a series."""
+        return self._series.get((study, series), set())
 
 
-class Intake:
+class Receiver:
     """Reads responses into a folder and emits an item for each instance. Threads may share one."""
 
     def __init__(
         self,
         client: Client,
-        sink: Sink,
+        destination: Destination,
         *,
         transfer_syntax: str,
         wado_uri: bool,
@@ -46,19 +52,21 @@ class Intake:
         on_bytes: Callable[[int], None],
     ) -> None:
         self._client = client
-        self._sink = sink
+        self._destination = destination
         self._transfer_syntax = transfer_syntax
         self._wado_uri = wado_uri
         self._verify = verify
         self._emit = emit
         self._on_bytes = on_bytes
 
-    def take(self, ref: Ref, note: Note, *, last: bool = False) -> Got:
+    def take(self, ref: Ref, series: Container[str] | None = None, *, last: bool = False) -> Received:
         """Read the response for one reference. `last`: it is not asked for again, so that what can prove nothing stays.
+
+        `series`: those that a study was announced to have; an instance of another one was not asked for.
 
         Raises AuthError, and FolderError where the folder cannot be written.
         """
-        got = Got()
+        received = Received()
         draft: Draft | None = None
         try:
             for event in self._events(ref):
@@ -68,43 +76,39 @@ class Intake:
                         draft.write(data)
                         self._on_bytes(len(data))
                     case PartStart():
-                        draft = self._sink.open()
+                        draft = self._destination.open()
                     case PartEnd():
                         assert draft is not None
-                        self._keep(draft, ref, got, note, event, last=last)
+                        self._keep(draft, ref, series, received, event, last=last)
                         draft = None
                     case Truncated(reason):
-                        got.error = got.error or TruncatedError(f"the response {reason}")
-                        return got
+                        received.error = received.error or TruncatedError(f"the response {reason}")
+                        return received
                     case Opened(status, _, _, warning):
-                        got.partial = status == 206
-                        if got.partial:
+                        received.partial = status == 206
+                        if received.partial:
                             self._client.warn(f"{refs.show(ref)}: the server says that this is only a part of it (206)")
                         if warning:
                             self._client.warn(f"{refs.show(ref)}: the server warns: {_said(warning)}")
         except (AuthError, FolderError):
             raise
         except DwError as error:
-            got.error = error
+            received.error = error
         finally:
             if draft is not None:
                 draft.discard()
-        return got
+        return received
 
     def _events(self, ref: Ref) -> Iterator[Event]:
         if self._wado_uri and isinstance(ref, InstanceRef):
             return self._client.wado_uri(ref, self._transfer_syntax)
         return self._client.retrieve(ref, self._transfer_syntax)
 
-    def _keep(self, draft: Draft, ref: Ref, got: Got, note: Note, part: PartEnd, *, last: bool) -> None:
+    def _keep(
+        self, draft: Draft, ref: Ref, series: Container[str] | None, received: Received, part: PartEnd, *, last: bool
+    ) -> None:
         """Give one part its name where it is whole, and say what became of it."""
-        match ref:
-            case StudyRef(study):
-                hint = (study, "", "")
-            case SeriesRef(study, series):
-                hint = (study, series, "")
-            case InstanceRef(study, series, instance):
-                hint = (study, series, instance)
+        hint = (ref.study, ref.series, ref.instance)
         try:
             head = draft.finish()
             end = draft.end(proven=part.proven)
@@ -113,24 +117,24 @@ class Intake:
             if self._transfer_syntax not in ("*", head.transfer_syntax):
                 # Under its final name it would be taken for what was asked for, by the next run at the latest.
                 draft.discard()
-                study, series, instance = head.study or hint[0], head.series or hint[1], head.instance or hint[2]
-                note(study, series, instance)
-                got.uids.add(instance)
+                came = InstanceRef(head.study or hint[0], head.series or hint[1], head.instance or hint[2])
+                received.add(came)
                 reason = f"it came as {head.transfer_syntax}, not as {self._transfer_syntax}, and was not kept"
-                self._emit(Item("failed", study, series, instance, reason=reason, code=ExitCode.FAILED))
+                self._emit(Item("failed", *came, reason=reason, code=ExitCode.FAILED))
                 return
             kept = draft.keep(hint)
         except (part10.NotDicom, CollisionError) as error:
             draft.discard()
             if isinstance(error, part10.EndsEarly) and not part.proven:
-                got.error = TruncatedError(f"the response is truncated: {error.message}")
+                received.error = TruncatedError(f"the response is truncated: {error.message}")
             else:
-                got.odd.append(failed(error, *hint))
+                received.rejected.append(failed(error, *hint))
             return
-        asked_for = note(kept.study, kept.series, kept.instance)
-        again = kept.instance in got.uids
-        got.uids.add(kept.instance)
-        item = Item("received", kept.study, kept.series, kept.instance, kept.path, kept.size)
+        came = InstanceRef(kept.study, kept.series, kept.instance)
+        asked_for = refs.covers(ref, came) and (series is None or came.series in series)
+        again = came.instance in received.uids
+        received.add(came)
+        item = Item("received", *came, kept.path, kept.size)
         match kept.outcome:
             case "conflict":
                 words = "other bytes of this SOP Instance UID are there and stay"

@@ -8,7 +8,7 @@ from typing import Protocol
 from dwcli.errors import ExitCode
 from dwcli.files.journal import Journal
 from dwcli.files.scan import DicomFile, Instance, Skipped, Unreadable
-from dwcli.jobs.item import Item, Outcome
+from dwcli.jobs.result import Item, Outcome
 from dwcli.net.body import Multipart, Part
 
 Found = Instance | Skipped | Unreadable

@@ -13,12 +13,13 @@ from pathlib import Path
 from dwcli.client import Client
 from dwcli.dicomweb import refs, request
 from dwcli.dicomweb.dicomjson import text
-from dwcli.dicomweb.refs import InstanceRef, Ref, SeriesRef, StudyRef
+from dwcli.dicomweb.refs import InstanceRef, Ref
 from dwcli.errors import DwError, ExitCode, RefusedError, TruncatedError
-from dwcli.files.sink import FolderError, Sink
+from dwcli.files.atomic import WholeFile
+from dwcli.files.draft import FolderError
+from dwcli.files.sink import Sink
 from dwcli.files.spool import Spool
-from dwcli.files.whole import WholeFile
-from dwcli.jobs.item import DONE, Item, Tally
+from dwcli.jobs.result import DONE, Item, Tally
 from dwcli.jobs.retrieve import Options, Retrieval
 
 ACCEPT = "application/zip; transfer-syntax=*"
@@ -75,11 +76,10 @@ def _from_server(client: Client, ref: Ref, target: Path, on_bytes: Callable[[int
         count = _members(file)
         if expected is not None and count < expected:
             raise TruncatedError(f"the server's zip holds {count} of {expected} instances")
-    series = ref.series if isinstance(ref, SeriesRef) else ""
     return Item(
         "received",
         ref.study,
-        series,
+        ref.series,
         path=str(target),
         size=file.size,
         reason=f"{count} instance{'s' * (count != 1)} in one zip",
@@ -100,11 +100,7 @@ def _members(file: WholeFile) -> int:
 
 def _announced(client: Client, ref: Ref) -> int | None:
     """How many instances the series lists promise; None where they do not say."""
-    rows = [
-        row
-        for row in client.series_of(ref.study)
-        if isinstance(ref, StudyRef) or text(row, refs.SERIES_UID) == getattr(ref, "series", "")
-    ]
+    rows = [row for row in client.series_of(ref.study) if ref.series in ("", text(row, refs.SERIES_UID))]
     counts = [text(row, _COUNT) for row in rows]
     return sum(map(int, counts)) if counts and all(count.isdecimal() for count in counts) else None
 

@@ -1,6 +1,6 @@
-"""Bulk data that metadata names by URL, brought into a folder: rows with files in place of the URLs."""
+"""The metadata of many references, and the bulkdata that they name by URL: rows with files in place of the URLs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -12,12 +12,56 @@ from dwcli.dicomweb.content import End
 from dwcli.dicomweb.dicomjson import Row, text
 from dwcli.dicomweb.refs import Ref
 from dwcli.dicomweb.request import rebase
-from dwcli.errors import AuthError, DwError, ExitCode, UsageError
+from dwcli.errors import AuthError, DwError, ExitCode, RefusedError, TemporaryError, TruncatedError, UsageError
 from dwcli.files.layout import Layout
 from dwcli.files.spool import Spool
 from dwcli.jobs import parts
 
+_NOWHERE = 501  # this server has no metadata at all
 _NAMED = Layout("{SOPInstanceUID}")
+
+
+class Describing:
+    """One run. `on_error` is told of each reference that shows nothing, and `codes` counts those; `shown` the others.
+
+    A reference that is alone raises its error in place of that.
+    """
+
+    def __init__(self, client: Client, *, on_error: Callable[[DwError], None]) -> None:
+        self._client = client
+        self._on_error = on_error
+        self.codes: list[ExitCode] = []
+        self.shown = 0
+
+    def rows(self, asked: Iterable[Ref]) -> Iterator[tuple[Ref, Row]]:
+        """Each row with its reference, resolved. Raises AuthError, and what will fail for the others as well."""
+        first: DwError | None = None
+        for number, given in enumerate(asked):
+            if first is not None:
+                self._on_error(first)
+                first = None
+            try:
+                ref = self._client.resolve(given)
+                for row in self._client.metadata(ref):
+                    yield ref, row
+                self.shown += 1
+            except DwError as error:
+                named = error.worded(f"{refs.show(given)}: {error.message}")
+                if _ends_all(error):
+                    raise named from error
+                self.codes.append(error.exit_code)
+                if number:
+                    self._on_error(named)
+                else:
+                    first = named
+        if first is not None:
+            raise first
+
+
+def _ends_all(error: DwError) -> bool:
+    if isinstance(error, RefusedError):
+        return error.status == _NOWHERE
+    return isinstance(error, AuthError | TemporaryError | TruncatedError)
 
 
 class Fetching:

@@ -1,11 +1,12 @@
-"""What lies complete in a folder of retrieved files, and what a file says of itself."""
+"""What lies complete in a folder of retrieved files, and what a file says of itself and of its end (PS3.10 7)."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from dwcli.dicomweb import part10
+from dwcli.dicomweb.content import End, Kind, end_of
 from dwcli.files.layout import unescape
 
 HEAD_LIMIT = 8 << 20  # bytes that may come before a file has named itself
@@ -72,3 +73,19 @@ def head_of(path: Path) -> part10.Head:
     if not head:
         raise part10.NotDicom("no SOP Instance UID in the first 8 MiB")
     return head
+
+
+def end_of_opened(opened: BinaryIO) -> End:
+    """What an open DICOM file says about its own end, wherever its bytes are. Raises OSError."""
+
+    def read(at: int, many: int) -> bytes:
+        opened.seek(at)
+        return opened.read(many) or b""
+
+    return end_of(read, opened.seek(0, 2), Kind.DICOM)
+
+
+def is_truncated(path: Path) -> bool:
+    """Whether the file ends inside a data element; False also where that cannot be told. Raises OSError."""
+    with path.open("rb", buffering=0) as opened:
+        return end_of_opened(opened) is End.TRUNCATED
