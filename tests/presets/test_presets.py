@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dwcli.client import Client
-from dwcli.commands import matching
+from dwcli.commands import search_options
 from dwcli.dicomweb import dialects
 from dwcli.dicomweb.dicomjson import text
 from dwcli.dicomweb.refs import InstanceRef, Level, Ref, SeriesRef, StudyRef
@@ -50,7 +50,7 @@ class Side:
     def uids(self, *terms: str, level: Level = Level.STUDY, **options: object) -> list[str]:
         lists = ("modality", "patient_id", "accession", "study", "series")
         given = {name: [value] if name in lists else value for name, value in options.items()}
-        queries = matching.build(level, MatchOptions(**given), terms)  # type: ignore[arg-type]
+        queries = search_options.build(level, MatchOptions(**given), terms)  # type: ignore[arg-type]
         return [text(row, level.uid_tag) for query in queries for row in self.client.search(query)]
 
     def retrieved(self, ref: Ref) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dwcli.commands import references, reporting
+from dwcli.commands import references, transfer_report
 from dwcli.context import DwContext
 from dwcli.dicomweb import refs
 from dwcli.dicomweb.dicomjson import text
@@ -63,7 +63,7 @@ def delete(
     from dwcli.jobs.item import Item, Tally
 
     dw: DwContext = ctx.obj
-    log = reporting.begin(dw, report)
+    log = transfer_report.begin(dw, report)
     level, rest = references.split_level(words)
     code = removal.parse_reason(reason or removal.QUALITY)
     # All of them before anything is sent: one that names another server stops the whole.
@@ -85,7 +85,7 @@ def delete(
     if dry_run or asks:
         for one in looked:
             if isinstance(one, Item):
-                dw.out.failed(reporting.told(one))
+                dw.out.failed(transfer_report.told(one))
     if dry_run:
         dw.out.table(map(_record, doomed), columns=_COLUMNS, empty="")
         dw.out.info("nothing was deleted")
@@ -100,8 +100,8 @@ def delete(
             raise DwError("nothing was deleted")
     tally = Tally()
     items = (one if isinstance(one, Item) else job.delete(dw.client, one, reason=code) for one in looked)
-    reporting.show(dw, items, tally, log)
-    dw.out.info(", ".join([f"{tally.count('deleted')} deleted", *reporting.counts(tally, failed="failed")]))
+    transfer_report.show(dw, items, tally, log)
+    dw.out.info(", ".join([f"{tally.count('deleted')} deleted", *transfer_report.counts(tally, failed="failed")]))
     if ExitCode.FAILED in tally.codes:
         dw.out.info(_otherwise(dw))
     dw.finish(tally.code)

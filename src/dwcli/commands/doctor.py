@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dwcli import config
-from dwcli.commands.findings import LEGEND, tell
+from dwcli.commands.doctor_table import LEGEND, tell
 from dwcli.context import DwContext
 from dwcli.context.prompts import ask
 from dwcli.errors import DwError, UsageError, combine

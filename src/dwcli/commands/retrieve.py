@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dwcli.commands import matching, references, reporting
+from dwcli.commands import references, search_options, transfer_report
 from dwcli.context import DwContext
 from dwcli.dicomweb import media, refs
 from dwcli.dicomweb.refs import InstanceRef, Level, Ref
@@ -110,21 +110,21 @@ def retrieve(
     from dwcli.jobs.retrieve import Options, Retrieval
 
     dw: DwContext = ctx.obj
-    log = reporting.begin(dw, report)
+    log = transfer_report.begin(dw, report)
     syntax = media.parse_transfer_syntax(transfer_syntax)
     if words and words[0] in ("frames", "bulkdata"):
-        if matching.given(match):
+        if search_options.given(match):
             raise UsageError("frames and bulkdata are asked for by reference", f"dw retrieve {words[0]} REF …")
         if report or dry_run or layout or zipped or wado_uri:
             accepted = "only -o, --transfer-syntax and --verify"
             raise UsageError(f"{words[0]} accepts {accepted}", "leave out the others")
-        from dwcli.commands import parts
+        from dwcli.commands import retrieve_parts
 
         out = None if output == Path() else output
         if words[0] == "frames":
-            parts.frames(dw, words[1:], out, "" if syntax == "*" else syntax, verify=verify)
+            retrieve_parts.frames(dw, words[1:], out, "" if syntax == "*" else syntax, verify=verify)
         else:
-            parts.bulkdata(dw, words[1:], out, verify=verify)
+            retrieve_parts.bulkdata(dw, words[1:], out, verify=verify)
         return
     asked = _asked(dw, list(words or []), match, wado_uri=wado_uri)
     options = Options(syntax, jobs, verify, wado_uri, max_errors)
@@ -153,13 +153,13 @@ def retrieve(
             else:
                 job = Retrieval(dw.patient_client, sink, options, on_bytes=progress.add, on_expect=progress.expect)
                 found = job.run(asked)
-            items = reporting.ticked(found, progress.item)
-            seconds = reporting.show(dw, items, tally, log, go_on=_GO_ON)
+            items = transfer_report.ticked(found, progress.item)
+            seconds = transfer_report.show(dw, items, tally, log, go_on=_GO_ON)
     dw.out.info(_summary(tally, output, seconds))
     dw.finish(tally.code)
 
 
-def _zip(dw: DwContext, asked: Iterator[Ref], target: Path, options: "Options", log: reporting.Report) -> None:
+def _zip(dw: DwContext, asked: Iterator[Ref], target: Path, options: "Options", log: transfer_report.Report) -> None:
     from dwcli.jobs import zipped
     from dwcli.jobs.item import Tally
 
@@ -174,7 +174,7 @@ def _zip(dw: DwContext, asked: Iterator[Ref], target: Path, options: "Options", 
             on_expect=progress.expect,
             on_item=progress.item,
         )
-        seconds = reporting.show(dw, items, tally, log)
+        seconds = transfer_report.show(dw, items, tally, log)
     dw.out.info(_summary(tally, target, seconds))
     dw.finish(tally.code)
 
@@ -183,7 +183,7 @@ def _asked(dw: DwContext, words: list[str], match: MatchOptions, *, wado_uri: bo
     """The references of the words, or those that the search options find."""
     level, rest = references.split_level(words)
     if rest:
-        if matching.given(match):
+        if search_options.given(match):
             raise UsageError("references and search options together", "give one of the two")
         if wado_uri and level not in (None, Level.INSTANCE):
             raise UsageError(
@@ -194,12 +194,12 @@ def _asked(dw: DwContext, words: list[str], match: MatchOptions, *, wado_uri: bo
                 raise UsageError("--wado-uri fetches single instances", "write STUDY/SERIES/INSTANCE")
             yield ref
         return
-    if not matching.given(match):
+    if not search_options.given(match):
         raise UsageError("nothing to retrieve was named", "dw retrieve study UID -o out   (or --patient …, or -)")
     wanted = level or Level.STUDY
     seen: set[Ref] = set()
     references.tell(dw, (*(match.study or ()), *(match.series or ())))
-    for query, row in islice(matching.rows(dw, matching.build(wanted, match)), match.limit):
+    for query, row in islice(search_options.rows(dw, search_options.build(wanted, match)), match.limit):
         known = {refs.STUDY_UID: query.study, refs.SERIES_UID: query.series}
         upper = {tag: {"Value": [uid]} for tag, uid in known.items() if uid}
         ref = refs.from_row({**upper, **row}, wanted)
@@ -210,7 +210,7 @@ def _asked(dw: DwContext, words: list[str], match: MatchOptions, *, wado_uri: bo
 
 def _plan(dw: DwContext, job: "Retrieval", asked: Iterable[Ref]) -> None:
     """`--dry-run`: the series, how many instances they have, and how many are here."""
-    sums = reporting.show_plans(dw, job.plan(asked))
+    sums = transfer_report.show_plans(dw, job.plan(asked))
     words = []
     if sums["series"] or not sums["unknown"]:
         words.append(f"{sums['to come']} of {sums['instances']} instances in {sums['series']} series")
@@ -223,8 +223,8 @@ def _summary(tally: "Tally", output: Path, seconds: float) -> str:
     came = tally.count("received", "replaced", "stranger")
     if not tally.outcomes:
         return "nothing was found or named to retrieve"
-    words = [f"{came} retrieved ({reporting.speed(tally, seconds)})"]
-    words += reporting.counts(
+    words = [f"{came} retrieved ({transfer_report.speed(tally, seconds)})"]
+    words += transfer_report.counts(
         tally,
         present="already there",
         stranger="not asked for but kept",

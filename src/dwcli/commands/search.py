@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from dwcli.commands import matching, references
+from dwcli.commands import references, search_options
 from dwcli.context import DwContext
 from dwcli.dicomweb import dictionary, refs
 from dwcli.dicomweb.dicomjson import Row, text, values
@@ -72,19 +72,19 @@ def search(
                 did_you_mean((terms or [""])[0], [each.resource for each in Level]),
             )
         level = named
-    shown = [parse_path(name) for name in (columns or matching.COLUMNS[level].replace(" ", ",")).split(",")]
+    shown = [parse_path(name) for name in (columns or search_options.COLUMNS[level].replace(" ", ",")).split(",")]
     for tag in shown:
         if "." in tag:
             raise UsageError(f"no column can be made of {field(tag)}", "a top-level attribute, or -f jsonl")
     key = _sort_key(sort) if sort else None
     references.tell(dw, (*(match.study or ()), *(match.series or ())))
-    queries = matching.build(level, match, words, include=_included(dw, level, include, columns, sort))
+    queries = search_options.build(level, match, words, include=_included(dw, level, include, columns, sort))
     if dw.out.format == "xml":
         dw.client.prefer_xml()
     if level is Level.STUDY and any(term.path == "00080060" for query in queries for term in query.terms):
         dw.out.warn("Modality is an attribute of series: use --modality, or ModalitiesInStudy=CT")
     if count:
-        dw.out.line(str(sum(1 for _ in islice(matching.rows(dw, queries), match.limit))))
+        dw.out.line(str(sum(1 for _ in islice(search_options.rows(dw, queries), match.limit))))
         return
     limit = match.limit
     if limit is None and dw.out.terminal and not all_rows and dw.out.format in (None, "table"):
@@ -122,16 +122,16 @@ def _included(
     if "all" in named:
         return ("all",)  # it stands alone (PS3.18 8.3.4.3)
     if not named and not columns and dw.profile.dialect.include_fields:
-        named = [*matching.INCLUDED[level]]
+        named = [*search_options.INCLUDED[level]]
     named += columns.split(",") if columns else []
-    if sort and parse_path(sort.removeprefix("-")) not in map(parse_path, matching.COLUMNS[level].split()):
+    if sort and parse_path(sort.removeprefix("-")) not in map(parse_path, search_options.COLUMNS[level].split()):
         named.append(sort.removeprefix("-"))
     return tuple(dict.fromkeys(field(parse_path(name)) for name in named))
 
 
 def _found(dw: DwContext, queries: list[Query]) -> Iterator[Row]:
     """The rows of all queries, each once; for `refs` with the UIDs asked within, which need not be in a row."""
-    for query, row in matching.rows(dw, queries):
+    for query, row in search_options.rows(dw, queries):
         if dw.out.format == "refs":
             yield {**refs.uid_row(refs.STUDY_UID, query.study), **refs.uid_row(refs.SERIES_UID, query.series), **row}
         else:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dwcli.commands import references, reporting
+from dwcli.commands import references, transfer_report
 from dwcli.context import DwContext
 from dwcli.dicomweb.refs import Level
 from dwcli.errors import ExitCode, UsageError
@@ -90,7 +90,7 @@ def store(
         raise UsageError("--study is empty", "name the study, or leave the option out")
     if study:
         study = references.parse(dw, study, Level.STUDY, verb="store").study
-    log = reporting.begin(dw, report)
+    log = transfer_report.begin(dw, report)
     found = scan(paths, include=include or (), exclude=exclude or ())
     options = Options(study or "", jobs, _bytes(batch_size), verify, max_errors)
     tally = Tally()
@@ -99,7 +99,7 @@ def store(
         book = Journal(journal, dw.profile.url) if journal and journal.exists() else None
         with book or nullcontext():
             planned = plan(found, options, book, store_bytes=dw.profile.dialect.store_bytes)
-            reporting.show(dw, planned, tally, log)
+            transfer_report.show(dw, planned, tally, log)
         _tell_of_nothing(dw, tally, paths, filtered=bool(include or exclude))
         files = tally.outcomes["offered"]
         dw.out.info(f"would send {files} instances ({size(tally.bytes)}); nothing was sent")
@@ -109,8 +109,8 @@ def store(
     try:
         with dw.out.progress("storing") as progress:
             job = Storing(dw.patient_client, options, journal=book, on_bytes=progress.add, on_expect=progress.expect)
-            items = reporting.ticked(job.run(found), progress.item)
-            seconds = reporting.show(dw, items, tally, log, go_on=_WITH_JOURNAL if book else _WITHOUT)
+            items = transfer_report.ticked(job.run(found), progress.item)
+            seconds = transfer_report.show(dw, items, tally, log, go_on=_WITH_JOURNAL if book else _WITHOUT)
     finally:
         if book:
             book.close()
@@ -137,8 +137,8 @@ def _bytes(typed: str) -> int:
 
 def _summary(tally: "Tally", where: str, seconds: float, *, journal: bool) -> str:
     done = tally.count("stored", "warned")
-    words = [f"{done} stored ({reporting.speed(tally, seconds)})" if done else "0 stored"]
-    words += reporting.counts(
+    words = [f"{done} stored ({transfer_report.speed(tally, seconds)})" if done else "0 stored"]
+    words += transfer_report.counts(
         tally,
         warned="of them with warnings",
         present="already there, or stored by an earlier run as the journal says" if journal else "already there",

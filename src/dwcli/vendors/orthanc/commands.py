@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 import typer
 
-from dwcli.commands import matching, references
+from dwcli.commands import references, search_options
 from dwcli.context import DwContext, parse_headers
 from dwcli.dicomweb import refs
 from dwcli.dicomweb.dicomjson import Row, RowReader
@@ -286,7 +286,7 @@ def _show(dw: DwContext, path: str, rows: Iterator[Row]) -> None:
     if level is None:
         dw.out.metadata(rows)
         return
-    columns = [parse_path(name) for name in matching.COLUMNS[Level(level)].split()]
+    columns = [parse_path(name) for name in search_options.COLUMNS[Level(level)].split()]
     dw.out.rows(rows, columns=columns, uid_tag=level.uid_tag)
 
 
