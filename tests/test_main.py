@@ -311,7 +311,7 @@ def test_options_become_the_keys_of_the_level(run_dw: Dw, fake_server: FakeServe
         "&AccessionNumber=A1&StudyDescription=Head&PatientBirthDate=19700101-19701231&StudyInstanceUID=1.2,1.3"
     )
     assert server.requests[0].target.endswith("&fuzzymatching=true")
-    assert second == "/studies/1.2/series?SeriesDescription=x&SeriesInstanceUID=1.2.3&Modality=CT"
+    assert second == "/studies/1.2/series?Modality=CT&SeriesDescription=x&SeriesInstanceUID=1.2.3"
     assert third == "/studies/1.2/series/1.2.3/instances?ImageType=ORIGINAL&00091010=x"
 
 

@@ -6,16 +6,11 @@ from typing import Annotated
 import typer
 
 from dwcli.commands import references, transfer_report
-from dwcli.context import DwContext
+from dwcli.context.run import DwContext
 from dwcli.errors import ExitCode, UsageError
 from dwcli.options import named_path, takes
 
 _GO_ON = "the same command looks again"
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("check")(check)
 
 
 @takes()

@@ -8,7 +8,7 @@ import typer
 
 from dwcli import config
 from dwcli.commands import references, transfer_report
-from dwcli.context import DwContext
+from dwcli.context.run import DwContext
 from dwcli.dicomweb import refs
 from dwcli.errors import ExitCode, UsageError
 from dwcli.options import takes
@@ -18,11 +18,6 @@ if TYPE_CHECKING:
 
 
 _GO_ON = "the same command copies again, and compares what is there"
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("copy")(copy)
 
 
 @takes()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dwcli.commands import references, transfer_report
-from dwcli.context import DwContext
+from dwcli.context.run import DwContext
 from dwcli.dicomweb import refs
 from dwcli.dicomweb.dicomjson import text
 from dwcli.errors import DwError, ExitCode, UsageError, combine
@@ -19,11 +19,6 @@ if TYPE_CHECKING:
 
 _COLUMNS = ("level", "reference", "PatientName", "PatientID", "StudyDate", "StudyDescription", "series", "instances")
 _STUDY = {"PatientName": "00100010", "PatientID": "00100020", "StudyDate": "00080020", "StudyDescription": "00081030"}
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("delete")(delete)
 
 
 @takes()

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from dwcli.commands import references
-from dwcli.context import DwContext
+from dwcli.context.run import DwContext
 from dwcli.dicomweb import refs
 from dwcli.dicomweb.refs import InstanceRef
 from dwcli.errors import UsageError, did_you_mean
@@ -18,11 +18,6 @@ from dwcli.options import takes
 _TYPES: dict[str, Literal["image/png", "image/jpeg"]] = {"png": "image/png", "jpeg": "image/jpeg", "jpg": "image/jpeg"}
 _FUNCTIONS = ("linear", "linear-exact", "sigmoid")
 _ANNOTATIONS = ("patient", "technique")
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("render")(render)
 
 
 @takes()

@@ -8,22 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dwcli.commands import references, search_options, transfer_report
-from dwcli.context import DwContext
+from dwcli.commands.search_options import MatchOptions
+from dwcli.context.run import DwContext
 from dwcli.dicomweb import media, refs
 from dwcli.dicomweb.refs import InstanceRef, Level, Ref
 from dwcli.errors import ExitCode, UsageError
-from dwcli.options import MatchOptions, named_path, takes
+from dwcli.options import named_path, takes
 
 if TYPE_CHECKING:
     from dwcli.jobs.item import Tally
     from dwcli.jobs.retrieve import Options, Retrieval
 
 _GO_ON = "the same command goes on with what is missing"
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("retrieve")(retrieve)
 
 
 @takes(MatchOptions)
@@ -113,7 +109,7 @@ def retrieve(
     log = transfer_report.begin(dw, report)
     syntax = media.parse_transfer_syntax(transfer_syntax)
     if words and words[0] in ("frames", "bulkdata"):
-        if search_options.given(match):
+        if match.given:
             raise UsageError("frames and bulkdata are asked for by reference", f"dw retrieve {words[0]} REF …")
         if report or dry_run or layout or zipped or wado_uri:
             accepted = "only -o, --transfer-syntax and --verify"
@@ -183,7 +179,7 @@ def _asked(dw: DwContext, words: list[str], match: MatchOptions, *, wado_uri: bo
     """The references of the words, or those that the search options find."""
     level, rest = references.split_level(words)
     if rest:
-        if search_options.given(match):
+        if match.given:
             raise UsageError("references and search options together", "give one of the two")
         if wado_uri and level not in (None, Level.INSTANCE):
             raise UsageError(
@@ -194,7 +190,7 @@ def _asked(dw: DwContext, words: list[str], match: MatchOptions, *, wado_uri: bo
                 raise UsageError("--wado-uri fetches single instances", "write STUDY/SERIES/INSTANCE")
             yield ref
         return
-    if not search_options.given(match):
+    if not match.given:
         raise UsageError("nothing to retrieve was named", "dw retrieve study UID -o out   (or --patient …, or -)")
     wanted = level or Level.STUDY
     seen: set[Ref] = set()

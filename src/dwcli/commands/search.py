@@ -7,20 +7,28 @@ from typing import Annotated
 import typer
 
 from dwcli.commands import references, search_options
-from dwcli.context import DwContext
+from dwcli.commands.search_options import MatchOptions
+from dwcli.context.run import DwContext
 from dwcli.dicomweb import dictionary, refs
 from dwcli.dicomweb.dicomjson import Row, text, values
 from dwcli.dicomweb.query import Query, field, parse_path
 from dwcli.dicomweb.refs import Level, parse_level
 from dwcli.errors import UsageError, did_you_mean
-from dwcli.options import MatchOptions, takes
+from dwcli.options import takes
 
+# The columns of a table, one list a level; what of them a server need not give by itself is asked for by includefield.
+COLUMNS = {
+    Level.STUDY: "StudyDate PatientName PatientID ModalitiesInStudy StudyDescription NumberOfStudyRelatedInstances "
+    "StudyInstanceUID",
+    Level.SERIES: "SeriesNumber Modality SeriesDescription NumberOfSeriesRelatedInstances SeriesInstanceUID",
+    Level.INSTANCE: "InstanceNumber SOPClassUID NumberOfFrames Rows Columns SOPInstanceUID",
+}
+_INCLUDED = {
+    Level.STUDY: ("StudyDescription", "NumberOfStudyRelatedInstances"),
+    Level.SERIES: ("NumberOfSeriesRelatedInstances",),
+    Level.INSTANCE: (),
+}
 _ON_A_TERMINAL = 100
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("search")(search)
 
 
 @takes(MatchOptions)
@@ -72,7 +80,7 @@ def search(
                 did_you_mean((terms or [""])[0], [each.resource for each in Level]),
             )
         level = named
-    shown = [parse_path(name) for name in (columns or search_options.COLUMNS[level].replace(" ", ",")).split(",")]
+    shown = [parse_path(name) for name in (columns or COLUMNS[level].replace(" ", ",")).split(",")]
     for tag in shown:
         if "." in tag:
             raise UsageError(f"no column can be made of {field(tag)}", "a top-level attribute, or -f jsonl")
@@ -122,9 +130,9 @@ def _included(
     if "all" in named:
         return ("all",)  # it stands alone (PS3.18 8.3.4.3)
     if not named and not columns and dw.profile.dialect.include_fields:
-        named = [*search_options.INCLUDED[level]]
+        named = [*_INCLUDED[level]]
     named += columns.split(",") if columns else []
-    if sort and parse_path(sort.removeprefix("-")) not in map(parse_path, search_options.COLUMNS[level].split()):
+    if sort and parse_path(sort.removeprefix("-")) not in map(parse_path, COLUMNS[level].split()):
         named.append(sort.removeprefix("-"))
     return tuple(dict.fromkeys(field(parse_path(name)) for name in named))
 

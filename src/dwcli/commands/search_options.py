@@ -1,67 +1,155 @@
-"""Search options and KEY=VALUE terms -> queries; what `dw search` and `dw retrieve` share."""
+"""The search options, which `dw search` and `dw retrieve` share, and KEY=VALUE terms -> queries."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
+from types import MappingProxyType
+from typing import Annotated, Any, NamedTuple, TypeVar
 from urllib.parse import unquote
 
-from dwcli.commands import reading
-from dwcli.context import DwContext
+import typer
+
+from dwcli.context.run import DwContext
 from dwcli.dicomweb import dictionary, refs
 from dwcli.dicomweb.dicomjson import Row
 from dwcli.dicomweb.query import Query, Term, alternatives, parse_date, parse_term, parse_time, parse_value
 from dwcli.dicomweb.refs import Level
-from dwcli.errors import UsageError
-from dwcli.options import MatchOptions
+from dwcli.errors import TemporaryError, TruncatedError, UsageError
+from dwcli.options import Rows
 
-# The columns of a table, one list a level; what of them a server need not give by itself is asked for by includefield.
-COLUMNS = {
-    Level.STUDY: "StudyDate PatientName PatientID ModalitiesInStudy StudyDescription NumberOfStudyRelatedInstances "
-    "StudyInstanceUID",
-    Level.SERIES: "SeriesNumber Modality SeriesDescription NumberOfSeriesRelatedInstances SeriesInstanceUID",
-    Level.INSTANCE: "InstanceNumber SOPClassUID NumberOfFrames Rows Columns SOPInstanceUID",
-}
-INCLUDED = {
-    Level.STUDY: ("StudyDescription", "NumberOfStudyRelatedInstances"),
-    Level.SERIES: ("NumberOfSeriesRelatedInstances",),
-    Level.INSTANCE: (),
-}
+Value = TypeVar("Value")
 
-_HOW = ("limit", "offset", "fuzzy")
-_MODALITY = "00080060"
-_MODALITIES_IN_STUDY = "00080061"
+_PANEL = "What to search for"
+
+
+def _as_typed(text: str) -> list[str]:
+    return [text]
+
+
+def _listed(text: str) -> list[str]:
+    return [value for each in text.split(",") if (value := each.strip())]
+
+
+def _date(text: str) -> list[str]:
+    return [parse_date(text, date.today())]
+
+
+def _time(text: str) -> list[str]:
+    return [parse_time(text)]
+
+
+class Key(NamedTuple):
+    """A search option that matches one attribute: all that is to be said of it."""
+
+    option: str
+    keyword: str
+    metavar: str
+    help: str
+    parse: Callable[[str], list[str]] = _as_typed
+    repeatable: bool = False
+    below: str = ""  # the keyword in searches of series and instances, where it is another one
+
+    @property
+    def name(self) -> str:
+        """The option as a parameter."""
+        return self.option.removeprefix("--").replace("-", "_")
+
+    @property
+    def annotation(self) -> Any:
+        """The parameter as typer wants it annotated."""
+        option = typer.Option(self.option, metavar=self.metavar, help=self.help, rich_help_panel=_PANEL)
+        return Annotated[list[str] | None, option] if self.repeatable else Annotated[str | None, option]
+
+    def path(self, level: Level) -> str:
+        """The attribute that is matched at that level."""
+        return dictionary.parse_tag(self.below if self.below and level is not Level.STUDY else self.keyword)
+
+    def values(self, typed: Iterable[str]) -> list[str]:
+        """What to match, each value once. Raises UsageError."""
+        found = [parse_value(value) for text in typed for value in self.parse(text)]
+        if not found:
+            raise UsageError(f"{self.option} needs a value", f"{self.option} {self.metavar}")
+        return list(dict.fromkeys(found))
+
+
+# In the order of the help page. A new query option is a row in here: its signature, its term of the query, help, man
+# page and completions come from it.
+KEYS = (
+    Key("--patient", "PatientName", "NAME", "PatientName; * and ? are wildcards."),
+    Key("--patient-id", "PatientID", "ID", "PatientID; repeatable.", repeatable=True),
+    Key(
+        "--modality",
+        "ModalitiesInStudy",
+        "CT,MR",
+        "One or more modalities, any of them; repeatable.",
+        _listed,
+        repeatable=True,
+        below="Modality",
+    ),
+    Key("--date", "StudyDate", "WHEN", "StudyDate: 2024-03, 20240301-20240331, 2024-03.., 7d, today.", _date),
+    Key("--time", "StudyTime", "WHEN", "StudyTime: 08:00..12:00.", _time),
+    Key("--accession", "AccessionNumber", "NO", "AccessionNumber; repeatable.", repeatable=True),
+    Key(
+        "--description",
+        "StudyDescription",
+        "TEXT",
+        "StudyDescription, or SeriesDescription.",
+        below="SeriesDescription",
+    ),
+    Key("--birth-date", "PatientBirthDate", "WHEN", "PatientBirthDate, written as --date.", _date),
+)
+
+
+class MatchOptions(NamedTuple):
+    """What to search for (QIDO-RS matching, PS3.18 8.3.4.1); `keys` holds what was typed, by the name of the Key."""
+
+    keys: Annotated[Mapping[str, str | list[str]], Rows({key.name: key.annotation for key in KEYS})] = MappingProxyType(
+        {}
+    )
+    study: Annotated[
+        list[str] | None,
+        typer.Option("--study", metavar="UID", help="Only within this study; repeatable.", rich_help_panel=_PANEL),
+    ] = None
+    series: Annotated[
+        list[str] | None,
+        typer.Option("--series", metavar="UID", help="Only within this series; repeatable.", rich_help_panel=_PANEL),
+    ] = None
+    fuzzy: Annotated[
+        bool, typer.Option("--fuzzy", help="Fuzzy matching of names, where the server can.", rich_help_panel=_PANEL)
+    ] = False
+    limit: Annotated[
+        int | None, typer.Option("--limit", metavar="N", min=1, max=10**9, help="At most N.", rich_help_panel=_PANEL)
+    ] = None
+    offset: Annotated[
+        int, typer.Option("--offset", metavar="N", min=0, help="Skip the first N.", rich_help_panel=_PANEL)
+    ] = 0
+
+    @property
+    def given(self) -> bool:
+        """Whether any option says what to search for."""
+        return bool(self.keys or self.study or self.series)
 
 
 def build(
     level: Level, match: MatchOptions, terms: Iterable[str] = (), *, include: tuple[str, ...] = ()
 ) -> list[Query]:
     """The queries to ask and merge: one, or one for each combination of the values given. Raises UsageError."""
-    for option in MatchOptions._fields:
-        value = getattr(match, option)
-        if "" in (value if isinstance(value, list) else [value]):
+    typed = {key: _all(match.keys[key.name]) for key in KEYS if key.name in match.keys}
+    for option, texts in (
+        *((key.option, texts) for key, texts in typed.items()),
+        ("--study", match.study or ()),
+        ("--series", match.series or ()),
+    ):
+        if "" in texts:
             # An unset variable of a script must not widen the search to everything.
-            raise UsageError(f"--{option.replace('_', '-')} is empty", "give a value, or leave the option out")
+            raise UsageError(f"{option} is empty", "give a value, or leave the option out")
     if level is Level.STUDY and match.series:
         raise UsageError("--series is for searches of series or instances", "dw search instances --series UID")
     within = _within(match)
+    wanted = {key.path(level): key.values(texts) for key, texts in typed.items()}
     found = [parse_term(term) for term in terms]
-    today = date.today()
-    named = (
-        ("PatientName", match.patient),
-        ("PatientID", _single(match.patient_id)),
-        ("StudyDate", match.date and parse_date(match.date, today)),
-        ("StudyTime", match.time and parse_time(match.time)),
-        ("AccessionNumber", _single(match.accession)),
-        (_description(level), match.description),
-        ("PatientBirthDate", match.birth_date and parse_date(match.birth_date, today)),
-    )
-    found += [Term(dictionary.parse_tag(keyword), parse_value(value)) for keyword, value in named if value is not None]
+    found += [Term(path, values[0]) for path, values in wanted.items() if len(values) == 1]
     # A query for each value: the standard has lists for UIDs alone (PS3.18 8.3.4.1).
-    several = {
-        dictionary.parse_tag("PatientID"): _several(match.patient_id),
-        dictionary.parse_tag("AccessionNumber"): _several(match.accession),
-        _MODALITIES_IN_STUDY if level is Level.STUDY else _MODALITY: _modalities(match),
-    }
-    several = {path: values for path, values in several.items() if values}
+    several = {path: values for path, values in wanted.items() if len(values) > 1}
     if level is Level.STUDY and within:
         found.append(Term(level.uid_tag, ",".join(study for study, _ in within)))
         within = []
@@ -111,19 +199,8 @@ def _uid(typed: str, level: Level) -> tuple[str, str]:
     return ref.study, getattr(ref, "series", "")
 
 
-def _modalities(match: MatchOptions) -> list[str]:
-    found = [value.strip() for typed in match.modality or () for value in typed.split(",")]
-    if match.modality and not any(found):
-        raise UsageError("--modality needs a value", "--modality CT,MR")
-    return [value for value in dict.fromkeys(found) if value]
-
-
-def _single(values: list[str] | None) -> str | None:
-    return values[0] if values and len(set(values)) == 1 else None
-
-
-def _several(values: list[str] | None) -> list[str]:
-    return _distinct(values) if _single(values) is None else []
+def _all(typed: str | list[str]) -> list[str]:
+    return [typed] if isinstance(typed, str) else typed
 
 
 def _distinct(values: list[str] | None) -> list[str]:
@@ -131,18 +208,20 @@ def _distinct(values: list[str] | None) -> list[str]:
 
 
 def rows(dw: DwContext, queries: Sequence[Query]) -> Iterator[tuple[Query, Row]]:
-    """The rows that any of the queries finds, each once, with its query. Raises TemporaryError as reading.whole."""
+    """The rows that any of the queries finds, each once, with its query. Raises TemporaryError as `whole`."""
     from dwcli.jobs.find import found
 
-    return reading.whole(found(dw.client, queries))
+    return whole(found(dw.client, queries))
 
 
-def _description(level: Level) -> str:
-    return "StudyDescription" if level is Level.STUDY else "SeriesDescription"
+def whole(rows: Iterable[Value]) -> Iterator[Value]:
+    """The rows of a listing. Raises TemporaryError where the answer is cut.
 
-
-def given(match: MatchOptions) -> bool:
-    """Whether any option says what to search for."""
-    return any(getattr(match, option) for option in MatchOptions._fields if option not in _HOW) or any(
-        getattr(match, option) == "" for option in MatchOptions._fields
-    )
+    To list is harmless, so the same command may be given again, and then ends with exit 0 or the same 75. It is not
+    asked again in here: rows that were printed cannot be taken back, and a server need not give the rest in the same
+    order.
+    """
+    try:
+        yield from rows
+    except TruncatedError as error:
+        raise TemporaryError(error.message, "what came is not all: give the same command again") from error

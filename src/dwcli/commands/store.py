@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dwcli.commands import references, transfer_report
-from dwcli.context import DwContext
+from dwcli.context.run import DwContext
 from dwcli.dicomweb.refs import Level
 from dwcli.errors import ExitCode, UsageError
 from dwcli.options import named_path, takes
@@ -19,11 +19,6 @@ if TYPE_CHECKING:
 
 _WITH_JOURNAL = "the same command sends only what was not yet accepted"
 _WITHOUT = "the same command sends all of it again; with --journal FILE it would send only the rest"
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("store")(store)
 
 
 @takes()

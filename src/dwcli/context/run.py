@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import typer
 
 from dwcli import config
-from dwcli.context.global_options import Globals, make_out, parse_headers
+from dwcli.context.global_options import GlobalOptions, make_out, parse_headers
 from dwcli.errors import DwError, ExitCode, UsageError
 from dwcli.output import Out
 
@@ -28,7 +28,7 @@ Entered = TypeVar("Entered")
 class DwContext:
     """One run of one command; a context manager that gives connections back and flushes the output."""
 
-    def __init__(self, given: Globals) -> None:
+    def __init__(self, given: GlobalOptions) -> None:
         self.given = given
         self.environment = config.Environment.read()
         self._stack = ExitStack()
