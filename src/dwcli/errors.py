@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from enum import IntEnum
+from typing import Self
 
 
 class ExitCode(IntEnum):
@@ -33,6 +34,16 @@ class DwError(Exception):
         self.hint = hint
         if exit_code is not None:
             self.exit_code = exit_code
+
+    def but(self, *, message: str | None = None, hint: str | None = None) -> Self:
+        """A new error, the same in other words; what holds this one goes on to read what it said."""
+        other = type(self).__new__(type(self), self.message if message is None else message)
+        other.__dict__.update(self.__dict__)
+        if message is not None:
+            other.message = message
+        if hint is not None:
+            other.hint = hint
+        return other
 
 
 class UsageError(DwError):

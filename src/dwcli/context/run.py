@@ -177,15 +177,21 @@ class DwContext:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(error, DwError) and "NAME" in error.hint and len(self._spoken_to) == 1:
-            from dwcli.context import connect
-
-            error.hint = connect.named(error.hint, *self._spoken_to.values())
-        end = self._end(error)
+        end = self._end(self._named(error))
         # With the error that the run ends with, which a report quotes.
         self._stack.__exit__(type(end) if end else None, end, trace)
         if end is not None and end is not error:
             raise end
+
+    def _named(self, error: BaseException | None) -> BaseException | None:
+        """The error; what it advises to do with a profile names the one of this run, where there is one alone."""
+        if not isinstance(error, DwError) or len(self._spoken_to) != 1:
+            return error
+        from dwcli.context import connect
+
+        [profile] = self._spoken_to.values()
+        hint = connect.named(error.hint, profile)
+        return error if hint == error.hint else error.but(hint=hint)
 
     def _end(self, error: BaseException | None) -> BaseException | None:
         """What a run ends with that came to `error`, after its output is handed on."""
