@@ -51,7 +51,7 @@ def check(
     tally = Tally()
     with dw.out.progress("checking") as progress:
         asked = references.read(dw, rest, level)
-        items = job.check(dw.patient_client, asked, folder, deep=deep, jobs=jobs, on_expect=progress.expect)
+        items = job.check(dw.transfer_client, asked, folder, deep=deep, jobs=jobs, on_expect=progress.expect)
         transfer_report.show(dw, transfer_report.ticked(items, progress.item), tally, log, go_on=_GO_ON, few=True)
     how = "equal byte for byte" if deep else "there"
     words_out = [f"{tally.outcomes['present']} instances {how}"]

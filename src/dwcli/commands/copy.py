@@ -74,12 +74,12 @@ def copy(
     # All of them before anything is sent: one that names another server stops the whole.
     asked = list(references.read(dw, rest, level, verb="copy"))
     if dry_run:
-        _plan(dw, job.plan(dw.patient_client, dw.connect(target), asked), target.name)
+        _plan(dw, job.plan(dw.transfer_client, dw.connect(target), asked), target.name)
         return
     tally = Tally()
     with dw.out.progress("copying") as progress:
         items = job.copy(
-            dw.patient_client,
+            dw.transfer_client,
             dw.connect(target),
             asked,
             fetching=retrieve.Options(jobs=jobs, verify=verify, max_errors=max_errors),

@@ -102,7 +102,7 @@ def retrieve(
     Examples:
 
     \b
-      dw retrieve study UID -o out          # killed midway? the same line fetches what is missing
+      dw retrieve study UID -o out          # killed midway? the same line resumes
       dw search --modality CT -f uids | dw retrieve study - -o out
       dw retrieve --modality MR --date 7d -o out -j 8 --report run.jsonl
       dw retrieve study UID --zip study.zip
@@ -171,17 +171,17 @@ def _to_folder(dw: DwContext, asked: Iterator[Ref], how: RetrieveOptions, log: t
         dw.out.warn(f"{how.output} was filled with another --layout: what is there under its names is not looked at")
     with Sink(how.output, Layout(how.layout) if how.layout else Layout(), overwrite=how.overwrite) as sink:
         if how.dry_run:
-            _plan(dw, Retrieval(dw.patient_client, sink, options), asked)
+            _plan(dw, Retrieval(dw.transfer_client, sink, options), asked)
             return
         tally = Tally()
         with dw.out.progress("retrieving") as progress:
             if how.anonymize:
                 one_by_one = (ref for ref in asked if isinstance(ref, InstanceRef))
                 found = anonymous.retrieve(
-                    dw.patient_client, one_by_one, sink, options.transfer_syntax, on_bytes=progress.add
+                    dw.transfer_client, one_by_one, sink, options.transfer_syntax, on_bytes=progress.add
                 )
             else:
-                job = Retrieval(dw.patient_client, sink, options, on_bytes=progress.add, on_expect=progress.expect)
+                job = Retrieval(dw.transfer_client, sink, options, on_bytes=progress.add, on_expect=progress.expect)
                 found = job.run(asked)
             items = transfer_report.ticked(found, progress.item)
             seconds = transfer_report.show(dw, items, tally, log, go_on=_GO_ON)
@@ -198,7 +198,7 @@ def _to_zip(
     tally = Tally()
     with dw.out.progress("retrieving") as progress:
         items = zipped.retrieve(
-            dw.patient_client,
+            dw.transfer_client,
             asked,
             target,
             _options(how),

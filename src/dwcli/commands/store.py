@@ -68,7 +68,7 @@ def store(
     \b
       dw store ./folder
       dw store ./folder --dry-run
-      dw store ./folder --journal night.jsonl   # the same line again sends what was not yet accepted
+      dw store ./folder --journal night.jsonl   # the same line again sends the rest
       dw store scan.dcm --study UID --verify
     """
     from dwcli.files.journal import Journal
@@ -103,7 +103,7 @@ def store(
     book = Journal(journal, dw.profile.url) if journal else None
     try:
         with dw.out.progress("storing") as progress:
-            job = Storing(dw.patient_client, options, journal=book, on_bytes=progress.add, on_expect=progress.expect)
+            job = Storing(dw.transfer_client, options, journal=book, on_bytes=progress.add, on_expect=progress.expect)
             items = transfer_report.ticked(job.run(found), progress.item)
             seconds = transfer_report.show(dw, items, tally, log, go_on=_WITH_JOURNAL if book else _WITHOUT)
     finally:

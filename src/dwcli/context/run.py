@@ -68,7 +68,7 @@ class DwContext:
         return self.connect(self.profile, tries=_SOON)
 
     @cached_property
-    def patient_client(self) -> "Client":
+    def transfer_client(self) -> "Client":
         """The same for transfers, which outlast a restart of the server."""
         return self.connect(self.profile)
 
