@@ -1,28 +1,17 @@
-"""What an error says, and where it is said in other words."""
+"""Errors in other words are new ones of the same kind."""
 
-from dwcli.errors import ExitCode, RefusedError, TemporaryError
-
-
-def test_an_error_in_other_words_is_a_new_one_of_the_same_kind() -> None:
-    first = RefusedError("the server said no to hunter2", "dw profile edit NAME", status=409)
-    first.clue = "a page"
-    other = first.but(message="the server said no", hint="dw profile edit pacs")
-    assert (first.message, first.hint) == ("the server said no to hunter2", "dw profile edit NAME")
-    assert (type(other), other.status, other.clue) == (RefusedError, 409, "a page")
-    assert (str(other), other.message, other.hint) == (
-        "the server said no",
-        "the server said no",
-        "dw profile edit pacs",
-    )
-    assert "hunter2" not in repr(vars(other)) + repr(other)
+from dwcli.errors import ExitCode, RefusedError
 
 
-def test_what_is_not_said_otherwise_stays() -> None:
-    first = TemporaryError("the server is busy", "again later", ExitCode.FAILED)
-    other = first.but(hint="")
-    assert (str(other), other.message, other.hint, other.exit_code) == (
-        "the server is busy",
-        "the server is busy",
-        "",
-        ExitCode.FAILED,
-    )
+def test_an_error_in_other_words_keeps_its_kind_and_leaves_the_old_one_alone() -> None:
+    old = RefusedError("no", "ask", status=409)
+    old.clue = "Server: x"
+    new = old.worded("pacs said no")
+    assert (type(new), new.message, str(new), new.hint) == (RefusedError, "pacs said no", "pacs said no", "ask")
+    assert (new.status, new.clue, new.exit_code) == (409, "Server: x", ExitCode.FAILED)
+    assert (old.message, str(old)) == ("no", "no")
+
+
+def test_an_error_with_another_hint_keeps_its_message() -> None:
+    new = RefusedError("no", "ask", status=500).worded(hint="wait")
+    assert (new.message, new.hint, new.status) == ("no", "wait", 500)

@@ -35,15 +35,14 @@ class DwError(Exception):
         if exit_code is not None:
             self.exit_code = exit_code
 
-    def but(self, *, message: str | None = None, hint: str | None = None) -> Self:
-        """A new error, the same in other words; what holds this one goes on to read what it said."""
-        other = type(self).__new__(type(self), self.message if message is None else message)
-        other.__dict__.update(self.__dict__)
-        if message is not None:
-            other.message = message
-        if hint is not None:
-            other.hint = hint
-        return other
+    def worded(self, message: str | None = None, hint: str | None = None) -> Self:
+        """The same error in other words: a new one, since others may still hold this one."""
+        kind = type(self)
+        error = kind.__new__(kind, self.message if message is None else message)
+        error.__dict__.update(self.__dict__)
+        error.message = str(error.args[0])
+        error.hint = self.hint if hint is None else hint
+        return error
 
 
 class UsageError(DwError):

@@ -1,6 +1,7 @@
 """The search options, which `dw search` and `dw retrieve` share, and KEY=VALUE terms -> queries."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date
 from types import MappingProxyType
 from typing import Annotated, Any, NamedTuple, TypeVar
@@ -214,14 +215,21 @@ def rows(dw: DwContext, queries: Sequence[Query]) -> Iterator[tuple[Query, Row]]
     return whole(found(dw.client, queries))
 
 
-def whole(rows: Iterable[Value]) -> Iterator[Value]:
-    """The rows of a listing. Raises TemporaryError where the answer is cut.
+@contextmanager
+def listing() -> Iterator[None]:
+    """Whoever lists in the block is told by a TemporaryError that a response was truncated.
 
     To list is harmless, so the same command may be given again, and then ends with exit 0 or the same 75. It is not
     asked again in here: rows that were printed cannot be taken back, and a server need not give the rest in the same
     order.
     """
     try:
-        yield from rows
+        yield
     except TruncatedError as error:
         raise TemporaryError(error.message, "what came is not all: give the same command again") from error
+
+
+def whole(rows: Iterable[Value]) -> Iterator[Value]:
+    """The rows of a listing. Raises TemporaryError where the response is truncated."""
+    with listing():
+        yield from rows

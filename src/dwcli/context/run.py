@@ -191,7 +191,7 @@ class DwContext:
 
         [profile] = self._spoken_to.values()
         hint = connect.named(error.hint, profile)
-        return error if hint == error.hint else error.but(hint=hint)
+        return error if hint == error.hint else error.worded(hint=hint)
 
     def _end(self, error: BaseException | None) -> BaseException | None:
         """What a run ends with that came to `error`, after its output is handed on."""

@@ -174,10 +174,10 @@ class Peers:
         try:
             self._told(name, "delete", {"Level": str(ref.level).capitalize(), **uids})
         except RefusedError as error:
-            if error.status != 500:
-                raise
-            hint = f"it takes no DELETE of this, or refuses Orthanc's login; {error.hint}"
-            raise error.but(hint=hint) from error
+            if error.status == 500:
+                hint = f"it takes no DELETE of this, or refuses Orthanc's login; {error.hint}"
+                raise error.worded(hint=hint) from error
+            raise
 
     def job(self, job: str) -> Job:
         """How a job stands."""

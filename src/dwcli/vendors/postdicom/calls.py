@@ -59,8 +59,7 @@ def call(dw: DwContext, verb: Verb) -> Answer:
             _check(response, body)
     except DwError as error:
         # A server may quote in its complaint what was sent.
-        message, hint = answers.hide(error.message, secrets), answers.hide(error.hint, secrets)
-        raise error.but(message=message, hint=hint) from None
+        raise error.worded(answers.hide(error.message, secrets), answers.hide(error.hint, secrets)) from None
     return answers.read(body).without(secrets)
 
 
