@@ -209,6 +209,48 @@ def test_wrong_usage_is_exit_2_before_anything_is_sent(
     assert server.requests == []
 
 
+@pytest.mark.parametrize("part", [("frames", "1/2/3", "1"), ("bulkdata", "1/2/3", "7FE00010")])
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("--jobs", "4"),  # as it is by default: it was typed nevertheless
+        ("--report", "report.jsonl"),
+        ("--layout", "{SOPInstanceUID}"),
+        ("--zip", "x.zip"),
+        ("--max-errors", "1"),
+        ("--patient", "Bellona*"),
+        ("--study", "1"),
+        ("--limit", "1"),
+        ("--offset", "0"),
+        ("--wado-uri",),
+        ("--anonymize",),
+        ("--overwrite",),
+        ("--dry-run",),
+        ("--fuzzy",),
+    ],
+)
+def test_parts_refuse_by_name_an_option_that_would_be_ignored(
+    run_dw: Dw, fake_server: FakeServer, tmp_path: Path, part: tuple[str, ...], option: tuple[str, ...]
+) -> None:
+    server = fake_server(serving())
+    run = run_dw("retrieve", "--url", server.url, *part, "--verify", "-o", "x", *option, cwd=tmp_path)
+    assert run.code == 2
+    said, hint = run.err.splitlines()
+    assert said.endswith(f"{part[0]} does not take {option[0]}")
+    assert hint.count("--") == (2 if part[0] == "frames" else 1)
+    assert server.requests == []
+    assert {path.name for path in tmp_path.iterdir()} <= {"home", "report.jsonl"}
+
+
+def test_bulk_data_refuses_a_transfer_syntax(run_dw: Dw, fake_server: FakeServer) -> None:
+    server = fake_server(serving())
+    words = ("bulkdata", "1/2/3", "7FE00010", "--transfer-syntax", "*", "-j", "2", "-o", "x")
+    run = run_dw("retrieve", "--url", server.url, *words)
+    assert run.code == 2
+    assert "bulkdata does not take --transfer-syntax, --jobs" in run.err
+    assert server.requests == []
+
+
 @pytest.mark.parametrize(
     ("words", "near"),
     [
@@ -311,7 +353,7 @@ def test_options_become_the_keys_of_the_level(run_dw: Dw, fake_server: FakeServe
         "&AccessionNumber=A1&StudyDescription=Head&PatientBirthDate=19700101-19701231&StudyInstanceUID=1.2,1.3"
     )
     assert server.requests[0].target.endswith("&fuzzymatching=true")
-    assert second == "/studies/1.2/series?SeriesDescription=x&SeriesInstanceUID=1.2.3&Modality=CT"
+    assert second == "/studies/1.2/series?Modality=CT&SeriesDescription=x&SeriesInstanceUID=1.2.3"
     assert third == "/studies/1.2/series/1.2.3/instances?ImageType=ORIGINAL&00091010=x"
 
 

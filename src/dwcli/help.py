@@ -1,7 +1,7 @@
 """Help pages: plain text at the terminal's width, options in sections, a command's own before the shared ones."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import typer
@@ -45,50 +45,6 @@ class Group(TyperGroup):
         """Write the commands, then each section of options."""
         self.format_commands(ctx, formatter)
         _write(self.get_params(ctx), ctx, formatter)
-
-
-class _Commands(dict[str, Any]):
-    """Commands by name, each loaded when it is first looked at."""
-
-    def __init__(self, names: Iterable[str], load: Callable[[str], Any]) -> None:
-        super().__init__(dict.fromkeys(names))
-        self._load = load
-
-    def __getitem__(self, name: str) -> Any:
-        found = super().__getitem__(name)
-        if found is None:
-            found = self[name] = self._load(name)
-        return found
-
-    def get(self, name: str, default: Any = None) -> Any:
-        try:
-            return self[name]
-        except KeyError:
-            return default
-
-    def items(self) -> Any:
-        return [(name, self[name]) for name in self]
-
-    def values(self) -> Any:
-        return [self[name] for name in self]
-
-
-def lazy_group(summaries: Mapping[str, str], load: Callable[[str], Any]) -> type[Group]:
-    """A group whose commands, by name, are loaded one by one as they are needed; its help page needs none of them."""
-
-    class Lazy(Group):
-        def __init__(self, **settings: Any) -> None:
-            super().__init__(**settings)
-            self.commands = _Commands(summaries, load)
-
-        def list_commands(self, _ctx: Any) -> list[str]:
-            return list(self.commands)
-
-        def format_commands(self, _ctx: Any, formatter: Any) -> None:
-            with formatter.section("Commands"):
-                formatter.write_dl(list(summaries.items()))
-
-    return Lazy
 
 
 class App(typer.Typer):

@@ -10,44 +10,70 @@ import typer.main
 
 from dwcli import __version__
 from dwcli.config import Environment
-from dwcli.context import Globals, make_out
+from dwcli.context.global_options import GlobalOptions, make_out
 from dwcli.errors import DwError, ExitCode
-from dwcli.help import App, lazy_group
-from dwcli.options import GlobalOptions, as_globals, takes_globals
+from dwcli.help import App, Group
+from dwcli.options import takes_globals
 
-# Where each command's `register` is, and its line of the help page, in that page's order. A room is entered only when
-# its command is run: to load them all costs as much as a search.
+# Where each command is, and its line of the help page, in that page's order. A room is entered only when its command is
+# run: to load them all costs as much as a search.
 _ROOMS = {
-    "search": ("commands.search", "Search for studies, series or instances (QIDO-RS)."),
-    "metadata": ("commands.metadata", "Show the attributes of instances (WADO-RS metadata)."),
-    "retrieve": ("commands.retrieve", "Retrieve instances, frames or bulk data (WADO-RS)."),
-    "store": ("commands.store", "Store DICOM files (STOW-RS)."),
-    "render": ("commands.render", "Render a picture, by the server or here."),
-    "check": ("commands.check", "Check whether a folder holds what the server lists."),
-    "copy": ("commands.copy", "Copy from one server to another."),
-    "delete": ("commands.delete", "Delete studies, series or instances from a server."),
-    "doctor": ("commands.doctor", "Look a server over: what it can and cannot do."),
-    "request": ("commands.request", "Send any request with the profile's login."),
-    "serve": ("commands.serve", "Serve the local archive, or any folder, to this machine."),
-    "profile": ("commands.profile", "The servers that dw knows, and how to get in."),
-    "share": ("vendors.postdicom.share", "Share orders and folders of a PostDICOM account by an address."),
-    "folder": ("vendors.postdicom.folder", "Keep the orders of a PostDICOM account in folders."),
-    "order": ("vendors.postdicom.order", "Create, find and assign the orders of a PostDICOM account."),
-    "orthanc": ("vendors.orthanc.commands", "Let an Orthanc fetch from and send to other DICOMweb servers."),
+    "search": ("commands.search:search", "Search for studies, series or instances (QIDO-RS)."),
+    "metadata": ("commands.metadata:metadata", "Show the attributes of instances (WADO-RS metadata)."),
+    "retrieve": ("commands.retrieve:retrieve", "Retrieve instances, frames or bulk data (WADO-RS)."),
+    "store": ("commands.store:store", "Store DICOM files (STOW-RS)."),
+    "render": ("commands.render:render", "Render a picture, by the server or here."),
+    "check": ("commands.check:check", "Check whether a folder holds what the server lists."),
+    "copy": ("commands.copy:copy", "Copy from one server to another."),
+    "delete": ("commands.delete:delete", "Delete studies, series or instances from a server."),
+    "doctor": ("commands.doctor:doctor", "Look a server over: what it can and cannot do."),
+    "request": ("commands.request:request", "Send any request with the profile's login."),
+    "serve": ("commands.serve:serve", "Serve the local archive, or any folder, to this machine."),
+    "profile": ("commands.profile:app", "The servers that dw knows, and how to get in."),
+    "share": ("vendors.postdicom.share:app", "Share orders and folders of a PostDICOM account by an address."),
+    "folder": ("vendors.postdicom.folder:app", "Keep the orders of a PostDICOM account in folders."),
+    "order": ("vendors.postdicom.order:app", "Create, find and assign the orders of a PostDICOM account."),
+    "orthanc": ("vendors.orthanc.commands:app", "Let an Orthanc fetch from and send to other DICOMweb servers."),
 }
 
 
+class _Commands(Group):
+    """The commands of `dw`, each loaded when it is asked for; the help page needs none of them."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands: dict[str, Any] = dict.fromkeys(_ROOMS)
+
+    def list_commands(self, _ctx: Any) -> list[str]:
+        """The names, in the order of the help page."""
+        return list(_ROOMS)
+
+    def get_command(self, _ctx: Any, name: str) -> Any:
+        """The command of that name, None where there is none."""
+        if name in _ROOMS and self.commands[name] is None:
+            self.commands[name] = _load(name)
+        return self.commands.get(name)
+
+    def format_commands(self, _ctx: Any, formatter: Any) -> None:
+        """Write the line of each."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_where, summary) in _ROOMS.items()])
+
+
 def _load(name: str) -> Any:
-    """The command of that name."""
-    room = App()
-    import_module(f"dwcli.{_ROOMS[name][0]}").register(room)
-    loaded = typer.main.get_command(room)
-    return getattr(loaded, "commands", {}).get(name, loaded)
+    """The command of that name: made of a function, or the group that is its room's app."""
+    room, _, made = _ROOMS[name][0].partition(":")
+    found = getattr(import_module(f"dwcli.{room}"), made)
+    if isinstance(found, typer.Typer):
+        return typer.main.get_group(found)
+    alone = App()
+    alone.command(name)(found)
+    return typer.main.get_command(alone)
 
 
 app = App(
     name="dw",
-    cls=lazy_group({name: summary for name, (_room, summary) in _ROOMS.items()}, _load),
+    cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 
@@ -77,7 +103,7 @@ def _root(
       dw retrieve study UID -o out
       dw store ./folder
     """
-    ctx.obj = as_globals(given)
+    ctx.obj = given
 
 
 def main() -> None:
@@ -96,7 +122,7 @@ def main() -> None:
         sys.exit(int(error.exit_code))
     except OSError as error:
         _say(DwError(f"cannot write the output: {error.strerror or error}"))
-        make_out(Globals(), Environment.read()).close_quietly()
+        make_out(GlobalOptions(), Environment.read()).close_quietly()
         sys.exit(int(ExitCode.FAILED))
     except KeyboardInterrupt:
         sys.exit(int(ExitCode.INTERRUPTED))
@@ -120,4 +146,4 @@ def _interrupt(number: int, _frame: object) -> None:
 
 
 def _say(error: DwError) -> None:
-    make_out(Globals(), Environment.read()).error(error)
+    make_out(GlobalOptions(), Environment.read()).error(error)

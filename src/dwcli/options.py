@@ -5,151 +5,24 @@ command's signature and hands the command one value of the class. So each option
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import typer
 
-from dwcli.context import DwContext, Globals
+from dwcli.context.global_options import GlobalOptions
+from dwcli.context.run import DwContext
 
-_EVERY = "Every command"
-_MATCH = "What to search for"
-
-
-class GlobalOptions(NamedTuple):
-    """What works before and after a command's name; the later wins. No `envvar=`: config reads the environment."""
-
-    profile: Annotated[
-        str | None,
-        typer.Option("--profile", "-p", metavar="NAME", help="The server to talk to.", rich_help_panel=_EVERY),
-    ] = None
-    url: Annotated[
-        str | None,
-        typer.Option("--url", metavar="URL", help="A DICOMweb base URL, without a profile.", rich_help_panel=_EVERY),
-    ] = None
-    format: Annotated[
-        str | None,
-        typer.Option(
-            "--format",
-            "-f",
-            metavar="F",
-            help="table, tsv, csv, json, jsonl, flat, xml, uids or refs; by default a table on a terminal, else tsv.",
-            rich_help_panel=_EVERY,
-        ),
-    ] = None
-    header: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--header",
-            "-H",
-            metavar="'NAME: VALUE'",
-            help="An extra request header; repeatable.",
-            rich_help_panel=_EVERY,
-        ),
-    ] = None
-    timeout: Annotated[
-        float | None,
-        typer.Option(
-            "--timeout",
-            metavar="S",
-            min=0.1,
-            help="Seconds of silence after which to give up (300 to the first byte, then 60).",
-            rich_help_panel=_EVERY,
-        ),
-    ] = None
-    verbose: Annotated[
-        int,
-        typer.Option(
-            "-v",
-            "--verbose",
-            count=True,
-            show_default=False,
-            metavar="",
-            help="More talk: -v retries, -vv requests.",
-            rich_help_panel=_EVERY,
-        ),
-    ] = 0
-    quiet: Annotated[
-        int,
-        typer.Option(
-            "--quiet",
-            "-q",
-            count=True,
-            show_default=False,
-            metavar="",
-            help="Print data and failures only; -qq: not even warnings.",
-            rich_help_panel=_EVERY,
-        ),
-    ] = 0
+Function = Callable[..., None]
 
 
-class MatchOptions(NamedTuple):
-    """What to search for (QIDO-RS matching, PS3.18 8.3.4.1)."""
+class Rows(dict[str, Any]):
+    """The options of a table: their names as parameters, and what typer wants them annotated with.
 
-    patient: Annotated[
-        str | None,
-        typer.Option("--patient", metavar="NAME", help="PatientName; * and ? are wildcards.", rich_help_panel=_MATCH),
-    ] = None
-    patient_id: Annotated[
-        list[str] | None,
-        typer.Option("--patient-id", metavar="ID", help="PatientID; repeatable.", rich_help_panel=_MATCH),
-    ] = None
-    modality: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--modality",
-            metavar="CT,MR",
-            help="One or more modalities, any of them; repeatable.",
-            rich_help_panel=_MATCH,
-        ),
-    ] = None
-    date: Annotated[
-        str | None,
-        typer.Option(
-            "--date",
-            metavar="WHEN",
-            help="StudyDate: 2024-03, 20240301-20240331, 2024-03.., 7d, today.",
-            rich_help_panel=_MATCH,
-        ),
-    ] = None
-    time: Annotated[
-        str | None, typer.Option("--time", metavar="WHEN", help="StudyTime: 08:00..12:00.", rich_help_panel=_MATCH)
-    ] = None
-    accession: Annotated[
-        list[str] | None,
-        typer.Option("--accession", metavar="NO", help="AccessionNumber; repeatable.", rich_help_panel=_MATCH),
-    ] = None
-    description: Annotated[
-        str | None,
-        typer.Option(
-            "--description", metavar="TEXT", help="StudyDescription, or SeriesDescription.", rich_help_panel=_MATCH
-        ),
-    ] = None
-    birth_date: Annotated[
-        str | None,
-        typer.Option(
-            "--birth-date", metavar="WHEN", help="PatientBirthDate, written as --date.", rich_help_panel=_MATCH
-        ),
-    ] = None
-    study: Annotated[
-        list[str] | None,
-        typer.Option("--study", metavar="UID", help="Only within this study; repeatable.", rich_help_panel=_MATCH),
-    ] = None
-    series: Annotated[
-        list[str] | None,
-        typer.Option("--series", metavar="UID", help="Only within this series; repeatable.", rich_help_panel=_MATCH),
-    ] = None
-    fuzzy: Annotated[
-        bool, typer.Option("--fuzzy", help="Fuzzy matching of names, where the server can.", rich_help_panel=_MATCH)
-    ] = False
-    limit: Annotated[
-        int | None, typer.Option("--limit", metavar="N", min=1, max=10**9, help="At most N.", rich_help_panel=_MATCH)
-    ] = None
-    offset: Annotated[
-        int, typer.Option("--offset", metavar="N", min=0, help="Skip the first N.", rich_help_panel=_MATCH)
-    ] = 0
+    A field of a group that is `Annotated[Mapping[str, Any], Rows(…)]` stands for all of them, and holds those given.
+    """
 
 
 def named_path(typed: str | Path) -> Path:
@@ -159,78 +32,93 @@ def named_path(typed: str | Path) -> Path:
     return Path(typed)
 
 
-ALIASES: dict[type, str] = {MatchOptions: "match"}
+def takes(*groups: type) -> Callable[[Function], Function]:
+    """Give a command the global options and those of `groups`; the parameter annotated with a group receives it."""
 
-
-def takes(*groups: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the global options and those of `groups`; it receives one keyword argument for each group."""
-
-    def decorate(function: Callable[..., None]) -> Callable[..., None]:
-        hints = get_type_hints(function, include_extras=True)
-        own = [
-            parameter.replace(annotation=hints[name])
-            for name, parameter in inspect.signature(function).parameters.items()
-            if name not in {ALIASES[group] for group in groups}
-        ]
-        added = [parameter for group in (*groups, GlobalOptions) for parameter in _parameters(group)]
+    def decorate(function: Function) -> Function:
+        own, received = _split(function, groups)
 
         @wraps(function)
         def wrapper(ctx: typer.Context, **given: Any) -> None:
-            values = {ALIASES[group]: _build(group, given) for group in groups}
-            dw = DwContext(ctx.obj.then(as_globals(_build(GlobalOptions, given))))
+            values = {name: _build(group, given) for name, group in received.items()}
+            dw = DwContext(ctx.obj.then(_build(GlobalOptions, given)))
             ctx.obj = dw
             with dw:
                 function(ctx, **given, **values)
 
-        parameters = [*own, *added]
-        wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        return wrapper
+        return _declare(wrapper, own, *groups, GlobalOptions)
 
     return decorate
 
 
-def takes_globals(function: Callable[..., None]) -> Callable[..., None]:
-    """Give the app's own callback the global options, as one argument `given`."""
-    hints = get_type_hints(function, include_extras=True)
-    own = [
-        parameter.replace(annotation=hints[name])
-        for name, parameter in inspect.signature(function).parameters.items()
-        if name != "given"
-    ]
+def takes_globals(function: Function) -> Function:
+    """Give the app's own callback the global options, in its parameter annotated with them."""
+    own, received = _split(function, [GlobalOptions])
 
     @wraps(function)
     def wrapper(ctx: typer.Context, **given: Any) -> None:
-        function(ctx, given=_build(GlobalOptions, given), **given)
+        values = {name: _build(group, given) for name, group in received.items()}
+        function(ctx, **given, **values)
 
-    parameters = [*own, *_parameters(GlobalOptions)]
+    return _declare(wrapper, own, GlobalOptions)
+
+
+def typed(ctx: typer.Context) -> dict[str, str]:
+    """The command's own options that stand on the command line: their parameters, and how each is spelled."""
+    return {
+        param.name: max(param.opts, key=len)
+        for param in ctx.command.params
+        if param.param_type_name == "option"
+        and param.name
+        and param.name not in GlobalOptions._fields
+        and (source := ctx.get_parameter_source(param.name)) is not None
+        and source.name == "COMMANDLINE"
+    }
+
+
+def _split(function: Function, groups: Any) -> tuple[list[inspect.Parameter], dict[str, Any]]:
+    """A function's own parameters, and by name those that receive a group."""
+    hints = get_type_hints(function, include_extras=True)
+    parameters = inspect.signature(function).parameters
+    own = [parameters[name].replace(annotation=hints[name]) for name in parameters if hints[name] not in groups]
+    return own, {name: hints[name] for name in parameters if hints[name] in groups}
+
+
+def _declare(wrapper: Function, own: list[inspect.Parameter], *groups: Any) -> Function:
+    """The wrapper, with the signature that typer reads."""
+    added = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        for group in groups
+        for name, (annotation, default) in _options(group).items()
+    ]
+    parameters = [*own, *added]
     wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return wrapper
 
 
-def _parameters(group: Any) -> list[inspect.Parameter]:
-    hints = get_type_hints(group, include_extras=True)
-    return [
-        inspect.Parameter(
-            name, inspect.Parameter.KEYWORD_ONLY, default=group._field_defaults[name], annotation=hints[name]
-        )
-        for name in group._fields
-    ]
+def _options(group: Any) -> dict[str, tuple[Any, Any]]:
+    """The options of a group: name -> annotation and default."""
+    found: dict[str, tuple[Any, Any]] = {}
+    for field, hint in get_type_hints(group, include_extras=True).items():
+        if (rows := _rows(hint)) is not None:
+            found |= {name: (annotation, None) for name, annotation in rows.items()}
+        else:
+            found[field] = hint, group._field_defaults[field]
+    return found
 
 
 def _build(group: Any, given: dict[str, Any]) -> Any:
-    return group(**{name: given.pop(name) for name in group._fields})
+    """The value of a group, whose options are taken out of `given`."""
+    values: dict[str, Any] = {}
+    for field, hint in get_type_hints(group, include_extras=True).items():
+        if (rows := _rows(hint)) is not None:
+            held = {name: given.pop(name) for name in rows}
+            values[field] = {name: value for name, value in held.items() if value not in (None, [], ())}
+        else:
+            values[field] = given.pop(field)
+    return group(**values)
 
 
-def as_globals(options: GlobalOptions) -> Globals:
-    """The options as the context merges them."""
-    return Globals(
-        profile=options.profile,
-        url=options.url,
-        format=options.format,
-        headers=tuple(options.header or ()),
-        timeout=options.timeout,
-        verbose=options.verbose,
-        quiet=options.quiet,
-    )
+def _rows(hint: Any) -> Mapping[str, Any] | None:
+    return next((extra for extra in get_args(hint) if isinstance(extra, Rows)), None)

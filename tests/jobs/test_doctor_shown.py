@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from dwcli.commands import findings
+from dwcli.commands import doctor_table
 from dwcli.errors import ExitCode
 from dwcli.jobs.doctor import Finding
 from servers.dw import Dw
@@ -27,7 +27,7 @@ FOUND = [
 
 def shown(width: int, *, everything: bool = False) -> list[str]:
     lines: list[str] = []
-    findings.tell(FOUND, width, lines.append, everything=everything)
+    doctor_table.tell(FOUND, width, lines.append, everything=everything)
     return lines
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from dwcli.client import Client
-from dwcli.commands import matching
+from dwcli.commands import search_options
+from dwcli.commands.search_options import MatchOptions
 from dwcli.dicomweb import dialects
 from dwcli.dicomweb.dicomjson import text
 from dwcli.dicomweb.refs import InstanceRef, Level, Ref, SeriesRef, StudyRef
@@ -18,7 +19,6 @@ from dwcli.jobs import delete
 from dwcli.jobs.retrieve import Options, Retrieval
 from dwcli.net.settings import Settings
 from dwcli.net.transport import Transport
-from dwcli.options import MatchOptions
 from servers import images, wire
 from servers.dw import Dw
 from servers.fake import Fake
@@ -51,7 +51,9 @@ class Side:
     def uids(self, *terms: str, level: Level = Level.STUDY, **options: object) -> list[str]:
         lists = ("modality", "patient_id", "accession", "study", "series")
         given = {name: [value] if name in lists else value for name, value in options.items()}
-        queries = matching.build(level, MatchOptions(**given), terms)  # type: ignore[arg-type]
+        keys = {key.name: given.pop(key.name) for key in search_options.KEYS if key.name in given}
+        match = MatchOptions(keys, **given)  # type: ignore[arg-type]
+        queries = search_options.build(level, match, terms)
         return [text(row, level.uid_tag) for query in queries for row in self.client.search(query)]
 
     def retrieved(self, ref: Ref) -> list[str]:

@@ -7,19 +7,12 @@ from typing import Annotated
 import typer
 
 from dwcli import config
-from dwcli.context import DwContext
 from dwcli.context.prompts import ask, ask_name
+from dwcli.context.run import DwContext
 from dwcli.errors import DwError
 from dwcli.options import takes
 
 _Name = Annotated[str | None, typer.Argument(metavar="[NAME]", help="The profile; the chosen one by default.")]
-
-
-def register(group: typer.Typer) -> None:
-    """Add the commands to `dw profile`."""
-    group.command("login")(login)
-    group.command("logout")(logout)
-    group.command("test")(test)
 
 
 @takes()

@@ -5,17 +5,12 @@ from typing import Annotated
 
 import typer
 
-from dwcli.commands import references, reporting
-from dwcli.context import DwContext
+from dwcli.commands import references, transfer_report
+from dwcli.context.run import DwContext
 from dwcli.errors import ExitCode, UsageError
 from dwcli.options import named_path, takes
 
 _GO_ON = "the same command looks again"
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("check")(check)
 
 
 @takes()
@@ -46,7 +41,7 @@ def check(
     from dwcli.jobs.result import Tally
 
     dw: DwContext = ctx.obj
-    log = reporting.begin(dw, report)
+    log = transfer_report.begin(dw, report)
     level, rest = references.split_level(words)
     if len(rest) < 2:
         raise UsageError("a reference and a folder are wanted", "dw check UID out/")
@@ -56,12 +51,12 @@ def check(
     tally = Tally()
     with dw.out.progress("checking") as progress:
         asked = references.read(dw, rest, level)
-        items = job.check(dw.patient_client, asked, folder, deep=deep, jobs=jobs, on_expect=progress.expect)
-        reporting.show(dw, reporting.ticked(items, progress.item), tally, log, go_on=_GO_ON, few=True)
+        items = job.check(dw.transfer_client, asked, folder, deep=deep, jobs=jobs, on_expect=progress.expect)
+        transfer_report.show(dw, transfer_report.ticked(items, progress.item), tally, log, go_on=_GO_ON, few=True)
     how = "equal byte for byte" if deep else "there"
     words_out = [f"{tally.outcomes['present']} instances {how}"]
-    words_out += reporting.counts(tally, missing="missing", extra="extra", conflict="different", failed="failed")
-    words_out += reporting.counts(tally, warned="equal and truncated on the server", unverified="not verified")
+    words_out += transfer_report.counts(tally, missing="missing", extra="extra", conflict="different", failed="failed")
+    words_out += transfer_report.counts(tally, warned="equal and truncated on the server", unverified="not verified")
     if ExitCode.TEMPORARY in tally.codes:
         words_out.append(_GO_ON)
     dw.out.info(f"{folder}: {', '.join(words_out)}")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dwcli import config
-from dwcli.commands import references, reporting
-from dwcli.context import DwContext
+from dwcli.commands import references, transfer_report
+from dwcli.context.run import DwContext
 from dwcli.dicomweb import refs
 from dwcli.errors import ExitCode, UsageError
 from dwcli.options import takes
@@ -18,11 +18,6 @@ if TYPE_CHECKING:
 
 
 _GO_ON = "the same command copies again, and compares what is there"
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("copy")(copy)
 
 
 @takes()
@@ -61,7 +56,7 @@ def copy(
     from dwcli.jobs.result import Tally
 
     dw: DwContext = ctx.obj
-    log = reporting.begin(dw, report)
+    log = transfer_report.begin(dw, report)
     level, rest = references.split_level(words)
     if not to:
         raise UsageError("--to names no profile", "dw copy REF --to PROFILE")
@@ -79,12 +74,12 @@ def copy(
     # All of them before anything is sent: one that names another server stops the whole.
     asked = list(references.read(dw, rest, level, verb="copy"))
     if dry_run:
-        _plan(dw, job.plan(dw.patient_client, dw.connect(target), asked), target.name)
+        _plan(dw, job.plan(dw.transfer_client, dw.connect(target), asked), target.name)
         return
     tally = Tally()
     with dw.out.progress("copying") as progress:
         items = job.copy(
-            dw.patient_client,
+            dw.transfer_client,
             dw.connect(target),
             asked,
             fetching=retrieve.Options(jobs=jobs, verify=verify, max_errors=max_errors),
@@ -92,10 +87,10 @@ def copy(
             on_bytes=progress.add,
             on_expect=progress.expect,
         )
-        seconds = reporting.show(dw, reporting.ticked(items, progress.item), tally, log, go_on=_GO_ON)
+        seconds = transfer_report.show(dw, transfer_report.ticked(items, progress.item), tally, log, go_on=_GO_ON)
     done = tally.count("stored", "warned", "stranger")
-    summary = [f"{done} copied ({reporting.speed(tally, seconds)})"]
-    summary += reporting.counts(
+    summary = [f"{done} copied ({transfer_report.speed(tally, seconds)})"]
+    summary += transfer_report.counts(
         tally,
         warned="of them with warnings",
         stranger="of them not asked for",
@@ -113,7 +108,7 @@ def copy(
 
 def _plan(dw: DwContext, plans: "Iterable[Planned]", target: str) -> None:
     """`--dry-run`: the series, how many instances they have, and how many of them the target lists."""
-    sums = reporting.show_plans(dw, plans)
+    sums = transfer_report.show_plans(dw, plans)
     words = f"would copy {sums['instances']} instances in {sums['series']} series to {target}"
     words += f", which lists {sums['present']} of them"
     if sums["unknown"]:

@@ -3,37 +3,31 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from dwcli.commands import references, reporting
-from dwcli.context import DwContext
+from dwcli.commands import references, transfer_report
+from dwcli.context.run import DwContext
 from dwcli.dicomweb import refs
 from dwcli.dicomweb.dicomjson import text
 from dwcli.errors import DwError, ExitCode, UsageError, combine
 from dwcli.options import takes
 
 if TYPE_CHECKING:
+    from dwcli.dicomweb.refs import Ref
     from dwcli.jobs.delete import DeletionPlan
+    from dwcli.jobs.result import Item
 
 _COLUMNS = ("level", "reference", "PatientName", "PatientID", "StudyDate", "StudyDescription", "series", "instances")
 _STUDY = {"PatientName": "00100010", "PatientID": "00100020", "StudyDate": "00080020", "StudyDescription": "00081030"}
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("delete")(delete)
+class DeleteOptions(NamedTuple):
+    """Whether to ask, and what to tell the server."""
 
-
-@takes()
-def delete(
-    ctx: typer.Context,
-    words: Annotated[
-        list[str], typer.Argument(metavar="[study|series|instance] REF...", help="References, or - for stdin.")
-    ],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False
     reason: Annotated[
         str | None,
         typer.Option(
@@ -41,10 +35,19 @@ def delete(
             metavar="CODE^SCHEME",
             help="The coded reason, where a server rejects in place of deleting (113001^DCM).",
         ),
-    ] = None,
+    ] = None
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE", help="One JSON line a reference, and a summary.")
-    ] = None,
+    ] = None
+
+
+@takes(DeleteOptions)
+def delete(
+    ctx: typer.Context,
+    how: DeleteOptions,
+    words: Annotated[
+        list[str], typer.Argument(metavar="[study|series|instance] REF...", help="References, or - for stdin.")
+    ],
 ) -> None:
     """Delete studies, series or instances from a server.
 
@@ -63,17 +66,36 @@ def delete(
     from dwcli.jobs.result import Item, Tally
 
     dw: DwContext = ctx.obj
-    log = reporting.begin(dw, report)
+    log = transfer_report.begin(dw, how.report)
     level, rest = references.split_level(words)
-    code = deletion.parse_reason(reason or deletion.QUALITY)
+    code = deletion.parse_reason(how.reason or deletion.QUALITY)
     # All of them before anything is sent: one that names another server stops the whole.
     asked = list(references.read(dw, rest, level, verb="delete"))
     job.can(dw.client, dw.profile.place.root if dw.profile.place else None)
-    if reason and dw.client.dialect.delete != "reject":
+    if how.reason and dw.client.dialect.delete != "reject":
         dw.out.warn(f"this server is told no reason (dialect {dw.client.dialect.name}): --reason is left out")
-    asks = not yes and not dry_run
+    asks = not how.yes and not how.dry_run
     if asks and ("-" in rest or sys.stdin is None or not sys.stdin.isatty()):
         raise UsageError("nobody can be asked on this stdin", "--dry-run to see what would go, then --yes")
+    looked = _look(dw, asked)
+    if how.dry_run:
+        _plan(dw, looked)
+        return
+    if asks:
+        _confirm(dw, looked)
+    tally = Tally()
+    items = (one if isinstance(one, Item) else job.delete(dw.client, one, reason=code) for one in looked)
+    transfer_report.show(dw, items, tally, log)
+    dw.out.info(", ".join([f"{tally.count('deleted')} deleted", *transfer_report.counts(tally, failed="failed")]))
+    if ExitCode.FAILED in tally.codes:
+        dw.out.info(_otherwise(dw))
+    dw.finish(tally.code)
+
+
+def _look(dw: DwContext, asked: "list[Ref]") -> "list[DeletionPlan | Item]":
+    """What each reference holds, or why it cannot be deleted. Raises UsageError where there is none."""
+    from dwcli.jobs import delete as job
+
     try:
         looked = [job.look(dw.client, ref) for ref in asked]
     except DwError:
@@ -81,30 +103,35 @@ def delete(
         raise
     if not looked:
         raise UsageError("nothing to delete was named", "dw delete study UID")
-    doomed = [one for one in looked if not isinstance(one, Item)]
-    if dry_run or asks:
-        for one in looked:
-            if isinstance(one, Item):
-                dw.out.failed(reporting.told(one))
-    if dry_run:
-        dw.out.table(map(_record, doomed), columns=_COLUMNS, empty="")
-        dw.out.info("nothing was deleted")
-        dw.finish(combine((one.code for one in looked if isinstance(one, Item)), succeeded=bool(doomed)))
-        return
-    if asks and doomed:
-        for one in doomed:
-            dw.out.info(_sentence(one))
-        if not dw.out.confirm(
-            f"delete {'this' if len(doomed) == 1 else f'these {len(doomed)}'} from {dw.client.base}?"
-        ):
-            raise DwError("nothing was deleted")
-    tally = Tally()
-    items = (one if isinstance(one, Item) else job.delete(dw.client, one, reason=code) for one in looked)
-    reporting.show(dw, items, tally, log)
-    dw.out.info(", ".join([f"{tally.count('deleted')} deleted", *reporting.counts(tally, failed="failed")]))
-    if ExitCode.FAILED in tally.codes:
-        dw.out.info(_otherwise(dw))
-    dw.finish(tally.code)
+    return looked
+
+
+def _split(dw: DwContext, looked: "list[DeletionPlan | Item]") -> "tuple[list[DeletionPlan], list[Item]]":
+    """What would go, and what would fail, of which each is told."""
+    from dwcli.jobs.result import Item
+
+    failed = [one for one in looked if isinstance(one, Item)]
+    for one in failed:
+        dw.out.failed(transfer_report.told(one))
+    return [one for one in looked if not isinstance(one, Item)], failed
+
+
+def _plan(dw: DwContext, looked: "list[DeletionPlan | Item]") -> None:
+    """`--dry-run`: what would go."""
+    doomed, failed = _split(dw, looked)
+    dw.out.table(map(_record, doomed), columns=_COLUMNS, empty="")
+    dw.out.info("nothing was deleted")
+    dw.finish(combine((one.code for one in failed), succeeded=bool(doomed)))
+
+
+def _confirm(dw: DwContext, looked: "list[DeletionPlan | Item]") -> None:
+    """Show what would go, and ask. Raises DwError where the answer is no."""
+    doomed, _failed = _split(dw, looked)
+    for one in doomed:
+        dw.out.info(_sentence(one))
+    what = "this" if len(doomed) == 1 else f"these {len(doomed)}"
+    if doomed and not dw.out.confirm(f"delete {what} from {dw.client.base}?"):
+        raise DwError("nothing was deleted")
 
 
 def _otherwise(dw: DwContext) -> str:

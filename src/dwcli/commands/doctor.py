@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dwcli import config
-from dwcli.commands.findings import LEGEND, tell
-from dwcli.context import DwContext
+from dwcli.commands.doctor_table import LEGEND, tell
 from dwcli.context.prompts import ask
+from dwcli.context.run import DwContext
 from dwcli.errors import DwError, UsageError, combine
 from dwcli.options import takes
 
@@ -20,11 +20,6 @@ if TYPE_CHECKING:
 
 _COLUMNS = ("group", "check", "result", "section", "standard", "found", "consequence", "setting")
 _SECONDS = 20.0
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("doctor")(doctor)
 
 
 @takes()

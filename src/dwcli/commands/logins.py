@@ -10,7 +10,6 @@ import typer
 
 from dwcli.errors import UsageError, did_you_mean
 from dwcli.logins import GRANTS, KINDS
-from dwcli.options import ALIASES
 from dwcli.secrets import SUFFIXES
 
 _BASIC, _TOKEN, _OIDC, _TLS = "User and password", "Token", "OpenID provider", "TLS and proxy"
@@ -103,10 +102,6 @@ class TlsOptions(NamedTuple):
         typer.Option("--insecure/--secure", help="Do not check the server's certificate.", rich_help_panel=_TLS),
     ] = None
     proxy: Annotated[str | None, _word("--proxy", "URL", "Through this proxy.", _TLS)] = None
-
-
-ALIASES[LoginOptions] = "login"
-ALIASES[TlsOptions] = "tls"
 
 
 def auth_table(login: LoginOptions, old: Mapping[str, Any]) -> dict[str, Any] | None:

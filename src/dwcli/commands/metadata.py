@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dwcli.commands import reading, references
-from dwcli.context import DwContext
+from dwcli.commands import references
+from dwcli.commands.search_options import whole
+from dwcli.context.run import DwContext
 from dwcli.dicomweb import dictionary, refs
 from dwcli.dicomweb.dicomjson import Row
 from dwcli.dicomweb.refs import Ref
@@ -16,11 +17,6 @@ from dwcli.options import named_path, takes
 
 if TYPE_CHECKING:
     from dwcli.jobs.metadata import Describing
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("metadata")(metadata)
 
 
 @takes()
@@ -67,7 +63,7 @@ def metadata(
     if bulkdata is not None:
         _with_bulk_data(dw, job, asked, bulkdata, tags)
         return
-    dw.out.metadata((row for _, row in reading.whole(job.rows(asked))), tags=tags)
+    dw.out.metadata((row for _, row in whole(job.rows(asked))), tags=tags)
     dw.finish(combine(job.codes, succeeded=job.shown > 0))
 
 
@@ -80,7 +76,7 @@ def _with_bulk_data(
         dw.out.progress("fetching") as progress,
         Fetching(dw.client, folder, on_bytes=progress.add, on_error=dw.out.failed, on_doubt=dw.out.warn) as bulk,
     ):
-        rows = (bulk.row(ref, _only(row, tags), whole=row) for ref, row in reading.whole(job.rows(asked)))
+        rows = (bulk.row(ref, _only(row, tags), whole=row) for ref, row in whole(job.rows(asked)))
         dw.out.metadata(rows, tags=tags)
     words = [f"{bulk.files} file{'s' * (bulk.files != 1)} of bulk data"] if bulk.files else []
     words += [f"{len(bulk.codes)} failed"] if bulk.codes else []

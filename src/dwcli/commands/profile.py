@@ -8,13 +8,14 @@ import typer
 from dwcli import config
 from dwcli.commands import access
 from dwcli.commands.logins import LoginOptions, TlsOptions, auth_table, proxy_address, shown, tls_table
-from dwcli.context import DwContext, parse_headers
+from dwcli.context.global_options import parse_headers
+from dwcli.context.run import DwContext
 from dwcli.dicomweb.dialects import PRESETS
 from dwcli.errors import UsageError, did_you_mean
 from dwcli.help import App
 from dwcli.options import takes
 
-app = App()
+app = App(help="The servers that dw knows, and how to get in.")
 
 _Name = Annotated[str, typer.Argument(metavar="NAME", help="The profile's name.")]
 _Dialect = Annotated[str | None, typer.Option("--dialect", metavar="D", help=f"One of: {', '.join(PRESETS)}.")]
@@ -22,12 +23,6 @@ _Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Any other key, e.g. dialect.page_size=100."),
 ]
-
-
-def register(parent: typer.Typer) -> None:
-    """Add the group."""
-    access.register(app)
-    parent.add_typer(app, name="profile", help="The servers that dw knows, and how to get in.")
 
 
 @app.command("add")
@@ -240,3 +235,8 @@ def _apply(table: dict[str, Any], setting: str, was: Any) -> None:
         table["dialect"] = {**({"name": now} if isinstance(now, str) else now), rest: parsed}
     else:
         table[first] = parsed
+
+
+app.command("login")(access.login)
+app.command("logout")(access.logout)
+app.command("test")(access.test)

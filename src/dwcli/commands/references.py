@@ -5,7 +5,7 @@ import shlex
 import sys
 from collections.abc import Iterable, Iterator
 
-from dwcli.context import DwContext
+from dwcli.context.run import DwContext
 from dwcli.dicomweb import refs
 from dwcli.dicomweb.refs import InstanceRef, Level, Ref
 from dwcli.errors import UsageError

@@ -2,64 +2,70 @@
 
 import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import typer
 
 from dwcli.commands import references
-from dwcli.context import DwContext
+from dwcli.context.run import DwContext
 from dwcli.dicomweb import refs
 from dwcli.dicomweb.refs import InstanceRef
 from dwcli.errors import UsageError, did_you_mean
 from dwcli.files.atomic import WholeFile
 from dwcli.options import takes
 
+if TYPE_CHECKING:
+    from dwcli.dicomweb.request import Rendering
+    from dwcli.jobs.render import Picture
+
 _TYPES: dict[str, Literal["image/png", "image/jpeg"]] = {"png": "image/png", "jpeg": "image/jpeg", "jpg": "image/jpeg"}
 _FUNCTIONS = ("linear", "linear-exact", "sigmoid")
 _ANNOTATIONS = ("patient", "technique")
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("render")(render)
+class RenderOptions(NamedTuple):
+    """The picture wanted, and where it goes."""
+
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="The picture; its ending chooses the type."),
+    ] = None
+    frame: Annotated[
+        str | None,
+        typer.Option("--frame", metavar="1,5-9", help="Frames; several make files NAME.0001.png, …"),
+    ] = None
+    window: Annotated[
+        str | None,
+        typer.Option("--window", metavar="C,W[,FUNCTION]", help="Center, width; linear, linear-exact, sigmoid."),
+    ] = None
+    viewport: Annotated[
+        str | None, typer.Option("--viewport", metavar="W,H", help="Fit into this many pixels, aspect kept.")
+    ] = None
+    quality: Annotated[int | None, typer.Option("--quality", metavar="1-100", min=1, max=100, help="JPEG quality.")] = (
+        None
+    )
+    kind: Annotated[
+        str | None, typer.Option("--type", metavar="png|jpeg", help="By default by the ending, else png.")
+    ] = None
+    annotation: Annotated[
+        str | None, typer.Option("--annotation", metavar="patient,technique", help="Burnt in by the server.")
+    ] = None
+    thumbnail: Annotated[
+        bool, typer.Option("--thumbnail", help="A small picture that stands for a study, series or instance.")
+    ] = False
+    local: Annotated[bool, typer.Option("--local", help="Render here, from the instance itself.")] = False
 
 
-@takes()
+@takes(RenderOptions)
 def render(
     ctx: typer.Context,
+    how: RenderOptions,
     words: Annotated[
         list[str],
         typer.Argument(metavar="[study|series|instance] REF | FILE", help="A reference, or a DICOM file on this disk."),
     ],
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="The picture; its ending chooses the type."),
-    ] = None,
-    frame: Annotated[
-        str | None,
-        typer.Option("--frame", metavar="1,5-9", help="Frames; several make files NAME.0001.png, …"),
-    ] = None,
-    window: Annotated[
-        str | None,
-        typer.Option("--window", metavar="C,W[,FUNCTION]", help="Center, width; linear, linear-exact, sigmoid."),
-    ] = None,
-    viewport: Annotated[
-        str | None, typer.Option("--viewport", metavar="W,H", help="Fit into this many pixels, aspect kept.")
-    ] = None,
-    quality: Annotated[
-        int | None, typer.Option("--quality", metavar="1-100", min=1, max=100, help="JPEG quality.")
-    ] = None,
-    kind: Annotated[
-        str | None, typer.Option("--type", metavar="png|jpeg", help="By default by the ending, else png.")
-    ] = None,
-    annotation: Annotated[
-        str | None, typer.Option("--annotation", metavar="patient,technique", help="Burnt in by the server.")
-    ] = None,
-    thumbnail: Annotated[
-        bool, typer.Option("--thumbnail", help="A small picture that stands for a study, series or instance.")
-    ] = False,
-    local: Annotated[bool, typer.Option("--local", help="Render here, from the instance itself.")] = False,
 ) -> None:
     """Render a picture, by the server or here.
 
@@ -73,53 +79,75 @@ def render(
       dw render STUDY --thumbnail -o study.jpg
       dw render scan.dcm -o scan.png
     """
-    from dwcli.dicomweb.request import Rendering
-    from dwcli.jobs import render as job
-
     dw: DwContext = ctx.obj
-    wanted = Rendering(
-        media_type=_media_type(kind, output),
-        window=_window(window) if window else None,
-        viewport=_viewport(viewport) if viewport else None,
-        quality=quality,
-        annotation=_annotation(annotation) if annotation else (),
-        thumbnail=thumbnail,
-    )
-    if thumbnail and (frame or window or annotation or quality is not None):
-        raise UsageError("a thumbnail is what the server makes of it", "--viewport W,H is all that it takes")
-    if output is None and dw.out.terminal:
+    wanted = _wanted(how)
+    if how.output is None and dw.out.terminal:
         raise UsageError("a picture is binary and would spoil the terminal", "-o FILE, or a pipe")
-    frames: tuple[int | None, ...] = refs.parse_frames(frame) if frame else (None,)
-    if len(frames) > 1 and output is None:
+    frames: tuple[int | None, ...] = refs.parse_frames(how.frame) if how.frame else (None,)
+    if len(frames) > 1 and how.output is None:
         raise UsageError("several frames need files", "-o NAME.png writes NAME.0001.png, …")
-    file = _file(words)
-    if file and thumbnail:
-        wanted = wanted._replace(thumbnail=False, viewport=wanted.viewport or job.THUMBNAIL)
-    ref = None if file else references.one(dw, words)
-    if frame and ref and not isinstance(ref, InstanceRef):
-        raise UsageError(f"a {ref.level} has no frames of its own", "write STUDY/SERIES/INSTANCE")
+    made = _of_file(file, wanted) if (file := _file(words)) else _of_server(dw, words, how, wanted)
     for number in frames:
-        if file:
-            picture = job.from_file(file, number, wanted)
-        else:
-            assert ref is not None
-            with dw.out.progress("rendering") as progress:
-                if thumbnail:
-                    picture = job.thumbnail(dw.client, ref, wanted, local=local, on_bytes=progress.add)
-                else:
-                    picture = job.picture(dw.client, ref, number, wanted, local=local, on_bytes=progress.add)
+        picture = made(number)
         if wanted.annotation and not picture.by_server:
             dw.out.warn("annotations are burnt in by servers only; this picture has none")
-        if output is None:
+        where = "stdout"
+        if how.output is None:
             dw.out.write(picture.data)
-            where = "stdout"
         else:
-            path = output if len(frames) == 1 else output.with_name(f"{output.stem}.{number:04d}{output.suffix}")
+            path = how.output
+            if len(frames) > 1:
+                path = path.with_name(f"{path.stem}.{number:04d}{path.suffix}")
             with WholeFile(path) as target:
                 target.write(picture.data)
             where = str(path)
         by = "by the server" if picture.by_server else f"here ({picture.why})"
         dw.out.info(f"{where}: rendered {by}")
+
+
+def _wanted(how: RenderOptions) -> "Rendering":
+    """The picture that the options ask for. Raises UsageError."""
+    from dwcli.dicomweb.request import Rendering
+
+    wanted = Rendering(
+        media_type=_media_type(how.kind, how.output),
+        window=_window(how.window) if how.window else None,
+        viewport=_viewport(how.viewport) if how.viewport else None,
+        quality=how.quality,
+        annotation=_annotation(how.annotation) if how.annotation else (),
+        thumbnail=how.thumbnail,
+    )
+    if how.thumbnail and (how.frame or how.window or how.annotation or how.quality is not None):
+        raise UsageError("a thumbnail is what the server makes of it", "--viewport W,H is all that it takes")
+    return wanted
+
+
+def _of_file(file: Path, wanted: "Rendering") -> "Callable[[int | None], Picture]":
+    """What renders a frame of a file on this disk."""
+    from dwcli.jobs import render as job
+
+    if wanted.thumbnail:
+        wanted = wanted._replace(thumbnail=False, viewport=wanted.viewport or job.THUMBNAIL)
+    return lambda number: job.from_file(file, number, wanted)
+
+
+def _of_server(
+    dw: DwContext, words: list[str], how: RenderOptions, wanted: "Rendering"
+) -> "Callable[[int | None], Picture]":
+    """What has a frame of a reference rendered. Raises UsageError."""
+    from dwcli.jobs import render as job
+
+    ref = references.one(dw, words)
+    if how.frame and not isinstance(ref, InstanceRef):
+        raise UsageError(f"a {ref.level} has no frames of its own", "write STUDY/SERIES/INSTANCE")
+
+    def picture(number: int | None) -> "Picture":
+        with dw.out.progress("rendering") as progress:
+            if how.thumbnail:
+                return job.thumbnail(dw.client, ref, wanted, local=how.local, on_bytes=progress.add)
+            return job.picture(dw.client, ref, number, wanted, local=how.local, on_bytes=progress.add)
+
+    return picture
 
 
 def _file(words: list[str]) -> Path | None:

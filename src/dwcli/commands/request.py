@@ -7,7 +7,8 @@ from urllib.parse import quote
 
 import typer
 
-from dwcli.context import DwContext, parse_headers
+from dwcli.context.global_options import parse_headers
+from dwcli.context.run import DwContext
 from dwcli.dicomweb import media, refs
 from dwcli.dicomweb.content import End
 from dwcli.errors import TruncatedError, UsageError
@@ -17,11 +18,6 @@ from dwcli.options import takes
 if TYPE_CHECKING:
     from dwcli.dicomweb.proof import BodyProof
     from dwcli.dicomweb.request import Body, Request
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("request")(request)
 
 
 @takes()

@@ -1,43 +1,35 @@
 """`dw retrieve`: WADO-RS and WADO-URI to files."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from dwcli.commands import matching, references, reporting
-from dwcli.context import DwContext
+from dwcli.commands import references, search_options, transfer_report
+from dwcli.commands.search_options import MatchOptions
+from dwcli.context.run import DwContext
 from dwcli.dicomweb import media, refs
 from dwcli.dicomweb.refs import InstanceRef, Level, Ref
 from dwcli.errors import ExitCode, UsageError
-from dwcli.options import MatchOptions, named_path, takes
+from dwcli.options import named_path, takes, typed
 
 if TYPE_CHECKING:
     from dwcli.jobs.result import Tally
     from dwcli.jobs.retrieve import Options, Retrieval
 
+# The options that parts of an instance heed, by parameter.
+_PARTS = {
+    "frames": {"output": "-o", "transfer_syntax": "--transfer-syntax", "verify": "--verify"},
+    "bulkdata": {"output": "-o", "verify": "--verify"},
+}
 _GO_ON = "the same command goes on with what is missing"
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("retrieve")(retrieve)
+class RetrieveOptions(NamedTuple):
+    """Where what comes goes, and how it is fetched."""
 
-
-@takes(MatchOptions)
-def retrieve(
-    ctx: typer.Context,
-    match: MatchOptions,
-    words: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[study|series|instance] REF... | frames REF LIST | bulkdata REF TAG",
-            help="References, or - for stdin; or the search options below in their place.",
-            show_default=False,
-        ),
-    ] = None,
     output: Annotated[
         Path,
         typer.Option(
@@ -47,7 +39,7 @@ def retrieve(
             parser=named_path,
             help="The folder for instances; made if missing.",
         ),
-    ] = Path(),
+    ] = Path()
     layout: Annotated[
         str | None,
         typer.Option(
@@ -55,12 +47,12 @@ def retrieve(
             metavar="TEMPLATE",
             help="Names, e.g. '{PatientID}/{StudyDate}/{SOPInstanceUID}.dcm' (study/series/instance.dcm).",
         ),
-    ] = None,
+    ] = None
     transfer_syntax: Annotated[
         str,
         typer.Option("--transfer-syntax", metavar="NAME|UID", help="* (as stored), explicit, jpeg2000-lossless, …"),
-    ] = "*",
-    jobs: Annotated[int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Streams at once.")] = 4,
+    ] = "*"
+    jobs: Annotated[int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Streams at once.")] = 4
     zipped: Annotated[
         Path | None,
         typer.Option(
@@ -69,23 +61,38 @@ def retrieve(
             parser=named_path,
             help="One zip file in place of a folder: everything, or no file.",
         ),
-    ] = None,
-    wado_uri: Annotated[bool, typer.Option("--wado-uri", help="Fetch instances by WADO-URI.")] = False,
+    ] = None
+    wado_uri: Annotated[bool, typer.Option("--wado-uri", help="Fetch instances by WADO-URI.")] = False
     anonymize: Annotated[
         bool, typer.Option("--anonymize", help="With --wado-uri: let the server take the patient out first.")
-    ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Fetch and replace what is there already.")] = False,
+    ] = False
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Fetch and replace what is there already.")] = False
     verify: Annotated[
         bool,
         typer.Option("--verify", help="List every instance and compare; what cannot be verified is exit 3."),
-    ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be fetched.")] = False,
+    ] = False
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be fetched.")] = False
     report: Annotated[
         Path | None,
         typer.Option("--report", metavar="FILE", help="One JSON line an instance, and a summary."),
-    ] = None,
+    ] = None
     max_errors: Annotated[
         int | None, typer.Option("--max-errors", metavar="N", min=1, help="Stop after N failures.")
+    ] = None
+
+
+@takes(RetrieveOptions, MatchOptions)
+def retrieve(
+    ctx: typer.Context,
+    how: RetrieveOptions,
+    match: MatchOptions,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[study|series|instance] REF... | frames REF LIST | bulkdata REF TAG",
+            help="References, or - for stdin; or the search options below in their place.",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
     """Retrieve instances, frames or bulk data (WADO-RS).
@@ -95,86 +102,111 @@ def retrieve(
     Examples:
 
     \b
-      dw retrieve study UID -o out          # killed midway? the same line fetches what is missing
+      dw retrieve study UID -o out          # killed midway? the same line resumes
       dw search --modality CT -f uids | dw retrieve study - -o out
       dw retrieve --modality MR --date 7d -o out -j 8 --report run.jsonl
       dw retrieve study UID --zip study.zip
       dw retrieve frames STUDY/SERIES/INSTANCE 1,3-5 -o frames/
       dw retrieve bulkdata STUDY/SERIES/INSTANCE 7FE00010 -o pixels.bin
     """
+    dw: DwContext = ctx.obj
+    log = transfer_report.begin(dw, how.report)
+    what, *rest = words or [""]
+    if what in _PARTS:
+        from dwcli.commands import retrieve_parts
+
+        _only(what, typed(ctx))
+        syntax = media.parse_transfer_syntax(how.transfer_syntax)
+        folder = None if how.output == Path() else how.output
+        if what == "frames":
+            retrieve_parts.frames(dw, rest, folder, "" if syntax == "*" else syntax, verify=how.verify)
+        else:
+            retrieve_parts.bulkdata(dw, rest, folder, verify=how.verify)
+        return
+    _agree(how)
+    asked = _asked(dw, words or [], match, wado_uri=how.wado_uri)
+    if how.zipped is not None:
+        _to_zip(dw, asked, how.zipped, how, log)
+    else:
+        _to_folder(dw, asked, how, log)
+
+
+def _only(what: str, given: Mapping[str, str]) -> None:
+    """Refuse the options that frames or bulk data would not heed. Raises UsageError."""
+    taken = _PARTS[what]
+    if others := [option for name, option in given.items() if name not in taken]:
+        *before, last = taken.values()
+        raise UsageError(f"{what} does not take {', '.join(others)}", f"it takes {', '.join(before)} and {last}")
+
+
+def _agree(how: RetrieveOptions) -> None:
+    """Refuse options that do not go together. Raises UsageError."""
+    if how.anonymize and not how.wado_uri:
+        raise UsageError("only WADO-URI knows anonymize", "dw retrieve instance REF --wado-uri --anonymize")
+    if how.anonymize and (how.zipped or how.dry_run or how.verify):
+        raise UsageError("--anonymize goes with neither --zip, --dry-run nor --verify", "the instances get other UIDs")
+    if how.zipped == Path("-"):
+        raise UsageError("a zip appears whole, under a name: it cannot go to stdout", "--zip study.zip")
+    if how.zipped and (how.output != Path() or how.layout or how.dry_run or how.overwrite):
+        raise UsageError("--zip makes one file, without a folder", "dw retrieve study UID --zip study.zip")
+
+
+def _options(how: RetrieveOptions) -> "Options":
+    from dwcli.jobs.retrieve import Options
+
+    syntax = media.parse_transfer_syntax(how.transfer_syntax)
+    return Options(syntax, how.jobs, how.verify, how.wado_uri, how.max_errors)
+
+
+def _to_folder(dw: DwContext, asked: Iterator[Ref], how: RetrieveOptions, log: transfer_report.Report) -> None:
     from dwcli.files.index import NAME as INDEX
     from dwcli.files.layout import Layout
     from dwcli.files.sink import Sink
-    from dwcli.jobs.anonymize import retrieve as retrieve_anonymized
+    from dwcli.jobs import anonymize
     from dwcli.jobs.result import Tally
-    from dwcli.jobs.retrieve import Options, Retrieval
+    from dwcli.jobs.retrieve import Retrieval
 
-    dw: DwContext = ctx.obj
-    log = reporting.begin(dw, report)
-    syntax = media.parse_transfer_syntax(transfer_syntax)
-    if words and words[0] in ("frames", "bulkdata"):
-        if matching.given(match):
-            raise UsageError("frames and bulkdata are asked for by reference", f"dw retrieve {words[0]} REF …")
-        if report or dry_run or layout or zipped or wado_uri:
-            accepted = "only -o, --transfer-syntax and --verify"
-            raise UsageError(f"{words[0]} accepts {accepted}", "leave out the others")
-        from dwcli.commands import parts
-
-        out = None if output == Path() else output
-        if words[0] == "frames":
-            parts.frames(dw, words[1:], out, "" if syntax == "*" else syntax, verify=verify)
-        else:
-            parts.bulkdata(dw, words[1:], out, verify=verify)
-        return
-    asked = _asked(dw, list(words or []), match, wado_uri=wado_uri)
-    options = Options(syntax, jobs, verify, wado_uri, max_errors)
-    if anonymize and not wado_uri:
-        raise UsageError("only WADO-URI knows anonymize", "dw retrieve instance REF --wado-uri --anonymize")
-    if anonymize and (zipped or dry_run or verify):
-        raise UsageError("--anonymize goes with neither --zip, --dry-run nor --verify", "the instances get other UIDs")
-    if zipped is not None:
-        if zipped == Path("-"):
-            raise UsageError("a zip appears whole, under a name: it cannot go to stdout", "--zip study.zip")
-        if output != Path() or layout or dry_run or overwrite:
-            raise UsageError("--zip makes one file, without a folder", "dw retrieve study UID --zip study.zip")
-        _zip(dw, asked, zipped, options, log)
-        return
-    if not layout and (output / INDEX).exists():
-        dw.out.warn(f"{output} was filled with another --layout: what is there under its names is not looked at")
-    with Sink(output, Layout(layout) if layout else Layout(), overwrite=overwrite) as sink:
-        if dry_run:
-            _plan(dw, Retrieval(dw.patient_client, sink, options), asked)
+    options = _options(how)
+    if not how.layout and (how.output / INDEX).exists():
+        dw.out.warn(f"{how.output} was filled with another --layout: what is there under its names is not looked at")
+    with Sink(how.output, Layout(how.layout) if how.layout else Layout(), overwrite=how.overwrite) as sink:
+        if how.dry_run:
+            _plan(dw, Retrieval(dw.transfer_client, sink, options), asked)
             return
         tally = Tally()
         with dw.out.progress("retrieving") as progress:
-            if anonymize:
+            if how.anonymize:
                 one_by_one = (ref for ref in asked if isinstance(ref, InstanceRef))
-                found = retrieve_anonymized(dw.patient_client, one_by_one, sink, syntax, on_bytes=progress.add)
+                found = anonymize.retrieve(
+                    dw.transfer_client, one_by_one, sink, options.transfer_syntax, on_bytes=progress.add
+                )
             else:
-                job = Retrieval(dw.patient_client, sink, options, on_bytes=progress.add, on_expect=progress.expect)
+                job = Retrieval(dw.transfer_client, sink, options, on_bytes=progress.add, on_expect=progress.expect)
                 found = job.run(asked)
-            items = reporting.ticked(found, progress.item)
-            seconds = reporting.show(dw, items, tally, log, go_on=_GO_ON)
-    dw.out.info(_summary(tally, output, seconds))
+            items = transfer_report.ticked(found, progress.item)
+            seconds = transfer_report.show(dw, items, tally, log, go_on=_GO_ON)
+    dw.out.info(_summary(tally, how.output, seconds))
     dw.finish(tally.code)
 
 
-def _zip(dw: DwContext, asked: Iterator[Ref], target: Path, options: "Options", log: reporting.Report) -> None:
+def _to_zip(
+    dw: DwContext, asked: Iterator[Ref], target: Path, how: RetrieveOptions, log: transfer_report.Report
+) -> None:
     from dwcli.jobs import zip_file
     from dwcli.jobs.result import Tally
 
     tally = Tally()
     with dw.out.progress("retrieving") as progress:
         items = zip_file.retrieve(
-            dw.patient_client,
+            dw.transfer_client,
             asked,
             target,
-            options,
+            _options(how),
             on_bytes=progress.add,
             on_expect=progress.expect,
             on_item=progress.item,
         )
-        seconds = reporting.show(dw, items, tally, log)
+        seconds = transfer_report.show(dw, items, tally, log)
     dw.out.info(_summary(tally, target, seconds))
     dw.finish(tally.code)
 
@@ -183,7 +215,7 @@ def _asked(dw: DwContext, words: list[str], match: MatchOptions, *, wado_uri: bo
     """The references of the words, or those that the search options find."""
     level, rest = references.split_level(words)
     if rest:
-        if matching.given(match):
+        if match.given:
             raise UsageError("references and search options together", "give one of the two")
         if wado_uri and level not in (None, Level.INSTANCE):
             raise UsageError(
@@ -194,12 +226,12 @@ def _asked(dw: DwContext, words: list[str], match: MatchOptions, *, wado_uri: bo
                 raise UsageError("--wado-uri fetches single instances", "write STUDY/SERIES/INSTANCE")
             yield ref
         return
-    if not matching.given(match):
+    if not match.given:
         raise UsageError("nothing to retrieve was named", "dw retrieve study UID -o out   (or --patient …, or -)")
     wanted = level or Level.STUDY
     seen: set[Ref] = set()
     references.tell(dw, (*(match.study or ()), *(match.series or ())))
-    for query, row in islice(matching.rows(dw, matching.build(wanted, match)), match.limit):
+    for query, row in islice(search_options.rows(dw, search_options.build(wanted, match)), match.limit):
         known = {refs.STUDY_UID: query.study, refs.SERIES_UID: query.series}
         upper = {tag: {"Value": [uid]} for tag, uid in known.items() if uid}
         ref = refs.from_row({**upper, **row}, wanted)
@@ -210,7 +242,7 @@ def _asked(dw: DwContext, words: list[str], match: MatchOptions, *, wado_uri: bo
 
 def _plan(dw: DwContext, job: "Retrieval", asked: Iterable[Ref]) -> None:
     """`--dry-run`: the series, how many instances they have, and how many are here."""
-    sums = reporting.show_plans(dw, job.plan(asked))
+    sums = transfer_report.show_plans(dw, job.plan(asked))
     words = []
     if sums["series"] or not sums["unknown"]:
         words.append(f"{sums['to come']} of {sums['instances']} instances in {sums['series']} series")
@@ -223,8 +255,8 @@ def _summary(tally: "Tally", output: Path, seconds: float) -> str:
     came = tally.count("received", "replaced", "stranger", "warned")
     if not tally.outcomes:
         return "nothing was found or named to retrieve"
-    words = [f"{came} retrieved ({reporting.speed(tally, seconds)})"]
-    words += reporting.counts(
+    words = [f"{came} retrieved ({transfer_report.speed(tally, seconds)})"]
+    words += transfer_report.counts(
         tally,
         present="already there",
         stranger="not asked for but kept",

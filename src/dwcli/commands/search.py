@@ -3,30 +3,56 @@
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from operator import itemgetter
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
-from dwcli.commands import matching, reading, references
-from dwcli.context import DwContext
+from dwcli.commands import references, search_options
+from dwcli.commands.search_options import MatchOptions
+from dwcli.context.run import DwContext
 from dwcli.dicomweb import dictionary, refs
 from dwcli.dicomweb.dicomjson import Row, text, values
 from dwcli.dicomweb.query import Query, field, parse_path
 from dwcli.dicomweb.refs import Level, parse_level
 from dwcli.errors import UsageError, did_you_mean
-from dwcli.options import MatchOptions, takes
+from dwcli.options import takes
 
+# The columns of a table, one list a level; what of them a server need not give by itself is asked for by includefield.
+COLUMNS = {
+    Level.STUDY: "StudyDate PatientName PatientID ModalitiesInStudy StudyDescription NumberOfStudyRelatedInstances "
+    "StudyInstanceUID",
+    Level.SERIES: "SeriesNumber Modality SeriesDescription NumberOfSeriesRelatedInstances SeriesInstanceUID",
+    Level.INSTANCE: "InstanceNumber SOPClassUID NumberOfFrames Rows Columns SOPInstanceUID",
+}
+_INCLUDED = {
+    Level.STUDY: ("StudyDescription", "NumberOfStudyRelatedInstances"),
+    Level.SERIES: ("NumberOfSeriesRelatedInstances",),
+    Level.INSTANCE: (),
+}
 _ON_A_TERMINAL = 100
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("search")(search)
+class SearchOptions(NamedTuple):
+    """What is asked for and shown of each row."""
+
+    include: Annotated[
+        list[str] | None,
+        typer.Option("--include", metavar="FIELD|all", help="Ask for more attributes; repeatable, or a,b,c."),
+    ] = None
+    columns: Annotated[
+        str | None, typer.Option("--columns", metavar="A,B,C", help="The columns of table, tsv and csv.")
+    ] = None
+    sort: Annotated[
+        str | None, typer.Option("--sort", metavar="[-]FIELD", help="Order the rows here; - for descending.")
+    ] = None
+    all_rows: Annotated[bool, typer.Option("--all", help="All rows, on a terminal too.")] = False
+    only_count: Annotated[bool, typer.Option("--count", help="Only print how many there are.")] = False
 
 
-@takes(MatchOptions)
+@takes(SearchOptions, MatchOptions)
 def search(
     ctx: typer.Context,
+    how: SearchOptions,
     match: MatchOptions,
     terms: Annotated[
         list[str] | None,
@@ -36,18 +62,6 @@ def search(
             show_default=False,
         ),
     ] = None,
-    include: Annotated[
-        list[str] | None,
-        typer.Option("--include", metavar="FIELD|all", help="Ask for more attributes; repeatable, or a,b,c."),
-    ] = None,
-    columns: Annotated[
-        str | None, typer.Option("--columns", metavar="A,B,C", help="The columns of table, tsv and csv.")
-    ] = None,
-    sort: Annotated[
-        str | None, typer.Option("--sort", metavar="[-]FIELD", help="Order the rows here; - for descending.")
-    ] = None,
-    all_rows: Annotated[bool, typer.Option("--all", help="All rows, on a terminal too.")] = False,
-    count: Annotated[bool, typer.Option("--count", help="Only print how many there are.")] = False,
 ) -> None:
     """Search for studies, series or instances (QIDO-RS).
 
@@ -63,33 +77,21 @@ def search(
       dw search instances --modality CT --date today -f refs | dw retrieve - -o out
     """
     dw: DwContext = ctx.obj
-    words = list(terms or [])
-    level = Level.STUDY
-    if words and "=" not in words[0]:
-        named = parse_level(words.pop(0))
-        if named is None:
-            raise UsageError(
-                f"neither a level nor KEY=VALUE: {(terms or [''])[0]}",
-                did_you_mean((terms or [""])[0], [each.resource for each in Level]),
-            )
-        level = named
-    shown = [parse_path(name) for name in (columns or matching.COLUMNS[level].replace(" ", ",")).split(",")]
-    for tag in shown:
-        if "." in tag:
-            raise UsageError(f"no column can be made of {field(tag)}", "a top-level attribute, or -f jsonl")
-    key = _sort_key(sort) if sort else None
+    level, keys = _level(terms or [])
+    columns = _columns(how.columns or COLUMNS[level].replace(" ", ","))
+    key = _sort_key(how.sort) if how.sort else None
     references.tell(dw, (*(match.study or ()), *(match.series or ())))
-    queries = matching.build(level, match, words, include=_included(dw, level, include, columns, sort))
+    queries = search_options.build(level, match, keys, include=_included(dw, level, how))
     if dw.out.format == "xml":
         dw.client.prefer_xml()
     if level is Level.STUDY and any(term.path == "00080060" for query in queries for term in query.terms):
         dw.out.warn("Modality is an attribute of series: use --modality, or ModalitiesInStudy=CT")
-    with reading.listing():
-        if count:
+    with search_options.listing():
+        if how.only_count:
             dw.out.line(str(sum(1 for _ in islice(_found(dw, queries), match.limit))))
             return
         limit = match.limit
-        if limit is None and dw.out.terminal and not all_rows and dw.out.format in (None, "table"):
+        if limit is None and dw.out.terminal and not how.all_rows and dw.out.format in (None, "table"):
             limit = _ON_A_TERMINAL
         rows: Iterable[Row]
         if key is None:
@@ -113,21 +115,40 @@ def search(
             further = f" or --offset {match.offset + (limit or 0)}" if len(queries) == 1 else ""
             return f"the first {limit} are shown; there are more: --all, --limit N{further}"
 
-        dw.out.rows(shown_rows(), columns=shown, uid_tag=level.uid_tag, more=more)
+        dw.out.rows(shown_rows(), columns=columns, uid_tag=level.uid_tag, more=more)
 
 
-def _included(
-    dw: DwContext, level: Level, include: list[str] | None, columns: str | None, sort: str | None
-) -> tuple[str, ...]:
+def _level(words: list[str]) -> tuple[Level, list[str]]:
+    """The level at the front, studies by default, and the KEY=VALUE terms. Raises UsageError."""
+    if not words or "=" in words[0]:
+        return Level.STUDY, words
+    level = parse_level(words[0])
+    if level is None:
+        near = did_you_mean(words[0], [each.resource for each in Level])
+        raise UsageError(f"neither a level nor KEY=VALUE: {words[0]}", near)
+    return level, words[1:]
+
+
+def _columns(names: str) -> list[str]:
+    """The attributes of the columns. Raises UsageError."""
+    found = [parse_path(name) for name in names.split(",")]
+    for tag in found:
+        if "." in tag:
+            raise UsageError(f"no column can be made of {field(tag)}", "a top-level attribute, or -f jsonl")
+    return found
+
+
+def _included(dw: DwContext, level: Level, how: SearchOptions) -> tuple[str, ...]:
     """The includefields: what is named, shown and sorted by; as keywords, of which servers know one spelling only."""
-    named = [name.strip() for typed in include or () for name in typed.split(",") if name.strip()]
+    named = [name.strip() for typed in how.include or () for name in typed.split(",") if name.strip()]
     if "all" in named:
         return ("all",)  # it stands alone (PS3.18 8.3.4.3)
-    if not named and not columns and dw.profile.dialect.include_fields:
-        named = [*matching.INCLUDED[level]]
-    named += columns.split(",") if columns else []
-    if sort and parse_path(sort.removeprefix("-")) not in map(parse_path, matching.COLUMNS[level].split()):
-        named.append(sort.removeprefix("-"))
+    if not named and not how.columns and dw.profile.dialect.include_fields:
+        named = [*_INCLUDED[level]]
+    named += how.columns.split(",") if how.columns else []
+    sort = how.sort.removeprefix("-") if how.sort else ""
+    if sort and parse_path(sort) not in map(parse_path, COLUMNS[level].split()):
+        named.append(sort)
     return tuple(dict.fromkeys(field(parse_path(name)) for name in named))
 
 

@@ -5,14 +5,9 @@ from typing import Annotated
 
 import typer
 
-from dwcli.context import DwContext
+from dwcli.context.run import DwContext
 from dwcli.errors import UsageError
 from dwcli.options import takes
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("serve")(serve)
 
 
 @takes()

@@ -1,14 +1,15 @@
 """`dw store`: STOW-RS from files and folders."""
 
 import re
+from collections.abc import Iterable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from dwcli.commands import references, reporting
-from dwcli.context import DwContext
+from dwcli.commands import references, transfer_report
+from dwcli.context.run import DwContext
 from dwcli.dicomweb.refs import Level
 from dwcli.errors import ExitCode, UsageError
 from dwcli.options import named_path, takes
@@ -16,53 +17,56 @@ from dwcli.output import size
 
 if TYPE_CHECKING:
     from dwcli.jobs.result import Tally
+    from dwcli.jobs.selection import Found
+    from dwcli.jobs.store import Options
 
 _WITH_JOURNAL = "the same command sends only what was not yet accepted"
 _WITHOUT = "the same command sends all of it again; with --journal FILE it would send only the rest"
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("store")(store)
+class StoreOptions(NamedTuple):
+    """What is sent of the files named, and how."""
+
+    study: Annotated[
+        str | None,
+        typer.Option("--study", metavar="UID", help="Store into this study; instances of others are refused."),
+    ] = None
+    jobs: Annotated[int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Requests at once.")] = 4
+    batch_size: Annotated[
+        str, typer.Option("--batch-size", metavar="SIZE", help="Bytes in one request: 64M, 500k, 1G.")
+    ] = "64M"
+    include: Annotated[
+        list[str] | None, typer.Option("--include", metavar="GLOB", help="Only files that match; repeatable.")
+    ] = None
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option("--exclude", metavar="GLOB", help="No files or folders that match; repeatable."),
+    ] = None
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Fetch each instance back and compare; what cannot be verified is exit 3."),
+    ] = False
+    journal: Annotated[
+        Path | None,
+        typer.Option("--journal", metavar="FILE", help="Record what is stored; the next run sends only the rest."),
+    ] = None
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be sent.")] = False
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE", help="One JSON line a file, and a summary.")
+    ] = None
+    max_errors: Annotated[
+        int | None, typer.Option("--max-errors", metavar="N", min=1, help="Stop after N failures.")
+    ] = None
 
 
-@takes()
+@takes(StoreOptions)
 def store(
     ctx: typer.Context,
+    how: StoreOptions,
     paths: Annotated[
         list[Path],
         typer.Argument(metavar="PATH...", parser=named_path, help="Files and folders; folders are walked."),
     ],
-    study: Annotated[
-        str | None,
-        typer.Option("--study", metavar="UID", help="Store into this study; instances of others are refused."),
-    ] = None,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Requests at once.")] = 4,
-    batch_size: Annotated[
-        str, typer.Option("--batch-size", metavar="SIZE", help="Bytes in one request: 64M, 500k, 1G.")
-    ] = "64M",
-    include: Annotated[
-        list[str] | None, typer.Option("--include", metavar="GLOB", help="Only files that match; repeatable.")
-    ] = None,
-    exclude: Annotated[
-        list[str] | None,
-        typer.Option("--exclude", metavar="GLOB", help="No files or folders that match; repeatable."),
-    ] = None,
-    verify: Annotated[
-        bool,
-        typer.Option("--verify", help="Fetch each instance back and compare; what cannot be verified is exit 3."),
-    ] = False,
-    journal: Annotated[
-        Path | None,
-        typer.Option("--journal", metavar="FILE", help="Record what is stored; the next run sends only the rest."),
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be sent.")] = False,
-    report: Annotated[
-        Path | None, typer.Option("--report", metavar="FILE", help="One JSON line a file, and a summary.")
-    ] = None,
-    max_errors: Annotated[
-        int | None, typer.Option("--max-errors", metavar="N", min=1, help="Stop after N failures.")
-    ] = None,
 ) -> None:
     """Store DICOM files (STOW-RS).
 
@@ -73,50 +77,69 @@ def store(
     \b
       dw store ./folder
       dw store ./folder --dry-run
-      dw store ./folder --journal night.jsonl   # the same line again sends what was not yet accepted
+      dw store ./folder --journal night.jsonl   # the same line again sends the rest
       dw store scan.dcm --study UID --verify
     """
-    from dwcli.files.journal import Journal
     from dwcli.files.scan import scan
-    from dwcli.jobs.result import Tally
-    from dwcli.jobs.selection import plan
-    from dwcli.jobs.store import Options, Storing
+    from dwcli.jobs.store import Options
 
     dw: DwContext = ctx.obj
-    if report and journal and report.absolute() == journal.absolute():
+    if how.report and how.journal and how.report.absolute() == how.journal.absolute():
         raise UsageError("the report would overwrite the journal", "give them two names")
-    if study == "":
+    study = _study(dw, how.study)
+    log = transfer_report.begin(dw, how.report)
+    found = scan(paths, include=how.include or (), exclude=how.exclude or ())
+    options = Options(study, how.jobs, _bytes(how.batch_size), how.verify, how.max_errors)
+    tally, summary = (_plan if how.dry_run else _send)(dw, found, options, how.journal, log)
+    _tell_of_nothing(dw, tally, paths, filtered=bool(how.include or how.exclude))
+    dw.out.info(summary)
+    dw.finish(tally.code)
+
+
+def _plan(
+    dw: DwContext, found: "Iterable[Found]", options: "Options", journal: Path | None, log: transfer_report.Report
+) -> "tuple[Tally, str]":
+    """`--dry-run`: what would be sent, and that in words."""
+    from dwcli.files.journal import Journal
+    from dwcli.jobs.result import Tally
+    from dwcli.jobs.selection import plan
+
+    tally = Tally()
+    # A journal that is not there yet would be made by opening it.
+    book = Journal(journal, dw.profile.url) if journal and journal.exists() else None
+    with book or nullcontext():
+        planned = plan(found, options, book, store_bytes=dw.profile.dialect.store_bytes)
+        transfer_report.show(dw, planned, tally, log)
+    files = tally.outcomes["offered"]
+    return tally, f"would send {files} instances ({size(tally.bytes)}); nothing was sent"
+
+
+def _send(
+    dw: DwContext, found: "Iterable[Found]", options: "Options", journal: Path | None, log: transfer_report.Report
+) -> "tuple[Tally, str]":
+    """What was sent, and that in words."""
+    from dwcli.files.journal import Journal
+    from dwcli.jobs.result import Tally
+    from dwcli.jobs.store import Storing
+
+    tally = Tally()
+    book = Journal(journal, dw.profile.url) if journal else None
+    with book or nullcontext(), dw.out.progress("storing") as progress:
+        job = Storing(dw.transfer_client, options, journal=book, on_bytes=progress.add, on_expect=progress.expect)
+        items = transfer_report.ticked(job.run(found), progress.item)
+        seconds = transfer_report.show(dw, items, tally, log, go_on=_WITH_JOURNAL if book else _WITHOUT)
+    by_journal = book is not None and not options.verify
+    return tally, _summary(tally, dw.profile.name or dw.profile.url, seconds, journal=by_journal)
+
+
+def _study(dw: DwContext, typed: str | None) -> str:
+    """The study to store into, empty for any. Raises UsageError."""
+    if typed is None:
+        return ""
+    if not typed:
         # An unset variable of a script must not let everything in.
         raise UsageError("--study is empty", "name the study, or leave the option out")
-    if study:
-        study = references.parse(dw, study, Level.STUDY, verb="store").study
-    log = reporting.begin(dw, report)
-    found = scan(paths, include=include or (), exclude=exclude or ())
-    options = Options(study or "", jobs, _bytes(batch_size), verify, max_errors)
-    tally = Tally()
-    if dry_run:
-        # A journal that is not there yet would be made by opening it.
-        book = Journal(journal, dw.profile.url) if journal and journal.exists() else None
-        with book or nullcontext():
-            planned = plan(found, options, book, store_bytes=dw.profile.dialect.store_bytes)
-            reporting.show(dw, planned, tally, log)
-        _tell_of_nothing(dw, tally, paths, filtered=bool(include or exclude))
-        files = tally.outcomes["offered"]
-        dw.out.info(f"would send {files} instances ({size(tally.bytes)}); nothing was sent")
-        dw.finish(tally.code)
-        return
-    book = Journal(journal, dw.profile.url) if journal else None
-    try:
-        with dw.out.progress("storing") as progress:
-            job = Storing(dw.patient_client, options, journal=book, on_bytes=progress.add, on_expect=progress.expect)
-            items = reporting.ticked(job.run(found), progress.item)
-            seconds = reporting.show(dw, items, tally, log, go_on=_WITH_JOURNAL if book else _WITHOUT)
-    finally:
-        if book:
-            book.close()
-    _tell_of_nothing(dw, tally, paths, filtered=bool(include or exclude))
-    dw.out.info(_summary(tally, dw.profile.name or dw.profile.url, seconds, journal=book is not None and not verify))
-    dw.finish(tally.code)
+    return references.parse(dw, typed, Level.STUDY, verb="store").study
 
 
 def _tell_of_nothing(dw: DwContext, tally: "Tally", paths: list[Path], *, filtered: bool) -> None:
@@ -137,8 +160,8 @@ def _bytes(typed: str) -> int:
 
 def _summary(tally: "Tally", where: str, seconds: float, *, journal: bool) -> str:
     done = tally.count("stored", "warned")
-    words = [f"{done} stored ({reporting.speed(tally, seconds)})" if done else "0 stored"]
-    words += reporting.counts(
+    words = [f"{done} stored ({transfer_report.speed(tally, seconds)})" if done else "0 stored"]
+    words += transfer_report.counts(
         tally,
         warned="of them with warnings",
         present="already there, or stored by an earlier run as the journal says" if journal else "already there",

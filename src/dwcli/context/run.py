@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import typer
 
 from dwcli import config
-from dwcli.context.given import Globals, make_out, parse_headers
+from dwcli.context.global_options import GlobalOptions, make_out, parse_headers
 from dwcli.errors import DwError, ExitCode, UsageError
 from dwcli.output import Out
 
@@ -28,7 +28,7 @@ Entered = TypeVar("Entered")
 class DwContext:
     """One run of one command; a context manager that gives connections back and flushes the output."""
 
-    def __init__(self, given: Globals) -> None:
+    def __init__(self, given: GlobalOptions) -> None:
         self.given = given
         self.environment = config.Environment.read()
         self._stack = ExitStack()
@@ -68,7 +68,7 @@ class DwContext:
         return self.connect(self.profile, tries=_SOON)
 
     @cached_property
-    def patient_client(self) -> "Client":
+    def transfer_client(self) -> "Client":
         """The same for transfers, which outlast a restart of the server."""
         return self.connect(self.profile)
 
@@ -94,13 +94,13 @@ class DwContext:
         `seconds`: how long an answer may take where nobody said it; one that never comes is not asked for again.
         """
         from dwcli.client import Client
-        from dwcli.context import access
+        from dwcli.context import connect
         from dwcli.net.transport import Transport
 
         self._spoken_to[profile.name] = profile
-        anonymous = access.settings_of(profile, self.out)
-        login = access.flow_of(profile, lambda: self._provider(profile, anonymous), self.out.warn, self._log)
-        settings = anonymous._replace(auth=login, login_hint=access.login_hint(profile))
+        anonymous = connect.settings_of(profile, self.out)
+        login = connect.flow_of(profile, lambda: self._provider(profile, anonymous), self.out.warn, self._log)
+        settings = anonymous._replace(auth=login, login_hint=connect.login_hint(profile))
         if tries is not None:
             settings = settings._replace(tries=tries)
         if seconds is not None:
@@ -115,25 +115,25 @@ class DwContext:
         )
         self._stack.callback(transport.close)
         return Client(
-            profile.url, profile.dialect, transport, warn=lambda text: self.out.warn(access.named(text, profile))
+            profile.url, profile.dialect, transport, warn=lambda text: self.out.warn(connect.named(text, profile))
         )
 
     def provider(self, profile: config.Profile) -> "tuple[Provider, TokenFile]":
         """The OpenID provider of a profile, and where its token is kept. Raises UsageError where it has none."""
-        from dwcli.context import access
+        from dwcli.context import connect
 
         if profile.login.oidc is None:
             raise UsageError(
                 f"profile {profile.name} needs no login beforehand: its kind is {profile.login.kind}",
                 f"dw profile test {profile.name}",
             )
-        return self._provider(profile, access.settings_of(profile, self.out))
+        return self._provider(profile, connect.settings_of(profile, self.out))
 
     def _provider(self, profile: config.Profile, settings: "Settings") -> "tuple[Provider, TokenFile]":
-        from dwcli.context import access
+        from dwcli.context import connect
 
         self._spoken_to[profile.name] = profile
-        provider, file = access.provider_of(profile, settings, self.environment.state, self._log)
+        provider, file = connect.provider_of(profile, settings, self.environment.state, self._log)
         self._stack.callback(provider.close)
         return provider, file
 
@@ -146,18 +146,18 @@ class DwContext:
             return file.forget()
 
     def _in_process(self, place: config.Place) -> "InProcess":
-        from dwcli.context import places
+        from dwcli.context import archives
         from dwcli.net.inprocess import InProcess
 
-        archive = places.open_archive(place, self.out)
+        archive = archives.open_archive(place, self.out)
         self._stack.callback(archive.close)
         return InProcess(archive)
 
     def serve(self, root: Path | None, port: int, *, read_only: bool, reindex: bool) -> None:
         """Answer on this machine's port until interrupted: an archive, or any folder read only. Raises DwError."""
-        from dwcli.context import places
+        from dwcli.context import archives
 
-        places.serve(root, port, self.out, read_only=read_only, reindex=reindex)
+        archives.serve(root, port, self.out, read_only=read_only, reindex=reindex)
 
     def enter(self, room: AbstractContextManager[Entered]) -> Entered:
         """Enter a context that lasts as long as this run and is told of the error that the run ends with."""
@@ -177,15 +177,21 @@ class DwContext:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(error, DwError) and "NAME" in error.hint and len(self._spoken_to) == 1:
-            from dwcli.context import access
-
-            error.hint = access.named(error.hint, *self._spoken_to.values())
-        end = self._end(error)
+        end = self._end(self._named(error))
         # With the error that the run ends with, which a report quotes.
         self._stack.__exit__(type(end) if end else None, end, trace)
         if end is not None and end is not error:
             raise end
+
+    def _named(self, error: BaseException | None) -> BaseException | None:
+        """The error; what it advises to do with a profile names the one of this run, where there is one alone."""
+        if not isinstance(error, DwError) or len(self._spoken_to) != 1:
+            return error
+        from dwcli.context import connect
+
+        [profile] = self._spoken_to.values()
+        hint = connect.named(error.hint, profile)
+        return error if hint == error.hint else error.worded(hint=hint)
 
     def _end(self, error: BaseException | None) -> BaseException | None:
         """What a run ends with that came to `error`, after its output is handed on."""

@@ -16,7 +16,8 @@ from dwcli.output.elements import branches_of, leaves_of
 from dwcli.output.streams import Streams
 from dwcli.output.text import HIDDEN, plain, spell, visible
 
-FORMATS = ("table", "tsv", "csv", "json", "jsonl", "flat", "xml", "uids", "refs")
+_OF_RECORDS = ("table", "tsv", "csv", "json", "jsonl", "flat")
+FORMATS = (*_OF_RECORDS, "xml", "uids", "refs")
 
 SOP_INSTANCE_UID = "00080018"
 _UIDS = ("0020000D", "0020000E", SOP_INSTANCE_UID)  # from the study downwards
@@ -159,9 +160,7 @@ class Out(Streams):
                 )
                 count = self._delimited(form, columns, cells)
             case "uids" | "refs" | "xml" as form:
-                raise UsageError(
-                    f"the format {form} is for searches and metadata", "one of: " + ", ".join(FORMATS[:-3])
-                )
+                raise UsageError(f"the format {form} is for searches and metadata", "one of: " + ", ".join(_OF_RECORDS))
             case form:
                 count = self._json("jsonl" if form == "flat" else form, records)
         self._ended(count, empty)

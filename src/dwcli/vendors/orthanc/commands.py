@@ -9,8 +9,10 @@ from urllib.parse import unquote
 
 import typer
 
-from dwcli.commands import matching, references
-from dwcli.context import DwContext, parse_headers
+from dwcli.commands import references
+from dwcli.commands.search import COLUMNS
+from dwcli.context.global_options import parse_headers
+from dwcli.context.run import DwContext
 from dwcli.dicomweb import refs
 from dwcli.dicomweb.dicomjson import Row, RowReader
 from dwcli.dicomweb.query import parse_path
@@ -24,7 +26,7 @@ from dwcli.vendors.orthanc.servers import RemoteHeader, peers_of, servers
 if TYPE_CHECKING:
     from dwcli.vendors.orthanc.peers import Job, Peers
 
-app = App()
+app = App(help="Let an Orthanc fetch from and send to other DICOMweb servers.")
 app.command("servers")(servers)
 
 _Server = Annotated[str, typer.Argument(metavar="NAME", help="A server that this Orthanc knows.")]
@@ -37,11 +39,6 @@ _Param = Annotated[
 _Async = Annotated[bool, typer.Option("--async", help="As a job of Orthanc's, as is done in any case.")]
 _Detach = Annotated[bool, typer.Option("--detach", help="With --async: print the job's ID and leave it alone.")]
 _Priority = Annotated[int | None, typer.Option("--priority", metavar="N", help="The job's priority; 0 is usual.")]
-
-
-def register(parent: typer.Typer) -> None:
-    """Add the group."""
-    parent.add_typer(app, name="orthanc", help="Let an Orthanc fetch from and send to other DICOMweb servers.")
 
 
 @app.command("get")
@@ -286,7 +283,7 @@ def _show(dw: DwContext, path: str, rows: Iterator[Row]) -> None:
     if level is None:
         dw.out.metadata(rows)
         return
-    columns = [parse_path(name) for name in matching.COLUMNS[Level(level)].split()]
+    columns = [parse_path(name) for name in COLUMNS[Level(level)].split()]
     dw.out.rows(rows, columns=columns, uid_tag=level.uid_tag)
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dwcli import config
-from dwcli.context import DwContext, parse_headers
+from dwcli.context.global_options import parse_headers
+from dwcli.context.run import DwContext
 from dwcli.errors import UsageError
 from dwcli.options import takes
 

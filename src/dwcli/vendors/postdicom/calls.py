@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from dwcli.context import DwContext
+from dwcli.context.run import DwContext
 from dwcli.dicomweb import media
 from dwcli.dicomweb.dicomjson import excerpt
 from dwcli.errors import AuthError, DwError, RefusedError, UsageError

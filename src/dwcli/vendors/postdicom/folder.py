@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from dwcli.context import DwContext
+from dwcli.context.run import DwContext
 from dwcli.errors import UsageError
 from dwcli.help import App
 from dwcli.options import takes
@@ -26,11 +26,6 @@ _Parent = Annotated[str | None, typer.Option("--parent", metavar="FOLDER", help=
 _WithOrders = Annotated[
     bool | None, typer.Option("--orders/--no-orders", help="Whether the orders in each folder are listed too.")
 ]
-
-
-def register(parent: typer.Typer) -> None:
-    """Add the group."""
-    parent.add_typer(app, name="folder")
 
 
 @app.command("create")

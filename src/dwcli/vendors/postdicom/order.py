@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from dwcli.context import DwContext
+from dwcli.context.run import DwContext
 from dwcli.errors import DwError, UsageError
 from dwcli.help import App
 from dwcli.options import takes
@@ -27,11 +27,6 @@ app = App(
 _Order = Annotated[str, typer.Argument(metavar="ORDER", help="The order's UUID.")]
 _Institution = Annotated[str, typer.Option("--institution", metavar="I", help="The institution's UUID.")]
 _OtherId = Annotated[str | None, typer.Option("--other-patient-id", metavar="ID", help="A second identifier.")]
-
-
-def register(parent: typer.Typer) -> None:
-    """Add the group."""
-    parent.add_typer(app, name="order")
 
 
 @app.command("create")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from dwcli.context import DwContext
+from dwcli.context.run import DwContext
 from dwcli.help import App
 from dwcli.options import takes
 from dwcli.vendors.postdicom import api, calls, inputs, password
@@ -30,11 +30,6 @@ _Downloadable = Annotated[
     bool | None,
     typer.Option("--downloadable/--view-only", help="Whether the studies may be downloaded."),
 ]
-
-
-def register(parent: typer.Typer) -> None:
-    """Add the group."""
-    parent.add_typer(app, name="share")
 
 
 @app.command("link")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import typer
 
-from dwcli.context import DwContext
+from dwcli.context.run import DwContext
 from dwcli.errors import DwError, ExitCode, UsageError
 from dwcli.jobs.result import DONE, Item, Tally
 from dwcli.output import size

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dwcli.commands import references
-from dwcli.context import DwContext
+from dwcli.context.run import DwContext
 from dwcli.dicomweb import content, dictionary, refs
 from dwcli.dicomweb.content import End
 from dwcli.dicomweb.multipart import PartData, PartEnd, PartStart, Truncated

@@ -1,0 +1,235 @@
+"""The search options, which `dw search` and `dw retrieve` share, and KEY=VALUE terms -> queries."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import date
+from types import MappingProxyType
+from typing import Annotated, Any, NamedTuple, TypeVar
+from urllib.parse import unquote
+
+import typer
+
+from dwcli.context.run import DwContext
+from dwcli.dicomweb import dictionary, refs
+from dwcli.dicomweb.dicomjson import Row
+from dwcli.dicomweb.query import Query, Term, alternatives, parse_date, parse_term, parse_time, parse_value
+from dwcli.dicomweb.refs import Level
+from dwcli.errors import TemporaryError, TruncatedError, UsageError
+from dwcli.options import Rows
+
+Value = TypeVar("Value")
+
+_PANEL = "What to search for"
+
+
+def _as_typed(text: str) -> list[str]:
+    return [text]
+
+
+def _listed(text: str) -> list[str]:
+    return [value for each in text.split(",") if (value := each.strip())]
+
+
+def _date(text: str) -> list[str]:
+    return [parse_date(text, date.today())]
+
+
+def _time(text: str) -> list[str]:
+    return [parse_time(text)]
+
+
+class Key(NamedTuple):
+    """A search option that matches one attribute: all that is to be said of it."""
+
+    option: str
+    keyword: str
+    metavar: str
+    help: str
+    parse: Callable[[str], list[str]] = _as_typed
+    repeatable: bool = False
+    below: str = ""  # the keyword in searches of series and instances, where it is another one
+
+    @property
+    def name(self) -> str:
+        """The option as a parameter."""
+        return self.option.removeprefix("--").replace("-", "_")
+
+    @property
+    def annotation(self) -> Any:
+        """The parameter as typer wants it annotated."""
+        option = typer.Option(self.option, metavar=self.metavar, help=self.help, rich_help_panel=_PANEL)
+        return Annotated[list[str] | None, option] if self.repeatable else Annotated[str | None, option]
+
+    def path(self, level: Level) -> str:
+        """The attribute that is matched at that level."""
+        return dictionary.parse_tag(self.below if self.below and level is not Level.STUDY else self.keyword)
+
+    def values(self, typed: Iterable[str]) -> list[str]:
+        """What to match, each value once. Raises UsageError."""
+        found = [parse_value(value) for text in typed for value in self.parse(text)]
+        if not found:
+            raise UsageError(f"{self.option} needs a value", f"{self.option} {self.metavar}")
+        return list(dict.fromkeys(found))
+
+
+# In the order of the help page. A new query option is a row in here: its signature, its term of the query, help, man
+# page and completions come from it.
+KEYS = (
+    Key("--patient", "PatientName", "NAME", "PatientName; * and ? are wildcards."),
+    Key("--patient-id", "PatientID", "ID", "PatientID; repeatable.", repeatable=True),
+    Key(
+        "--modality",
+        "ModalitiesInStudy",
+        "CT,MR",
+        "One or more modalities, any of them; repeatable.",
+        _listed,
+        repeatable=True,
+        below="Modality",
+    ),
+    Key("--date", "StudyDate", "WHEN", "StudyDate: 2024-03, 20240301-20240331, 2024-03.., 7d, today.", _date),
+    Key("--time", "StudyTime", "WHEN", "StudyTime: 08:00..12:00.", _time),
+    Key("--accession", "AccessionNumber", "NO", "AccessionNumber; repeatable.", repeatable=True),
+    Key(
+        "--description",
+        "StudyDescription",
+        "TEXT",
+        "StudyDescription, or SeriesDescription.",
+        below="SeriesDescription",
+    ),
+    Key("--birth-date", "PatientBirthDate", "WHEN", "PatientBirthDate, written as --date.", _date),
+)
+
+
+class MatchOptions(NamedTuple):
+    """What to search for (QIDO-RS matching, PS3.18 8.3.4.1); `keys` holds what was typed, by the name of the Key."""
+
+    keys: Annotated[Mapping[str, str | list[str]], Rows({key.name: key.annotation for key in KEYS})] = MappingProxyType(
+        {}
+    )
+    study: Annotated[
+        list[str] | None,
+        typer.Option("--study", metavar="UID", help="Only within this study; repeatable.", rich_help_panel=_PANEL),
+    ] = None
+    series: Annotated[
+        list[str] | None,
+        typer.Option("--series", metavar="UID", help="Only within this series; repeatable.", rich_help_panel=_PANEL),
+    ] = None
+    fuzzy: Annotated[
+        bool, typer.Option("--fuzzy", help="Fuzzy matching of names, where the server can.", rich_help_panel=_PANEL)
+    ] = False
+    limit: Annotated[
+        int | None, typer.Option("--limit", metavar="N", min=1, max=10**9, help="At most N.", rich_help_panel=_PANEL)
+    ] = None
+    offset: Annotated[
+        int, typer.Option("--offset", metavar="N", min=0, help="Skip the first N.", rich_help_panel=_PANEL)
+    ] = 0
+
+    @property
+    def given(self) -> bool:
+        """Whether any option says what to search for."""
+        return bool(self.keys or self.study or self.series)
+
+
+def build(
+    level: Level, match: MatchOptions, terms: Iterable[str] = (), *, include: tuple[str, ...] = ()
+) -> list[Query]:
+    """The queries to ask and merge: one, or one for each combination of the values given. Raises UsageError."""
+    typed = {key: _all(match.keys[key.name]) for key in KEYS if key.name in match.keys}
+    for option, texts in (
+        *((key.option, texts) for key, texts in typed.items()),
+        ("--study", match.study or ()),
+        ("--series", match.series or ()),
+    ):
+        if "" in texts:
+            # An unset variable of a script must not widen the search to everything.
+            raise UsageError(f"{option} is empty", "give a value, or leave the option out")
+    if level is Level.STUDY and match.series:
+        raise UsageError("--series is for searches of series or instances", "dw search instances --series UID")
+    within = _within(match)
+    wanted = {key.path(level): key.values(texts) for key, texts in typed.items()}
+    found = [parse_term(term) for term in terms]
+    found += [Term(path, values[0]) for path, values in wanted.items() if len(values) == 1]
+    # A query for each value: the standard has lists for UIDs alone (PS3.18 8.3.4.1).
+    several = {path: values for path, values in wanted.items() if len(values) > 1}
+    if level is Level.STUDY and within:
+        found.append(Term(level.uid_tag, ",".join(study for study, _ in within)))
+        within = []
+    by_study: dict[str, list[str]] = {}
+    for study, series in within:
+        by_study.setdefault(study, []).append(series)
+    queries = []
+    for study, uids in by_study.items() or [("", [""])]:
+        if level is Level.SERIES and any(uids):
+            term = Term(level.uid_tag, ",".join(uids))
+            queries.append(Query(level, study, terms=(*found, term)))
+        else:
+            queries += [Query(level, study, series, tuple(found)) for series in uids]
+    paths = [*(term.path for term in queries[0].terms), *several]
+    for path in paths:
+        if paths.count(path) > 1:
+            raise UsageError(f"{dictionary.keyword(path) or path} is given twice", "one value for each key")
+    queries = [
+        query._replace(include=include, fuzzy=match.fuzzy, limit=match.limit, offset=match.offset) for query in queries
+    ]
+    for path, values in several.items():
+        queries = alternatives(queries, path, values)
+    if len(queries) > 1 and match.offset:
+        raise UsageError("--offset cannot be counted over several searches", "one value for each option, or --limit")
+    return queries
+
+
+def _within(match: MatchOptions) -> list[tuple[str, str]]:
+    """The studies and series that `--study` and `--series` name, as UIDs, as `-f uids` prints them, or as URLs."""
+    studies = [_uid(typed, Level.STUDY) for typed in _distinct(match.study)]
+    series = [_uid(typed, Level.SERIES) for typed in _distinct(match.series)]
+    found = []
+    for study, uid in series:
+        # A URL of a series names its study.
+        known = [study] if study else [above for above, _ in studies] or [""]
+        if study and studies and (study, "") not in studies:
+            raise UsageError(f"--series {uid} is in study {study}, which --study does not name", "leave out --study")
+        found += [(above, uid) for above in known]
+    return list(dict.fromkeys(found or studies))
+
+
+def _uid(typed: str, level: Level) -> tuple[str, str]:
+    if not refs.origin(typed.strip()):
+        # As a reference has it, and as -f uids prints it.
+        return (unquote(typed), "") if level is Level.STUDY else ("", unquote(typed))
+    ref = refs.parse(typed, level)
+    return ref.study, getattr(ref, "series", "")
+
+
+def _all(typed: str | list[str]) -> list[str]:
+    return [typed] if isinstance(typed, str) else typed
+
+
+def _distinct(values: list[str] | None) -> list[str]:
+    return [parse_value(value) for value in dict.fromkeys(values or ())]
+
+
+def rows(dw: DwContext, queries: Sequence[Query]) -> Iterator[tuple[Query, Row]]:
+    """The rows that any of the queries finds, each once, with its query. Raises TemporaryError as `whole`."""
+    from dwcli.jobs.find import found
+
+    return whole(found(dw.client, queries))
+
+
+@contextmanager
+def listing() -> Iterator[None]:
+    """Whoever lists in the block is told by a TemporaryError that a response was truncated.
+
+    To list is harmless, so the same command may be given again, and then ends with exit 0 or the same 75. It is not
+    asked again in here: rows that were printed cannot be taken back, and a server need not give the rest in the same
+    order.
+    """
+    try:
+        yield
+    except TruncatedError as error:
+        raise TemporaryError(error.message, "what came is not all: give the same command again") from error
+
+
+def whole(rows: Iterable[Value]) -> Iterator[Value]:
+    """The rows of a listing. Raises TemporaryError where the response is truncated."""
+    with listing():
+        yield from rows

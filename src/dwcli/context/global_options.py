@@ -1,0 +1,124 @@
+"""The options that every command takes, and what follows from them."""
+
+from collections.abc import Iterable
+from typing import Annotated, NamedTuple
+
+import typer
+
+from dwcli import config
+from dwcli.errors import UsageError
+from dwcli.output import Out
+
+_EVERY = "Every command"
+
+
+class GlobalOptions(NamedTuple):
+    """What works before and after a command's name; the later wins. No `envvar=`: config reads the environment."""
+
+    profile: Annotated[
+        str | None,
+        typer.Option("--profile", "-p", metavar="NAME", help="The server to talk to.", rich_help_panel=_EVERY),
+    ] = None
+    url: Annotated[
+        str | None,
+        typer.Option("--url", metavar="URL", help="A DICOMweb base URL, without a profile.", rich_help_panel=_EVERY),
+    ] = None
+    format: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            "-f",
+            metavar="F",
+            help="table, tsv, csv, json, jsonl, flat, xml, uids or refs; by default a table on a terminal, else tsv.",
+            rich_help_panel=_EVERY,
+        ),
+    ] = None
+    headers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--header",
+            "-H",
+            metavar="'NAME: VALUE'",
+            help="An extra request header; repeatable.",
+            rich_help_panel=_EVERY,
+        ),
+    ] = None
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            "--timeout",
+            metavar="S",
+            min=0.1,
+            help="Seconds of silence after which to give up (300 to the first byte, then 60).",
+            rich_help_panel=_EVERY,
+        ),
+    ] = None
+    verbose: Annotated[
+        int,
+        typer.Option(
+            "-v",
+            "--verbose",
+            count=True,
+            show_default=False,
+            metavar="",
+            help="More talk: -v retries, -vv requests.",
+            rich_help_panel=_EVERY,
+        ),
+    ] = 0
+    quiet: Annotated[
+        int,
+        typer.Option(
+            "--quiet",
+            "-q",
+            count=True,
+            show_default=False,
+            metavar="",
+            help="Print data and failures only; -qq: not even warnings.",
+            rich_help_panel=_EVERY,
+        ),
+    ] = 0
+
+    def then(self, later: "GlobalOptions") -> "GlobalOptions":
+        """Both merged: the later one wins, headers and verbosity add up."""
+        return GlobalOptions(
+            profile=later.profile if later.profile is not None else self.profile,
+            url=later.url if later.url is not None else self.url,
+            format=later.format if later.format is not None else self.format,
+            headers=[*(self.headers or ()), *(later.headers or ())],
+            timeout=later.timeout if later.timeout is not None else self.timeout,
+            verbose=self.verbose + later.verbose,
+            quiet=self.quiet + later.quiet,
+        )
+
+
+def make_out(given: GlobalOptions, environment: config.Environment) -> Out:
+    """The output that these options and this environment ask for."""
+    return Out(
+        format=given.format,
+        verbosity=-min(given.quiet, 2) or given.verbose,
+        color=False if environment.no_color or environment.dumb else None,
+        width=environment.columns,
+    )
+
+
+_FRAMING = frozenset({"content-length", "transfer-encoding"})
+
+
+def parse_headers(given: Iterable[str] | None) -> dict[str, str]:
+    """`Name: value` pairs. Raises UsageError on anything that is not one header."""
+    headers: dict[str, str] = {}
+    for text in given or ():
+        name, colon, value = text.partition(":")
+        if (
+            not colon
+            or not name.strip()
+            or not (name + value).isprintable()
+            or not text.isascii()
+            or " " in name.strip()
+        ):
+            raise UsageError(f"not a header: {text!r}", "write -H 'Name: value', in ASCII and on one line")
+        if name.strip().lower() in _FRAMING:
+            raise UsageError(f"the header {name.strip()} is not yours to set", "it follows from what is sent")
+        headers = {known: old for known, old in headers.items() if known.lower() != name.strip().lower()}
+        headers[name.strip()] = value.strip()
+    return headers
