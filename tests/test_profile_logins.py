@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from dwcli import config
-from dwcli.commands.logins import LoginOptions, auth_table
+from dwcli.commands.profile_options import LoginOptions, auth_table
+from dwcli.config.logins import Login, Oidc, read
+from dwcli.config.secret_sources import Sources
 from dwcli.errors import AuthError, UsageError
-from dwcli.logins import Login, Oidc, read
-from dwcli.secrets import Sources
 
 OIDC = {"kind": "oidc", "issuer": "https://id.example.org", "client_id": "dw"}
 

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from dwcli import config
-from dwcli.commands import access
-from dwcli.commands.logins import LoginOptions, TlsOptions, auth_table, proxy_address, shown, tls_table
+from dwcli.commands import profile_login
+from dwcli.commands.profile_options import LoginOptions, TlsOptions, auth_table, proxy_address, shown, tls_table
 from dwcli.context import DwContext, parse_headers
 from dwcli.dicomweb.dialects import PRESETS
 from dwcli.errors import UsageError, did_you_mean
@@ -26,7 +26,7 @@ _Set = Annotated[
 
 def register(parent: typer.Typer) -> None:
     """Add the group."""
-    access.register(app)
+    profile_login.register(app)
     parent.add_typer(app, name="profile", help="The servers that dw knows, and how to get in.")
 
 
@@ -116,14 +116,10 @@ def list_profiles(ctx: typer.Context) -> None:
                 "auth": table.get("auth", {}).get("kind", "none"),
                 "note": "",
             }
-        for name in config.BUILT_IN:
-            try:
-                place = config.built_in(name).place
-            except UsageError:  # there is no home folder to keep it in
-                continue
-            if name not in dw.file.names and place:
+        for profile in config.usable_built_ins():
+            if (place := profile.place) and profile.name not in dw.file.names:
                 yield {
-                    "name": name,
+                    "name": profile.name,
                     "default": "",
                     "url": str(place.root),
                     "dialect": "archive",

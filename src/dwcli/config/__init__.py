@@ -6,8 +6,17 @@ A flag beats a variable, a variable beats the file, the file beats the default.
 from dwcli.config.choice import select
 from dwcli.config.environment import Environment, at_home, may_name_proxy, proxy_from_environment, read_secret, variable
 from dwcli.config.file import LONGEST, File
-from dwcli.config.profile import BUILT_IN, Place, Profile, address_of, built_in, local_archive, place_of
-from dwcli.logins import KINDS, SECRETS, Login
+from dwcli.config.logins import KINDS, SECRETS, Login
+from dwcli.config.profile import (
+    BUILT_IN,
+    Place,
+    Profile,
+    address_of,
+    built_in,
+    local_archive,
+    place_of,
+    usable_built_ins,
+)
 
 __all__ = [
     "BUILT_IN",
@@ -28,5 +37,6 @@ __all__ = [
     "proxy_from_environment",
     "read_secret",
     "select",
+    "usable_built_ins",
     "variable",
 ]

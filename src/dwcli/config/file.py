@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dwcli import logins
+from dwcli.config import logins
 from dwcli.config.environment import Environment, from_environment, is_homeless, known, variable
+from dwcli.config.logins import Login
 from dwcli.config.profile import BUILT_IN, Profile, address_of
+from dwcli.config.secret_sources import SUFFIXES, Sources
 from dwcli.errors import DwError, UsageError, did_you_mean
 from dwcli.lock import locked
-from dwcli.logins import Login
-from dwcli.secrets import SUFFIXES, Sources
 
 if TYPE_CHECKING:
     from dwcli.dicomweb.dialects import Dialect

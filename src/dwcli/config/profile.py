@@ -2,15 +2,15 @@
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from dwcli.config.environment import at_home, cache, data
+from dwcli.config.logins import Login
 from dwcli.errors import UsageError
-from dwcli.logins import Login
 
 if TYPE_CHECKING:
     import ssl
@@ -93,6 +93,15 @@ def built_in(name: str) -> Profile:
     root = local_archive() if name == "local" else cache() / "demo"
     place = Place("archive" if name == "local" else "demo", root, root)
     return Profile(name=name, url=f"http://{name}", dialect=choose("archive"), place=place)
+
+
+def usable_built_ins() -> Iterator[Profile]:
+    """Yields those of BUILT_IN that this user can have: without a home folder there is nowhere to keep them."""
+    for name in BUILT_IN:
+        try:
+            yield built_in(name)
+        except UsageError:
+            continue
 
 
 def folder(path: Path) -> Profile:

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dwcli import config
+from dwcli.config.secret_sources import exposed_key
 from dwcli.dicomweb.dialects import must_be_chosen
 from dwcli.output import Out
-from dwcli.secrets import exposed_key
 
 if TYPE_CHECKING:
     from dwcli.net.auth import Login

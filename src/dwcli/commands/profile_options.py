@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 
 import typer
 
+from dwcli.config.logins import GRANTS, KINDS
+from dwcli.config.secret_sources import SUFFIXES
 from dwcli.errors import UsageError, did_you_mean
-from dwcli.logins import GRANTS, KINDS
 from dwcli.options import ALIASES
-from dwcli.secrets import SUFFIXES
 
 _BASIC, _TOKEN, _OIDC, _TLS = "User and password", "Token", "OpenID provider", "TLS and proxy"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 from urllib.parse import urlsplit
 
+from dwcli.config.secret_sources import SUFFIXES, Sources, from_netrc
 from dwcli.errors import UsageError, did_you_mean
-from dwcli.secrets import SUFFIXES, Sources, from_netrc
 
 AuthKind = Literal["none", "basic", "bearer", "oidc"]
 KINDS: tuple[str, ...] = ("none", "basic", "bearer", "netrc", "oidc")
