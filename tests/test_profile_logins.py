@@ -8,9 +8,10 @@ import pytest
 
 from dwcli import config
 from dwcli.commands.profile_options import LoginOptions, auth_table
-from dwcli.config.logins import Login, Oidc, read
+from dwcli.config.logins import Login, read
 from dwcli.config.secret_sources import Sources
 from dwcli.errors import AuthError, UsageError
+from dwcli.net.registration import Registration
 
 OIDC = {"kind": "oidc", "issuer": "https://id.example.org", "client_id": "dw"}
 
@@ -108,8 +109,8 @@ def test_a_provider_with_its_secrets_is_read(tmp_path: Path) -> None:
     auth = {**OIDC, "client_secret_env": "S", "username": "u", "password_env": "P", "grant": "password"}
     login = understood(auth, tmp_path, S="client", P="person")
     assert login.oidc is not None
-    assert login.oidc.client_secret is not None
-    assert login.oidc.client_secret() == "client"
+    assert login.oidc.secret is not None
+    assert login.oidc.secret() == "client"
     assert login.secret is not None
     assert login.secret() == "person"
     assert login.oidc.unattended
@@ -143,7 +144,7 @@ def test_a_user_of_the_environment_is_the_providers(tmp_path: Path) -> None:
     text = '[profiles.p]\nurl = "https://pacs"\nauth = { kind = "oidc", issuer = "https://id", client_id = "dw" }\n'
     login = selected(tmp_path, text, user="u", password="s").login
     assert (login.kind, login.username) == ("oidc", "u")
-    assert login.oidc == Oidc("https://id", "dw", unattended=True)
+    assert login.oidc == Registration("https://id", "dw", username="u", password=login.secret, unattended=True)
 
 
 @pytest.mark.parametrize(

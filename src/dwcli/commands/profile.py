@@ -8,6 +8,7 @@ import typer
 from dwcli import config
 from dwcli.commands import profile_login
 from dwcli.commands.profile_options import LoginOptions, TlsOptions, auth_table, proxy_address, shown, tls_table
+from dwcli.config import logins
 from dwcli.context import DwContext, parse_headers
 from dwcli.dicomweb.dialects import PRESETS
 from dwcli.errors import UsageError, did_you_mean
@@ -59,8 +60,8 @@ def add(
         first = not dw.file.default
         dw.file.put(name, table)
     dw.out.info(f"profile {name} added to {dw.file.path}" + (" as the default" if first else ""))
-    oidc = table.get("auth", {}).get("kind") == "oidc"
-    dw.out.info(f"try: dw profile {'login' if oidc else 'test'} {name}")
+    beforehand = logins.row_of(table.get("auth", {})).beforehand
+    dw.out.info(f"try: dw profile {'login' if beforehand else 'test'} {name}")
 
 
 @app.command("edit")
@@ -143,13 +144,14 @@ def show(ctx: typer.Context, name: _Name) -> None:
       dw profile show pacs
     """
     dw: DwContext = ctx.obj
+    secrets = logins.secret_words()
 
     def records(table: Any, prefix: str = "") -> Iterator[dict[str, Any]]:
         for key, value in table.items():
             if isinstance(value, dict):
                 yield from records(value, f"{prefix}{key}.")
                 continue
-            secret = key in config.SECRETS or prefix == "headers."
+            secret = key in secrets or prefix == "headers."
             yield {"key": f"{prefix}{key}", "value": "(not shown)" if secret else shown(key, value)}
 
     dw.out.table(records(dw.file.table(name)), columns=("key", "value"))

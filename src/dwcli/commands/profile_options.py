@@ -1,84 +1,67 @@
 """The options by which a profile says how to log in and whom to trust, and the tables they become."""
 
 import sys
-from collections.abc import Mapping
+from collections import namedtuple
+from collections.abc import Mapping, Set
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, get_args
 from urllib.parse import urlsplit
 
 import typer
 
-from dwcli.config.logins import GRANTS, KINDS
+from dwcli.config import at_home
+from dwcli.config.logins import KINDS, TABLE, Key, all_keys
 from dwcli.config.secret_sources import SUFFIXES
 from dwcli.errors import UsageError, did_you_mean
 from dwcli.options import ALIASES
 
-_BASIC, _TOKEN, _OIDC, _TLS = "User and password", "Token", "OpenID provider", "TLS and proxy"
+_BASIC, _TLS = "User and password", "TLS and proxy"
 
 
 def _word(name: str, metavar: str, text: str, panel: str) -> Any:
     return typer.Option(name, metavar=metavar, help=text, rich_help_panel=panel)
 
 
-class LoginOptions(NamedTuple):
+def login_fields() -> dict[str, Any]:
+    """The options that the table of logins asks for: name -> annotation, in the order of its rows."""
+    kinds = f"{', '.join(KINDS[:-1])} or {KINDS[-1]}"
+    fields: dict[str, Any] = {
+        "auth": Annotated[str | None, _word("--auth", "KIND", f"{kinds}; mostly the others tell.", _BASIC)]
+    }
+    for kind, row in TABLE.items():
+        for key in row.keys:
+            fields |= _fields_of(key, row.title)
+        if row.flag:
+            fields[kind] = Annotated[bool, typer.Option(f"--{kind}", help=row.flag, rich_help_panel=row.title)]
+    return fields
+
+
+def _fields_of(key: Key, panel: str) -> dict[str, Any]:
+    name = key.option or key.name
+    option = f"--{name.replace('_', '-')}"
+    if key.sources is None:
+        return {name: Annotated[str | None, _word(option, key.metavar, key.help, panel)]}
+    variable, command, file, stdin = key.sources
+    return {
+        f"{name}_env": Annotated[str | None, _word(f"{option}-env", "V", variable, panel)],
+        f"{name}_command": Annotated[str | None, _word(f"{option}-command", "C", command, panel)],
+        f"{name}_file": Annotated[Path | None, _word(f"{option}-file", "F", file, panel)],
+        f"{name}_stdin": Annotated[bool, typer.Option(f"{option}-stdin", help=stdin, rich_help_panel=panel)],
+    }
+
+
+_FIELDS = login_fields()
+_tuple: Any = namedtuple  # mypy takes literal fields only
+_Made: Any = _tuple(
+    "_Made", _FIELDS, defaults=[False if get_args(hint)[0] is bool else None for hint in _FIELDS.values()]
+)
+_Made.__annotations__ = _FIELDS
+
+
+class LoginOptions(_Made):  # type: ignore[misc]  # no checker can follow a table
     """How to get in. A secret itself is never an option: everybody may see the process list."""
 
-    auth: Annotated[
-        str | None, _word("--auth", "KIND", "none, basic, bearer, netrc or oidc; mostly the others tell.", _BASIC)
-    ] = None
-    user: Annotated[str | None, _word("--user", "U", "The user's name; the password comes from one of:", _BASIC)] = None
-    password_env: Annotated[str | None, _word("--password-env", "V", "this variable,", _BASIC)] = None
-    password_command: Annotated[str | None, _word("--password-command", "C", "this command's first line,", _BASIC)] = (
-        None
-    )
-    password_file: Annotated[Path | None, _word("--password-file", "F", "this file,", _BASIC)] = None
-    password_stdin: Annotated[
-        bool,
-        typer.Option(
-            "--password-stdin",
-            help="stdin now, kept in the configuration (0600); else a prompt.",
-            rich_help_panel=_BASIC,
-        ),
-    ] = False
-    netrc: Annotated[bool, typer.Option("--netrc", help="User and password from ~/.netrc.", rich_help_panel=_BASIC)] = (
-        False
-    )
-    token_env: Annotated[str | None, _word("--token-env", "V", "A bearer token from this variable,", _TOKEN)] = None
-    token_command: Annotated[
-        str | None,
-        _word("--token-command", "C", "from this command, run again after a 401 or when it ends,", _TOKEN),
-    ] = None
-    token_file: Annotated[Path | None, _word("--token-file", "F", "from this file,", _TOKEN)] = None
-    token_stdin: Annotated[
-        bool,
-        typer.Option("--token-stdin", help="or stdin now, kept in the configuration (0600).", rich_help_panel=_TOKEN),
-    ] = False
-    issuer: Annotated[str | None, _word("--issuer", "URL", "The provider's issuer, for --auth oidc.", _OIDC)] = None
-    client_id: Annotated[str | None, _word("--client-id", "ID", "What it knows this client as.", _OIDC)] = None
-    client_secret_env: Annotated[
-        str | None, _word("--client-secret-env", "V", "The client's own secret from this variable,", _OIDC)
-    ] = None
-    client_secret_command: Annotated[str | None, _word("--client-secret-command", "C", "from this command,", _OIDC)] = (
-        None
-    )
-    client_secret_file: Annotated[Path | None, _word("--client-secret-file", "F", "from this file,", _OIDC)] = None
-    client_secret_stdin: Annotated[
-        bool,
-        typer.Option(
-            "--client-secret-stdin", help="or stdin now, kept in the configuration (0600).", rich_help_panel=_OIDC
-        ),
-    ] = False
-    scope: Annotated[str | None, _word("--scope", "S", "The scopes to ask for, in one word with spaces.", _OIDC)] = None
-    grant: Annotated[
-        str | None,
-        _word("--grant", "G", "device, code, client_credentials or password; else as the provider allows.", _OIDC),
-    ] = None
-    redirect: Annotated[
-        str | None,
-        _word(
-            "--redirect", "URL", "The browser's way back as registered: http://127.0.0.1 or http://localhost.", _OIDC
-        ),
-    ] = None
+    __slots__ = ()
 
 
 class TlsOptions(NamedTuple):
@@ -114,64 +97,69 @@ def auth_table(login: LoginOptions, old: Mapping[str, Any]) -> dict[str, Any] | 
 
     Raises UsageError where the options contradict each other.
     """
-    given = {
-        **_secret("password", login.password_env, login.password_command, login.password_file, login.password_stdin),
-        **_secret("token", login.token_env, login.token_command, login.token_file, login.token_stdin),
-        **_secret(
-            "client_secret",
-            login.client_secret_env,
-            login.client_secret_command,
-            login.client_secret_file,
-            login.client_secret_stdin,
-        ),
-        "username": login.user,
-        "issuer": login.issuer,
-        "client_id": login.client_id,
-        "scope": login.scope,
-        "grant": login.grant,
-        "redirect": login.redirect,
-    }
-    given = {key: value for key, value in given.items() if value is not None}
-    kind = _kind(login, given, str(old.get("kind", "none")))
+    options = login._asdict()
+    given: dict[str, Any] = {}
+    for key in all_keys():
+        name = key.option or key.name
+        if key.sources:
+            named = (options[f"{name}_{source}"] for source in ("env", "command", "file", "stdin"))
+            given |= _secret(key.name, *named)
+        elif options[name] is not None:
+            given[key.name] = options[name]
+    kind = _kind(options, given, str(old.get("kind", "none")))
     if kind is None:
         return None
-    if login.grant is not None and login.grant not in GRANTS:
-        raise UsageError(f"there is no grant {login.grant!r}", did_you_mean(login.grant, GRANTS))
+    for key in all_keys():
+        value = given.get(key.name)
+        if key.choices and value is not None and value not in key.choices:
+            raise UsageError(f"there is no {key.name} {value!r}", did_you_mean(value, key.choices))
     if kind != old.get("kind"):
         return {**dict.fromkeys(old), "kind": kind, **given}
     replaced = {
-        word + suffix: None
-        for word in ("password", "token", "client_secret")
-        if any(word + suffix in given for suffix in SUFFIXES)
-        for suffix in SUFFIXES
-        if word + suffix in old
+        word: None
+        for key in all_keys()
+        if key.sources and not given.keys().isdisjoint(key.written)
+        for word in key.written
+        if word in old
     }
     return {**replaced, "kind": kind, **given}
 
 
-def _kind(login: LoginOptions, given: Mapping[str, Any], old: str) -> str | None:
-    """The kind of login that the options ask for, None where they ask for nothing."""
-    words = {
-        "oidc": [key for key in given if key in ("issuer", "client_id", "scope", "grant", "redirect")]
-        + [key for key in given if key.startswith("client_secret")],
-        "bearer": [key for key in given if key.startswith("token")],
-        "basic": [key for key in given if key == "username" or key.startswith("password")],
-        "netrc": ["netrc"] if login.netrc else [],
-    }
-    if login.auth is not None and login.auth not in KINDS:
-        raise UsageError(f"there is no kind of login {login.auth!r}", did_you_mean(login.auth, KINDS))
-    named = [kind for kind, keys in words.items() if keys]
-    if "oidc" in named or ((login.auth or old) == "oidc" and named == ["basic"]):
-        # A provider takes a user and a password as well.
-        named = ["oidc"] + [kind for kind in named if kind not in ("oidc", "basic")]
-    if len(named) > 1 or (login.auth is not None and named not in ([], [login.auth])):
-        options = (words[kind][0].replace("_", "-") for kind in named if words[kind])
-        shown = " and ".join("--user" if option == "username" else f"--{option}" for option in options)
-        raise UsageError(f"more than one kind of login: {shown or named}", "--auth says which one it is")
-    kind = login.auth or (named[0] if named else None)
-    if kind == "basic" and old != "basic" and "username" not in given:
-        raise UsageError("a password without a user", "--user NAME")
+def _kind(options: Mapping[str, Any], given: Mapping[str, Any], old: str) -> str | None:
+    """The kind of login that the options ask for, None where they ask for nothing.
+
+    The old kind stays where it takes all that is given; else it is the first that does.
+    """
+    asked: str | None = options["auth"]
+    if asked is not None and asked not in TABLE:
+        raise UsageError(f"there is no kind of login {asked!r}", did_you_mean(asked, TABLE))
+    flags = {kind for kind, row in TABLE.items() if row.flag and options[kind]}
+    told = {*given, *(f"--{kind}" for kind in flags)}
+    if asked is None and not told:
+        return None
+    takes = {kind: told <= {*row.written, f"--{kind}"} for kind, row in TABLE.items()}
+    kind = next((kind for kind in ([asked] if asked else [old, *TABLE]) if takes.get(kind)), None)
+    if kind is None:
+        raise UsageError(f"more than one kind of login: {_told(told)}", "--auth says which one it is")
+    row = TABLE[kind]
+    if row.begins and kind != old and row.begins[0] not in given:
+        key = next(key for key in row.keys if key.name == row.begins[0])
+        raise UsageError(row.begins[1], f"--{key.option or key.name} NAME")
     return kind
+
+
+def _told(told: Set[str]) -> str:
+    """One option of each kind that the given keys and flags tell of."""
+    shown = []
+    for kind, row in TABLE.items():
+        if f"--{kind}" in told:
+            shown.append(f"--{kind}")
+        for key in row.keys:
+            if named := [word for word in key.written if word in told]:
+                word = key.option or (named[0] if named[0] != key.name or not key.sources else f"{key.name}_stdin")
+                shown.append(f"--{word.replace('_', '-')}")
+                break
+    return " and ".join(shown)
 
 
 def _secret(
@@ -181,7 +169,7 @@ def _secret(
     sources = {
         f"{word}_env": variable,
         f"{word}_command": command,
-        f"{word}_file": str(file.expanduser().absolute()) if file else None,
+        f"{word}_file": str(at_home(str(file)).absolute()) if file else None,
         word: "" if stdin else None,
     }
     chosen = {key: value for key, value in sources.items() if value is not None}
@@ -203,9 +191,10 @@ def tls_table(tls: TlsOptions, old: Mapping[str, Any]) -> dict[str, Any]:
     table: dict[str, Any] = {}
     for key, path in (("ca", tls.ca), ("client_cert", tls.client_cert), ("client_key", tls.client_key)):
         if path is not None:
-            if not path.expanduser().is_file():
+            found = at_home(str(path))
+            if not found.is_file():
                 raise UsageError(f"there is no file {path}")
-            table[key] = str(path.expanduser().absolute())
+            table[key] = str(found.absolute())
     word = "client_key_password"
     passphrase = _secret(
         word, tls.client_key_password_env, tls.client_key_password_command, tls.client_key_password_file, False

@@ -222,10 +222,12 @@ def _read(path: Path) -> Any:
 def _login(auth: dict[str, Any], name: str, url: str, where: str, sources: Sources, environment: Environment) -> Login:
     """What is written, but for what the environment says; a user and a password are then the provider's, if any."""
     given = from_environment(environment, sources.ask)
-    if given is not None and not (given.kind == "basic" and auth.get("kind") == "oidc"):
+    row = logins.row_of(auth)
+    at_provider = "password" in row.shared
+    if given is not None and not (given.kind == "basic" and at_provider):
         return given
-    if environment.password is not None and auth.get("kind") in ("basic", "oidc"):
-        known = auth if auth.get("kind") == "oidc" else {k: v for k, v in auth.items() if not k.startswith("password")}
+    if environment.password is not None and "password" in row.written:
+        known = auth if at_provider else {k: v for k, v in auth.items() if not k.startswith("password")}
         written = logins.read(known, name=name, url=url, where=where, sources=sources, netrc=environment.netrc)
         password = environment.password
         other = Login("basic", environment.user or written.username, lambda: password, "DW_PASSWORD")
