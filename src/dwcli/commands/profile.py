@@ -7,10 +7,17 @@ import typer
 
 from dwcli import config
 from dwcli.commands import profile_login
-from dwcli.commands.profile_options import LoginOptions, TlsOptions, auth_table, proxy_address, shown, tls_table
+from dwcli.commands.profile_options import (
+    LoginOptions,
+    ServerOptions,
+    TlsOptions,
+    auth_table,
+    proxy_address,
+    shown,
+    tls_table,
+)
 from dwcli.config import logins
 from dwcli.context import DwContext, parse_headers
-from dwcli.dicomweb.dialects import PRESETS
 from dwcli.errors import UsageError, did_you_mean
 from dwcli.help import App
 from dwcli.options import takes
@@ -18,11 +25,6 @@ from dwcli.options import takes
 app = App()
 
 _Name = Annotated[str, typer.Argument(metavar="NAME", help="The profile's name.")]
-_Dialect = Annotated[str | None, typer.Option("--dialect", metavar="D", help=f"One of: {', '.join(PRESETS)}.")]
-_Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Any other key, e.g. dialect.page_size=100."),
-]
 
 
 def register(parent: typer.Typer) -> None:
@@ -32,14 +34,13 @@ def register(parent: typer.Typer) -> None:
 
 
 @app.command("add")
-@takes(LoginOptions, TlsOptions)
+@takes(ServerOptions, LoginOptions, TlsOptions)
 def add(
     ctx: typer.Context,
     name: _Name,
     address: Annotated[str, typer.Argument(metavar="URL", help="The DICOMweb base URL, up to /studies without it.")],
-    dialect: _Dialect = None,
-    setting: _Set = None,
     *,
+    server: ServerOptions,
     login: LoginOptions,
     tls: TlsOptions,
 ) -> None:
@@ -55,7 +56,7 @@ def add(
       dw profile add research https://… --auth oidc --issuer https://id.example.org/realms/main --client-id dw
     """
     dw: DwContext = ctx.obj
-    table = _table(dw, address, dialect, login, tls, setting)
+    table = _table(dw, address, server, login, tls)
     with dw.file.locked():
         first = not dw.file.default
         dw.file.put(name, table)
@@ -65,13 +66,12 @@ def add(
 
 
 @app.command("edit")
-@takes(LoginOptions, TlsOptions)
+@takes(ServerOptions, LoginOptions, TlsOptions)
 def edit(
     ctx: typer.Context,
     name: _Name,
-    dialect: _Dialect = None,
-    setting: _Set = None,
     *,
+    server: ServerOptions,
     login: LoginOptions,
     tls: TlsOptions,
 ) -> None:
@@ -88,7 +88,7 @@ def edit(
     with dw.file.locked():
         old = dw.file.table(name)
         url = dw.given.url or str(old.get("url", ""))
-        dw.file.put(name, _table(dw, url, dialect, login, tls, setting, old=old), replace=True)
+        dw.file.put(name, _table(dw, url, server, login, tls, old=old), replace=True)
     dw.out.info(f"profile {name} changed")
 
 
@@ -194,10 +194,9 @@ def remove(ctx: typer.Context, name: _Name) -> None:
 def _table(
     dw: DwContext,
     url: str,
-    dialect: str | None,
+    server: ServerOptions,
     login: LoginOptions,
     tls: TlsOptions,
-    settings: list[str] | None,
     *,
     old: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -205,8 +204,8 @@ def _table(
     old = old or {}
     table: dict[str, Any] = {"url": url.rstrip("/")}
     was = old.get("dialect")
-    if dialect is not None:
-        table["dialect"] = {**was, "name": dialect} if isinstance(was, dict) else dialect
+    if server.dialect is not None:
+        table["dialect"] = {**was, "name": server.dialect} if isinstance(was, dict) else server.dialect
     optional = {
         "proxy": proxy_address(tls.proxy),
         "headers": parse_headers(dw.given.headers) or None,
@@ -214,7 +213,7 @@ def _table(
         "tls": tls_table(tls, old.get("tls", {})) or None,
     }
     table.update({key: value for key, value in optional.items() if value is not None})
-    for setting in settings or []:
+    for setting in server.setting or []:
         _apply(table, setting, was)
     return table
 

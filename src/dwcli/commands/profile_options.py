@@ -12,6 +12,7 @@ import typer
 from dwcli.config import at_home
 from dwcli.config.logins import KINDS, TABLE, Key, all_keys
 from dwcli.config.secret_sources import SUFFIXES
+from dwcli.dicomweb.dialects import PRESETS
 from dwcli.errors import UsageError, did_you_mean
 from dwcli.options import ALIASES
 
@@ -20,6 +21,16 @@ _BASIC, _TLS = "User and password", "TLS and proxy"
 
 def _word(name: str, metavar: str, text: str, panel: str) -> Any:
     return typer.Option(name, metavar=metavar, help=text, rich_help_panel=panel)
+
+
+class ServerOptions(NamedTuple):
+    """What a server does its own way."""
+
+    dialect: Annotated[str | None, typer.Option("--dialect", metavar="D", help=f"One of: {', '.join(PRESETS)}.")] = None
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any other key, e.g. dialect.page_size=100."),
+    ] = None
 
 
 def login_fields() -> dict[str, Any]:
@@ -88,6 +99,7 @@ class TlsOptions(NamedTuple):
     proxy: Annotated[str | None, _word("--proxy", "URL", "Through this proxy.", _TLS)] = None
 
 
+ALIASES[ServerOptions] = "server"
 ALIASES[LoginOptions] = "login"
 ALIASES[TlsOptions] = "tls"
 
