@@ -117,15 +117,16 @@ def list_profiles(ctx: typer.Context) -> None:
                 "auth": table.get("auth", {}).get("kind", "none"),
                 "note": "",
             }
-        for profile in config.usable_built_ins():
-            if (place := profile.place) and profile.name not in dw.file.names:
+        for built_in in config.built_ins():
+            if built_in.name not in dw.file.names and built_in.place:
+                what = "your own archive" if built_in.place.kind == "archive" else "to look around"
                 yield {
-                    "name": profile.name,
+                    "name": built_in.name,
                     "default": "",
-                    "url": str(place.root),
+                    "url": str(built_in.place.root),
                     "dialect": "archive",
                     "auth": "none",
-                    "note": "built in: " + ("your own archive" if place.kind == "archive" else "to look around"),
+                    "note": f"built in: {what}",
                 }
 
     dw.out.table(records(), columns=("name", "default", "url", "dialect", "auth", "note"))

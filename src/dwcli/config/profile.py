@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -95,13 +95,15 @@ def built_in(name: str) -> Profile:
     return Profile(name=name, url=f"http://{name}", dialect=choose("archive"), place=place)
 
 
-def usable_built_ins() -> Iterator[Profile]:
-    """Yields those of BUILT_IN that this user can have: without a home folder there is nowhere to keep them."""
+def built_ins() -> list[Profile]:
+    """Those of BUILT_IN that have a place: without a home folder there is none to keep an archive in."""
+    found = []
     for name in BUILT_IN:
         try:
-            yield built_in(name)
+            found.append(built_in(name))
         except UsageError:
             continue
+    return found
 
 
 def folder(path: Path) -> Profile:
