@@ -5,12 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dwcli.context.access import flow_of, login_hint
 
 from dwcli import config
-from dwcli.commands.logins import LoginOptions, auth_table
+from dwcli.commands.profile_options import LoginOptions, TlsOptions, auth_table, login_fields, tls_table
+from dwcli.config import logins
+from dwcli.config.logins import Login, read
+from dwcli.config.secret_sources import Sources
+from dwcli.dicomweb.dialects import choose
 from dwcli.errors import AuthError, UsageError
-from dwcli.logins import Login, Oidc, read
-from dwcli.secrets import Sources
+from dwcli.net import auth
+from dwcli.net.registration import Registration
 
 OIDC = {"kind": "oidc", "issuer": "https://id.example.org", "client_id": "dw"}
 
@@ -19,11 +24,11 @@ def never(_question: str) -> str:
     raise AssertionError("asked")
 
 
-def understood(auth: Mapping[str, Any], tmp_path: Path, **variables: str) -> Login:
+def understood(table: Mapping[str, Any], tmp_path: Path, **variables: str) -> Login:
     file = tmp_path / "config.toml"
     file.touch(0o600)
     sources = Sources(file, variables.get, never)
-    return read(auth, name="p", url="https://pacs", where="here", sources=sources, netrc=tmp_path / "netrc")
+    return read(table, name="p", url="https://pacs", where="here", sources=sources, netrc=tmp_path / "netrc")
 
 
 @pytest.mark.parametrize(
@@ -105,11 +110,11 @@ def test_a_provider_on_this_machine_needs_no_tls(tmp_path: Path, host: str) -> N
 
 
 def test_a_provider_with_its_secrets_is_read(tmp_path: Path) -> None:
-    auth = {**OIDC, "client_secret_env": "S", "username": "u", "password_env": "P", "grant": "password"}
-    login = understood(auth, tmp_path, S="client", P="person")
+    table = {**OIDC, "client_secret_env": "S", "username": "u", "password_env": "P", "grant": "password"}
+    login = understood(table, tmp_path, S="client", P="person")
     assert login.oidc is not None
-    assert login.oidc.client_secret is not None
-    assert login.oidc.client_secret() == "client"
+    assert login.oidc.secret is not None
+    assert login.oidc.secret() == "client"
     assert login.secret is not None
     assert login.secret() == "person"
     assert login.oidc.unattended
@@ -143,7 +148,7 @@ def test_a_user_of_the_environment_is_the_providers(tmp_path: Path) -> None:
     text = '[profiles.p]\nurl = "https://pacs"\nauth = { kind = "oidc", issuer = "https://id", client_id = "dw" }\n'
     login = selected(tmp_path, text, user="u", password="s").login
     assert (login.kind, login.username) == ("oidc", "u")
-    assert login.oidc == Oidc("https://id", "dw", unattended=True)
+    assert login.oidc == Registration("https://id", "dw", username="u", password=login.secret, unattended=True)
 
 
 @pytest.mark.parametrize(
@@ -161,3 +166,37 @@ def test_any_secret_in_a_file_that_others_can_read_is_refused(tmp_path: Path, se
     environment = config.Environment.read()._replace(config=tmp_path / "config.toml", user="", token=None)
     with pytest.raises(UsageError, match="others can read"):
         config.select(environment, profile="p", ask=never)
+
+
+def test_a_new_kind_is_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keyring = logins.Kind(
+        "Keyring",
+        keys=(logins.Key("service", "S", "Its name there."), logins.Key("pin", sources=("a,", "b,", "c,", "d."))),
+        needs=("service",),
+        read=lambda written: Login("keyring", source=str(written.auth["service"])),
+        flow=lambda login, way: auth.basic(way.origin, "u", lambda: login.source),
+        hint="ask {source} for {name}",
+    )
+    monkeypatch.setitem(logins.TABLE, "keyring", keyring)
+    fields = login_fields()
+    assert {"service", "pin_env", "pin_command", "pin_file", "pin_stdin"} <= set(fields)
+    assert "pin" not in fields
+    assert "pin" in logins.secret_words()
+    with pytest.raises(UsageError, match="keyring without service"):
+        understood({"kind": "keyring"}, tmp_path)
+    with pytest.raises(UsageError, match="unknown key 'servcie'"):
+        understood({"kind": "keyring", "servcie": "x"}, tmp_path)
+    login = understood({"kind": "keyring", "service": "vault", "pin_env": "P"}, tmp_path)
+    profile = config.Profile("p", "https://pacs", choose("auto"), login=login)
+    assert login_hint(profile) == "ask vault for p"
+    flow = flow_of(profile, lambda: pytest.fail("asked a provider"), pytest.fail, lambda _level, _text: None)
+    assert flow is not None
+    assert flow.header() == "Basic dTp2YXVsdA=="
+
+
+def test_a_home_that_does_not_exist_is_a_name_like_any_other() -> None:
+    with pytest.raises(UsageError, match="there is no file ~nouser-here"):
+        tls_table(TlsOptions(ca=Path("~nouser-here/ca.pem")), {})
+    table = auth_table(LoginOptions(user="u", password_file=Path("~nouser-here/secret")), {})
+    assert table is not None
+    assert table["password_file"].endswith("~nouser-here/secret")

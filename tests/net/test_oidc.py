@@ -13,7 +13,8 @@ import pytest
 from dwcli.errors import AuthError, DwError, ProtocolError, TemporaryError, UsageError
 from dwcli.jobs import login as job
 from dwcli.net.loopback import Listener
-from dwcli.net.oidc import GrantError, Provider, Registration
+from dwcli.net.oidc import GrantError, Provider
+from dwcli.net.registration import Registration
 from dwcli.net.settings import Settings
 from dwcli.net.tokens import SpentError, Token, TokenFile
 from servers.fake import Answer, Fake

@@ -6,11 +6,18 @@ from typing import Annotated, Any
 import typer
 
 from dwcli import config
-from dwcli.commands import access
-from dwcli.commands.logins import LoginOptions, TlsOptions, auth_table, proxy_address, shown, tls_table
+from dwcli.commands.profile_options import (
+    LoginOptions,
+    ServerOptions,
+    TlsOptions,
+    auth_table,
+    proxy_address,
+    shown,
+    tls_table,
+)
+from dwcli.config import logins
 from dwcli.context.global_options import parse_headers
 from dwcli.context.run import DwContext
-from dwcli.dicomweb.dialects import PRESETS
 from dwcli.errors import UsageError, did_you_mean
 from dwcli.help import App
 from dwcli.options import takes
@@ -18,22 +25,16 @@ from dwcli.options import takes
 app = App(help="The servers that dw knows, and how to get in.")
 
 _Name = Annotated[str, typer.Argument(metavar="NAME", help="The profile's name.")]
-_Dialect = Annotated[str | None, typer.Option("--dialect", metavar="D", help=f"One of: {', '.join(PRESETS)}.")]
-_Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Any other key, e.g. dialect.page_size=100."),
-]
 
 
 @app.command("add")
-@takes(LoginOptions, TlsOptions)
+@takes(ServerOptions, LoginOptions, TlsOptions)
 def add(
     ctx: typer.Context,
     name: _Name,
     address: Annotated[str, typer.Argument(metavar="URL", help="The DICOMweb base URL, up to /studies without it.")],
-    dialect: _Dialect = None,
-    setting: _Set = None,
     *,
+    server: ServerOptions,
     login: LoginOptions,
     tls: TlsOptions,
 ) -> None:
@@ -49,23 +50,22 @@ def add(
       dw profile add research https://… --auth oidc --issuer https://id.example.org/realms/main --client-id dw
     """
     dw: DwContext = ctx.obj
-    table = _table(dw, address, dialect, login, tls, setting)
+    table = _table(dw, address, server, login, tls)
     with dw.file.locked():
         first = not dw.file.default
         dw.file.put(name, table)
     dw.out.info(f"profile {name} added to {dw.file.path}" + (" as the default" if first else ""))
-    oidc = table.get("auth", {}).get("kind") == "oidc"
-    dw.out.info(f"try: dw profile {'login' if oidc else 'test'} {name}")
+    beforehand = logins.row_of(table.get("auth", {})).beforehand
+    dw.out.info(f"try: dw profile {'login' if beforehand else 'test'} {name}")
 
 
 @app.command("edit")
-@takes(LoginOptions, TlsOptions)
+@takes(ServerOptions, LoginOptions, TlsOptions)
 def edit(
     ctx: typer.Context,
     name: _Name,
-    dialect: _Dialect = None,
-    setting: _Set = None,
     *,
+    server: ServerOptions,
     login: LoginOptions,
     tls: TlsOptions,
 ) -> None:
@@ -82,7 +82,7 @@ def edit(
     with dw.file.locked():
         old = dw.file.table(name)
         url = dw.given.url or str(old.get("url", ""))
-        dw.file.put(name, _table(dw, url, dialect, login, tls, setting, old=old), replace=True)
+        dw.file.put(name, _table(dw, url, server, login, tls, old=old), replace=True)
     dw.out.info(f"profile {name} changed")
 
 
@@ -139,13 +139,14 @@ def show(ctx: typer.Context, name: _Name) -> None:
       dw profile show pacs
     """
     dw: DwContext = ctx.obj
+    secrets = logins.secret_words()
 
     def records(table: Any, prefix: str = "") -> Iterator[dict[str, Any]]:
         for key, value in table.items():
             if isinstance(value, dict):
                 yield from records(value, f"{prefix}{key}.")
                 continue
-            secret = key in config.SECRETS or prefix == "headers."
+            secret = key in secrets or prefix == "headers."
             yield {"key": f"{prefix}{key}", "value": "(not shown)" if secret else shown(key, value)}
 
     dw.out.table(records(dw.file.table(name)), columns=("key", "value"))
@@ -188,10 +189,9 @@ def remove(ctx: typer.Context, name: _Name) -> None:
 def _table(
     dw: DwContext,
     url: str,
-    dialect: str | None,
+    server: ServerOptions,
     login: LoginOptions,
     tls: TlsOptions,
-    settings: list[str] | None,
     *,
     old: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -199,8 +199,8 @@ def _table(
     old = old or {}
     table: dict[str, Any] = {"url": url.rstrip("/")}
     was = old.get("dialect")
-    if dialect is not None:
-        table["dialect"] = {**was, "name": dialect} if isinstance(was, dict) else dialect
+    if server.dialect is not None:
+        table["dialect"] = {**was, "name": server.dialect} if isinstance(was, dict) else server.dialect
     optional = {
         "proxy": proxy_address(tls.proxy),
         "headers": parse_headers(dw.given.headers) or None,
@@ -208,7 +208,7 @@ def _table(
         "tls": tls_table(tls, old.get("tls", {})) or None,
     }
     table.update({key: value for key, value in optional.items() if value is not None})
-    for setting in settings or []:
+    for setting in server.setting or []:
         _apply(table, setting, was)
     return table
 
@@ -237,6 +237,6 @@ def _apply(table: dict[str, Any], setting: str, was: Any) -> None:
         table[first] = parsed
 
 
-app.command("login")(access.login)
-app.command("logout")(access.logout)
-app.command("test")(access.test)
+app.command("login")(profile_login.login)
+app.command("logout")(profile_login.logout)
+app.command("test")(profile_login.test)

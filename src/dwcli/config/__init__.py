@@ -6,14 +6,13 @@ A flag beats a variable, a variable beats the file, the file beats the default.
 from dwcli.config.choice import select
 from dwcli.config.environment import Environment, at_home, may_name_proxy, proxy_from_environment, read_secret, variable
 from dwcli.config.file import LONGEST, File
+from dwcli.config.logins import KINDS, Login
 from dwcli.config.profile import BUILT_IN, Place, Profile, address_of, built_in, built_ins, local_archive, place_of
-from dwcli.logins import KINDS, SECRETS, Login
 
 __all__ = [
     "BUILT_IN",
     "KINDS",
     "LONGEST",
-    "SECRETS",
     "Environment",
     "File",
     "Login",

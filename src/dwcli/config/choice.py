@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 
 from dwcli.config.environment import Environment, at_home, from_environment
 from dwcli.config.file import LONGEST, File
+from dwcli.config.logins import Login
 from dwcli.config.profile import BUILT_IN, Profile, address_of, built_in, folder, is_folder, origin_of
 from dwcli.errors import UsageError
-from dwcli.logins import Login
 
 
 def select(

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from dwcli.config.logins import Login
+from dwcli.config.secret_sources import Sources
 from dwcli.errors import UsageError
-from dwcli.logins import Login
-from dwcli.secrets import Sources
 
 
 class Environment(NamedTuple):

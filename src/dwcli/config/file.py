@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dwcli import logins
+from dwcli.config import logins
 from dwcli.config.environment import Environment, from_environment, is_homeless, known, variable
+from dwcli.config.logins import Login
 from dwcli.config.profile import BUILT_IN, Profile, address_of
+from dwcli.config.secret_sources import SUFFIXES, Sources
 from dwcli.errors import DwError, UsageError, did_you_mean
 from dwcli.lock import locked
-from dwcli.logins import Login
-from dwcli.secrets import SUFFIXES, Sources
 
 if TYPE_CHECKING:
     from dwcli.dicomweb.dialects import Dialect
@@ -223,10 +223,12 @@ def _read(path: Path) -> Any:
 def _login(auth: dict[str, Any], name: str, url: str, where: str, sources: Sources, environment: Environment) -> Login:
     """What is written, but for what the environment says; a user and a password are then the provider's, if any."""
     given = from_environment(environment, sources.ask)
-    if given is not None and not (given.kind == "basic" and auth.get("kind") == "oidc"):
+    row = logins.row_of(auth)
+    at_provider = "password" in row.shared
+    if given is not None and not (given.kind == "basic" and at_provider):
         return given
-    if environment.password is not None and auth.get("kind") in ("basic", "oidc"):
-        known = auth if auth.get("kind") == "oidc" else {k: v for k, v in auth.items() if not k.startswith("password")}
+    if environment.password is not None and "password" in row.written:
+        known = auth if at_provider else {k: v for k, v in auth.items() if not k.startswith("password")}
         written = logins.read(known, name=name, url=url, where=where, sources=sources, netrc=environment.netrc)
         password = environment.password
         other = Login("basic", environment.user or written.username, lambda: password, "DW_PASSWORD")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from dwcli.config.environment import at_home, cache, data
+from dwcli.config.logins import Login
 from dwcli.errors import UsageError
-from dwcli.logins import Login
 
 if TYPE_CHECKING:
     import ssl

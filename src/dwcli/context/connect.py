@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dwcli import config
+from dwcli.config.secret_sources import exposed_key
 from dwcli.dicomweb.dialects import must_be_chosen
 from dwcli.output import Out
-from dwcli.secrets import exposed_key
 
 if TYPE_CHECKING:
     from dwcli.net.auth import Login
@@ -51,46 +51,25 @@ def flow_of(
     profile: config.Profile, provider: "Callable[[], tuple[Provider, TokenFile]]", warn: Warn, log: Log
 ) -> "Login | None":
     """How requests log in, None where they don't; `provider` is called where an OpenID provider gives the token."""
-    from dwcli.net import auth
+    from dwcli.config.logins import TABLE, Way
     from dwcli.net.settings import origin_of_url
 
-    origin, login = origin_of_url(profile.url), profile.login
-    match login.kind:
-        case "basic" if login.secret:
-            return auth.basic(origin, login.username, login.secret)
-        case "bearer" if login.secret:
-            return auth.bearer(origin, login.secret, renewable=login.renewable, log=log)
-        case "oidc":
-            from dwcli.net.tokens import Tokens
-
-            asked, file = provider()
-            return auth.oidc(origin, Tokens(file, asked.renew, warn=warn), log=log)
-    return None
+    way = Way(origin_of_url(profile.url), provider, warn, log)
+    return TABLE[profile.login.kind].flow(profile.login, way)
 
 
 def provider_of(profile: config.Profile, settings: "Settings", state: Path, log: Log) -> "tuple[Provider, TokenFile]":
     """The OpenID provider of a profile that has one, and where below `state` its token is kept."""
-    from dwcli.net.oidc import Provider, Registration
+    from dwcli.net.oidc import Provider
     from dwcli.net.settings import origin_of_url
     from dwcli.net.tokens import TokenFile
 
-    login, oidc = profile.login, profile.login.oidc
+    oidc = profile.login.oidc
     assert oidc is not None
-    registration = Registration(
-        issuer=oidc.issuer,
-        client_id=oidc.client_id,
-        scope=oidc.scope,
-        secret=oidc.client_secret,
-        username=login.username,
-        password=login.secret,
-        unattended=oidc.unattended,
-        grant=oidc.grant,
-        redirect=oidc.redirect,
-    )
     bound = (origin_of_url(profile.url), oidc.issuer, oidc.client_id, oidc.scope, oidc.grant or "")
     return (
-        Provider(registration, settings, command=f"dw profile login {profile.name}", log=log),
-        TokenFile(state / "tokens", profile.name, bound, login.username),
+        Provider(oidc, settings, command=f"dw profile login {profile.name}", log=log),
+        TokenFile(state / "tokens", profile.name, bound, oidc.username),
     )
 
 
@@ -103,14 +82,8 @@ def named(advice: str, profile: config.Profile) -> str:
 
 def login_hint(profile: config.Profile) -> str:
     """What to type after a 401."""
-    name, login = profile.name, profile.login
-    if login.kind == "oidc":
-        return f"dw profile login {name}"
-    if not name:
+    from dwcli.config.logins import TABLE
+
+    if not profile.name:
         return "set DW_USER and DW_PASSWORD, or DW_TOKEN; or dw profile add NAME URL --user U"
-    match login.kind:
-        case "basic":
-            return f"dw profile edit {name} --user U --password-command C   (now from {login.source})"
-        case "bearer":
-            return f"dw profile edit {name} --token-command C   (now from {login.source})"
-    return f"dw profile edit {name} --user U   (or --token-command C, or --auth oidc)"
+    return TABLE[profile.login.kind].hint.format(name=profile.name, source=profile.login.source)

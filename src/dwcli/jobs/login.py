@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from dwcli.errors import AuthError, DwError, ProtocolError, TemporaryError
 from dwcli.net.loopback import Listener
-from dwcli.net.oidc import Grant, GrantError, Provider
+from dwcli.net.oidc import GrantError, Provider
+from dwcli.net.registration import Grant
 from dwcli.net.tokens import Token, TokenFile
 
 _BROWSER_SECONDS = 300.0

@@ -4,7 +4,7 @@ import base64
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import quote, quote_plus, urlencode, urlsplit
 
 import httpx
@@ -13,10 +13,10 @@ from dwcli.errors import AuthError, DwError, ProtocolError, TemporaryError, Trun
 from dwcli.net import codings
 from dwcli.net.auth import origin_of
 from dwcli.net.failures import translate
+from dwcli.net.registration import Grant, Registration
 from dwcli.net.settings import Settings
 from dwcli.net.tokens import SpentError, Token
 
-Grant = Literal["device", "code", "client_credentials", "password"]
 _DEVICE = "urn:ietf:params:oauth:grant-type:device_code"
 _NAMES: dict[str, str] = {
     "device": _DEVICE,
@@ -29,25 +29,6 @@ _SECONDS = 30.0
 _INTERVAL = 5.0
 _LARGEST = 1 << 20  # bytes of a reply
 _OF_TRANSFER = frozenset({"content-encoding", "content-length", "transfer-encoding"})
-
-
-@dataclass(frozen=True, slots=True)
-class Registration:
-    """What a provider knows this client as. The secrets are asked for when they are needed, never kept here.
-
-    `unattended`: the password comes from a source that needs no person. `scope`: empty for what brings a token that
-    can be renewed. `redirect`: the loopback address registered for the browser's way back, its port free.
-    """
-
-    issuer: str
-    client_id: str
-    scope: str = ""
-    secret: Callable[[], str] | None = None
-    username: str = ""
-    password: Callable[[], str] | None = None
-    unattended: bool = False
-    grant: Grant | None = None
-    redirect: str = "http://127.0.0.1/"
 
 
 @dataclass(frozen=True, slots=True)

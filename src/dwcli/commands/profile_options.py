@@ -1,0 +1,231 @@
+"""The options by which a profile says how to log in and whom to trust, and the tables they become."""
+
+import sys
+from collections import namedtuple
+from collections.abc import Mapping, Set
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple, get_args
+from urllib.parse import urlsplit
+
+import typer
+
+from dwcli.config import at_home
+from dwcli.config.logins import KINDS, TABLE, Key, all_keys
+from dwcli.config.secret_sources import SUFFIXES
+from dwcli.dicomweb.dialects import PRESETS
+from dwcli.errors import UsageError, did_you_mean
+
+_BASIC, _TLS = "User and password", "TLS and proxy"
+
+
+def _word(name: str, metavar: str, text: str, panel: str) -> Any:
+    return typer.Option(name, metavar=metavar, help=text, rich_help_panel=panel)
+
+
+class ServerOptions(NamedTuple):
+    """What a server does its own way."""
+
+    dialect: Annotated[str | None, typer.Option("--dialect", metavar="D", help=f"One of: {', '.join(PRESETS)}.")] = None
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any other key, e.g. dialect.page_size=100."),
+    ] = None
+
+
+def login_fields() -> dict[str, Any]:
+    """The options that the table of logins asks for: name -> annotation, in the order of its rows."""
+    kinds = f"{', '.join(KINDS[:-1])} or {KINDS[-1]}"
+    fields: dict[str, Any] = {
+        "auth": Annotated[str | None, _word("--auth", "KIND", f"{kinds}; mostly the others tell.", _BASIC)]
+    }
+    for kind, row in TABLE.items():
+        for key in row.keys:
+            fields |= _fields_of(key, row.title)
+        if row.flag:
+            fields[kind] = Annotated[bool, typer.Option(f"--{kind}", help=row.flag, rich_help_panel=row.title)]
+    return fields
+
+
+def _fields_of(key: Key, panel: str) -> dict[str, Any]:
+    name = key.option or key.name
+    option = f"--{name.replace('_', '-')}"
+    if key.sources is None:
+        return {name: Annotated[str | None, _word(option, key.metavar, key.help, panel)]}
+    variable, command, file, stdin = key.sources
+    return {
+        f"{name}_env": Annotated[str | None, _word(f"{option}-env", "V", variable, panel)],
+        f"{name}_command": Annotated[str | None, _word(f"{option}-command", "C", command, panel)],
+        f"{name}_file": Annotated[Path | None, _word(f"{option}-file", "F", file, panel)],
+        f"{name}_stdin": Annotated[bool, typer.Option(f"{option}-stdin", help=stdin, rich_help_panel=panel)],
+    }
+
+
+_FIELDS = login_fields()
+_tuple: Any = namedtuple  # mypy takes literal fields only
+_Made: Any = _tuple(
+    "_Made", _FIELDS, defaults=[False if get_args(hint)[0] is bool else None for hint in _FIELDS.values()]
+)
+_Made.__annotations__ = _FIELDS
+
+
+class LoginOptions(_Made):  # type: ignore[misc]  # no checker can follow a table
+    """How to get in. A secret itself is never an option: everybody may see the process list."""
+
+    __slots__ = ()
+
+
+class TlsOptions(NamedTuple):
+    """Whom to trust, what to show, and by which way."""
+
+    ca: Annotated[Path | None, _word("--ca", "FILE", "Trust this authority (PEM), besides the system's.", _TLS)] = None
+    client_cert: Annotated[Path | None, _word("--client-cert", "FILE", "Client certificate (PEM).", _TLS)] = None
+    client_key: Annotated[
+        Path | None, _word("--client-key", "FILE", "Its key, where it is not in the same file.", _TLS)
+    ] = None
+    client_key_password_env: Annotated[
+        str | None, _word("--client-key-password-env", "V", "An encrypted key's passphrase from this variable,", _TLS)
+    ] = None
+    client_key_password_command: Annotated[
+        str | None, _word("--client-key-password-command", "C", "from this command,", _TLS)
+    ] = None
+    client_key_password_file: Annotated[
+        Path | None, _word("--client-key-password-file", "F", "or this file; else a prompt.", _TLS)
+    ] = None
+    insecure: Annotated[
+        bool | None,
+        typer.Option("--insecure/--secure", help="Do not check the server's certificate.", rich_help_panel=_TLS),
+    ] = None
+    proxy: Annotated[str | None, _word("--proxy", "URL", "Through this proxy.", _TLS)] = None
+
+
+def auth_table(login: LoginOptions, old: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The `auth` table to write over `old`, None where no option names it; a value of None takes a key out.
+
+    Raises UsageError where the options contradict each other.
+    """
+    options = login._asdict()
+    given: dict[str, Any] = {}
+    for key in all_keys():
+        name = key.option or key.name
+        if key.sources:
+            named = (options[f"{name}_{source}"] for source in ("env", "command", "file", "stdin"))
+            given |= _secret(key.name, *named)
+        elif options[name] is not None:
+            given[key.name] = options[name]
+    kind = _kind(options, given, str(old.get("kind", "none")))
+    if kind is None:
+        return None
+    for key in all_keys():
+        value = given.get(key.name)
+        if key.choices and value is not None and value not in key.choices:
+            raise UsageError(f"there is no {key.name} {value!r}", did_you_mean(value, key.choices))
+    if kind != old.get("kind"):
+        return {**dict.fromkeys(old), "kind": kind, **given}
+    replaced = {
+        word: None
+        for key in all_keys()
+        if key.sources and not given.keys().isdisjoint(key.written)
+        for word in key.written
+        if word in old
+    }
+    return {**replaced, "kind": kind, **given}
+
+
+def _kind(options: Mapping[str, Any], given: Mapping[str, Any], old: str) -> str | None:
+    """The kind of login that the options ask for, None where they ask for nothing.
+
+    The old kind stays where it takes all that is given; else it is the first that does.
+    """
+    asked: str | None = options["auth"]
+    if asked is not None and asked not in TABLE:
+        raise UsageError(f"there is no kind of login {asked!r}", did_you_mean(asked, TABLE))
+    flags = {kind for kind, row in TABLE.items() if row.flag and options[kind]}
+    told = {*given, *(f"--{kind}" for kind in flags)}
+    if asked is None and not told:
+        return None
+    takes = {kind: told <= {*row.written, f"--{kind}"} for kind, row in TABLE.items()}
+    kind = next((kind for kind in ([asked] if asked else [old, *TABLE]) if takes.get(kind)), None)
+    if kind is None:
+        raise UsageError(f"more than one kind of login: {_told(told)}", "--auth says which one it is")
+    row = TABLE[kind]
+    if row.begins and kind != old and row.begins[0] not in given:
+        key = next(key for key in row.keys if key.name == row.begins[0])
+        raise UsageError(row.begins[1], f"--{key.option or key.name} NAME")
+    return kind
+
+
+def _told(told: Set[str]) -> str:
+    """One option of each kind that the given keys and flags tell of."""
+    shown = []
+    for kind, row in TABLE.items():
+        if f"--{kind}" in told:
+            shown.append(f"--{kind}")
+        for key in row.keys:
+            if named := [word for word in key.written if word in told]:
+                word = key.option or (named[0] if named[0] != key.name or not key.sources else f"{key.name}_stdin")
+                shown.append(f"--{word.replace('_', '-')}")
+                break
+    return " and ".join(shown)
+
+
+def _secret(
+    word: str, variable: str | None, command: str | None, file: Path | None, stdin: bool
+) -> dict[str, str | None]:
+    """The one source named for a secret. Raises UsageError where there are more."""
+    sources = {
+        f"{word}_env": variable,
+        f"{word}_command": command,
+        f"{word}_file": str(at_home(str(file)).absolute()) if file else None,
+        word: "" if stdin else None,
+    }
+    chosen = {key: value for key, value in sources.items() if value is not None}
+    if len(chosen) > 1:
+        raise UsageError(f"more than one source for the {word.replace('_', ' ')}", "give one of them")
+    return {key: _from_stdin(word) if key == word else value for key, value in chosen.items()}
+
+
+def _from_stdin(word: str) -> str:
+    option = f"--{word.replace('_', '-')}-stdin"
+    line = sys.stdin.readline().rstrip("\r\n")
+    if not line:
+        raise UsageError(f"{option}, but stdin is empty", f'printf %s "$SECRET" | dw profile add … {option}')
+    return line
+
+
+def tls_table(tls: TlsOptions, old: Mapping[str, Any]) -> dict[str, Any]:
+    """The `tls` table to write over `old`. Raises UsageError where a file is missing."""
+    table: dict[str, Any] = {}
+    for key, path in (("ca", tls.ca), ("client_cert", tls.client_cert), ("client_key", tls.client_key)):
+        if path is not None:
+            found = at_home(str(path))
+            if not found.is_file():
+                raise UsageError(f"there is no file {path}")
+            table[key] = str(found.absolute())
+    word = "client_key_password"
+    passphrase = _secret(
+        word, tls.client_key_password_env, tls.client_key_password_command, tls.client_key_password_file, False
+    )
+    if passphrase:
+        table |= {word + suffix: None for suffix in SUFFIXES if word + suffix in old}
+        table |= passphrase
+    if tls.insecure is not None:
+        table["insecure"] = tls.insecure
+    return table
+
+
+def proxy_address(proxy: str | None) -> str | None:
+    """The proxy as written. Raises UsageError where it would show a password to everybody."""
+    if proxy is not None and urlsplit(proxy).password is not None:
+        raise UsageError(
+            "a proxy's password must not be an option: everybody may see the process list",
+            "write it into the configuration file, key `proxy` of the profile; or set HTTPS_PROXY",
+        )
+    return proxy
+
+
+def shown(key: str, value: Any) -> Any:
+    """A value of a profile as it may be shown: a proxy without its login."""
+    if key == "proxy" and "@" in str(value):
+        scheme, _, rest = str(value).partition("://")
+        return f"{scheme}://(not shown)@{rest.rpartition('@')[2]}"
+    return value

@@ -1,0 +1,25 @@
+"""What an OpenID provider knows this client as; apart from net/oidc.py, as a configuration is read without httpx."""
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple, get_args
+
+Grant = Literal["device", "code", "client_credentials", "password"]
+GRANTS: tuple[str, ...] = get_args(Grant)
+
+
+class Registration(NamedTuple):
+    """What a provider knows this client as. The secrets are asked for when they are needed, never kept here.
+
+    `unattended`: the password comes from a source that needs no person. `scope`: empty for what brings a token that
+    can be renewed. `redirect`: the loopback address registered for the browser's way back, its port free.
+    """
+
+    issuer: str
+    client_id: str
+    scope: str = ""
+    secret: Callable[[], str] | None = None
+    username: str = ""
+    password: Callable[[], str] | None = None
+    unattended: bool = False
+    grant: Grant | None = None
+    redirect: str = "http://127.0.0.1/"
