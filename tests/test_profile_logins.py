@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dwcli.context.access import flow_of, login_hint
+from dwcli.context.connect import flow_of, login_hint
 
 from dwcli import config
 from dwcli.commands.profile_options import LoginOptions, TlsOptions, auth_table, login_fields, tls_table

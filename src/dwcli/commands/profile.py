@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from dwcli import config
+from dwcli.commands import profile_login
 from dwcli.commands.profile_options import (
     LoginOptions,
     ServerOptions,
