@@ -228,7 +228,7 @@ ROWS = (
     Row("store {new} --study {NEW}", outcomes(stored=3, skipped=1)),
     Row("store {new} --verify", outcomes(stored=3, skipped=1)),
     Row("store {new} --study 1.2.3", refuses(1, "belongs to study")),
-    Row("store {new} --dry-run", outcomes(offered=3, skipped=1), says="would send 3 instances"),
+    Row("store {new} --dry-run", outcomes(planned=3, skipped=1), says="would send 3 instances"),
     Row("store {new} --report {out}/run.jsonl", report("run.jsonl", stored=3, skipped=1)),
     Row(
         "store {new} --journal {out}/night.jsonl -q && store {new} --journal {out}/night.jsonl",

@@ -232,7 +232,7 @@ def test_an_instance_that_nobody_asked_for_is_kept_and_reported(
     archive = Scripted(sent, bend=bent("series", lambda _: related(multipart(i.data for i in [*sent, *other]))))
     items, code, _ = retrieve(fake_server(archive).url, tmp_path / "out")
     assert (code, files(tmp_path / "out")) == (0, names([*sent, *other]))
-    assert [item.instance for item in items if item.outcome == "stranger"] == [other[0].uid]
+    assert [item.instance for item in items if item.outcome == "unexpected"] == [other[0].uid]
 
 
 def test_two_instances_of_one_uid_are_a_conflict(tmp_path: Path, fake_server: Callable[..., Fake]) -> None:
@@ -312,7 +312,7 @@ def test_files_that_name_another_study_than_the_server_are_kept_and_told_of_once
     server = fake_server(archive)
     items, code, _ = retrieve(server.url, tmp_path / "out")
     assert code == 0
-    assert [(item.outcome, item.instance) for item in items] == [("stranger", one.uid) for one in listed]
+    assert [(item.outcome, item.instance) for item in items] == [("unexpected", one.uid) for one in listed]
     assert {item.reason for item in items} == {"by its own word of study 2.25.55"}
     assert archive.retrieved("instances") == []
 

@@ -238,7 +238,7 @@ def test_no_request_is_larger_than_the_dialect_allows(
     assert len(lengths) == 2
     assert all(200_000 < length <= 300_000 for length in lengths)
     planned = run_dw("store", folder(sent), "-p", "small", "--dry-run")
-    assert (planned.code, len(outcomes(planned)["offered"]), outcomes(planned)["failed"]) == (3, 4, ["004.dcm"])
+    assert (planned.code, len(outcomes(planned)["planned"]), outcomes(planned)["failed"]) == (3, 4, ["004.dcm"])
 
 
 def test_a_file_over_the_presets_limit_is_refused_before_it_is_sent(
@@ -579,7 +579,7 @@ def test_the_journal_keeps_what_was_stored(
     with book.open("ab") as file:
         file.write(b'{"path":"/x","si')
     dry = run_dw(*line, "--dry-run", env=env)
-    assert outcomes(dry) == {"present": ["000.dcm", "001.dcm"], "offered": ["002.dcm"]}
+    assert outcomes(dry) == {"present": ["000.dcm", "001.dcm"], "planned": ["002.dcm"]}
     archive.stored.clear()
     run = run_dw(*line, env=env)
     assert (run.code, outcomes(run)) == (0, {"present": ["000.dcm", "001.dcm"], "stored": ["002.dcm"]})

@@ -88,12 +88,12 @@ def copy(
             on_expect=progress.expect,
         )
         seconds = transfer_report.show(dw, transfer_report.ticked(items, progress.item), tally, log, go_on=_GO_ON)
-    done = tally.count("stored", "warned", "stranger")
+    done = tally.count("stored", "warned", "unexpected")
     summary = [f"{done} copied ({transfer_report.speed(tally, seconds)})"]
     summary += transfer_report.counts(
         tally,
         warned="of them with warnings",
-        stranger="of them not asked for",
+        unexpected="of them not asked for",
         present="already there",
         conflict="in conflict",
         failed="failed",

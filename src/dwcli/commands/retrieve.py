@@ -252,14 +252,14 @@ def _plan(dw: DwContext, job: "Retrieval", asked: Iterable[Ref]) -> None:
 
 
 def _summary(tally: "Tally", output: Path, seconds: float) -> str:
-    came = tally.count("received", "replaced", "stranger", "warned")
+    came = tally.count("received", "replaced", "unexpected", "warned")
     if not tally.outcomes:
         return "nothing was found or named to retrieve"
     words = [f"{came} retrieved ({transfer_report.speed(tally, seconds)})"]
     words += transfer_report.counts(
         tally,
         present="already there",
-        stranger="not asked for but kept",
+        unexpected="not asked for but kept",
         warned="of them truncated on the server",
         conflict="in conflict",
         failed="failed",

@@ -110,7 +110,7 @@ def _plan(
     with book or nullcontext():
         planned = plan(found, options, book, store_bytes=dw.profile.dialect.store_bytes)
         transfer_report.show(dw, planned, tally, log)
-    files = tally.outcomes["offered"]
+    files = tally.outcomes["planned"]
     return tally, f"would send {files} instances ({size(tally.bytes)}); nothing was sent"
 
 

@@ -205,7 +205,7 @@ def show_plans(dw: DwContext, plans: "Iterable[Planned]") -> Counter[str]:
 
 
 def _needs_a_look(item: Item) -> bool:
-    return item.code is not ExitCode.OK or item.outcome in ("warned", "stranger", "unverified")
+    return item.code is not ExitCode.OK or item.outcome in ("warned", "unexpected", "unverified")
 
 
 def told(item: Item) -> str:

@@ -144,7 +144,7 @@ class Receiver:
             case _ if not asked_for:
                 own = ref.study and kept.study != ref.study
                 words = f"by its own word of study {kept.study}" if own else "nobody asked for it"
-                item = item.ended("stranger", words)
+                item = item.ended("unexpected", words)
             case "same":
                 item = item.ended("present")
             case "replaced":

@@ -10,22 +10,22 @@ Outcome = Literal[
     "received",  # fetched, whole, new in the folder
     "replaced",  # fetched, in place of what was there (--overwrite, or no DICOM file any more)
     "present",  # was there already, equal as far as was looked
-    "stranger",  # fetched and kept, though nobody asked for it
+    "unexpected",  # fetched and kept, without being asked for
     "stored",  # the server says it has it
     "warned",  # stored, but the server changed something or complains; received, but truncated on the server
     "conflict",  # the same SOP Instance UID with other bytes: the first one stays
     "failed",  # did not come, or was not taken; `reason` says why
     "unknown",  # sent, but nobody said what became of it
-    "skipped",  # not a DICOM instance, or a twin of one: not offered
-    "offered",  # would be sent (--dry-run)
+    "skipped",  # not a DICOM instance, or a twin of one: never sent
+    "planned",  # would be sent (--dry-run)
     "missing",  # the server lists it, and the folder does not have it (check)
     "extra",  # the folder has it, and the server does not list it (check)
     "deleted",  # gone from the server, which no longer lists it
     "unverified",  # received, but nothing proves that it is whole; of a study or series: that it is complete
 ]
 
-_MOVED = frozenset({"received", "replaced", "stranger", "stored", "warned", "unverified", "offered"})
-DONE = frozenset({"received", "replaced", "present", "stranger", "stored", "warned", "deleted", "unverified"})
+_MOVED = frozenset({"received", "replaced", "unexpected", "stored", "warned", "unverified", "planned"})
+DONE = frozenset({"received", "replaced", "present", "unexpected", "stored", "warned", "deleted", "unverified"})
 
 
 class Item(NamedTuple):
@@ -82,7 +82,7 @@ class Tally:
     @property
     def code(self) -> ExitCode:
         """The exit code of the run."""
-        return combine(self.codes, succeeded=any(self.outcomes[outcome] for outcome in (*DONE, "offered")))
+        return combine(self.codes, succeeded=any(self.outcomes[outcome] for outcome in (*DONE, "planned")))
 
 
 class Strikes:

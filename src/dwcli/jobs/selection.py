@@ -60,7 +60,7 @@ def offers(
 def plan(found: Iterable[Found], choice: Choice, journal: Journal | None, *, store_bytes: int = 0) -> Iterator[Item]:
     """The same as items alone (`--dry-run`)."""
     for offer in offers(found, choice, journal, store_bytes=store_bytes):
-        yield offer if isinstance(offer, Item) else ended(offer, "offered")
+        yield offer if isinstance(offer, Item) else ended(offer, "planned")
 
 
 def done(journal: Journal | None, file: Instance) -> bool:
@@ -81,5 +81,5 @@ def _twin(file: DicomFile, first: Path) -> Item:
         return ended(file, "failed", f"it cannot be read: {error.strerror}", ExitCode.FAILED)
     if equal:
         return Item("skipped", path=str(file.path), reason=f"the same as {first}")
-    reason = f"{first} has the same SOP Instance UID and other bytes; that one is offered"
+    reason = f"{first} has the same SOP Instance UID and other bytes; that one is sent"
     return ended(file, "conflict", reason, ExitCode.FAILED)

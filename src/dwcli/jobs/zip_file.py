@@ -143,7 +143,7 @@ def _made_here(
 
 
 def _packed(archive: zipfile.ZipFile, item: Item, spool: Path) -> Item | None:
-    """Move one file into the zip; None where a stranger came again, whose file the folder has forgotten."""
+    """Move one file into the zip; None where an unexpected instance came again, whose file the folder has forgotten."""
     path = Path(item.path)
     name = path.relative_to(spool).as_posix()
     moved = item._replace(path=name)
