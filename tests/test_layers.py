@@ -17,7 +17,8 @@ SHARED = {*CORE, "help", "net", "client", "files", "imaging", "jobs", "config", 
 
 # room -> the rooms it may see, besides itself
 LAYERS = {
-    "__init__": set(),
+    "__init__": {"api", "errors"},  # names that are loaded when they are used
+    "api": {*CORE, "net", "client", "files", "jobs", "config", "output", "context"},
     "process": set(),
     "lock": {"errors"},
     "help": {"errors"},
