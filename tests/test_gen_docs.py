@@ -152,7 +152,7 @@ OFFERS = [
 ]
 
 
-@pytest.mark.parametrize(("line", "planned"), OFFERS)
+@pytest.mark.parametrize(("line", "offered"), OFFERS)
 def test_bash_offers(files: Path, line: str, offered: set[str]) -> None:
     # As readline does, "=" is a word of its own.
     words = [word for part in line.split(" ") for word in part.replace("=", " = ").split(" ")]

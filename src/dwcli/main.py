@@ -113,6 +113,7 @@ def main() -> None:
         if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is not signal.SIG_IGN:
             signal.signal(getattr(signal, name), _interrupt)
     _interrupted.clear()
+    earlier = sys.modules[_LEFTOVERS].noted() if _LEFTOVERS in sys.modules else frozenset()
     try:
         app(prog_name="dw")
     except DwError as error:
@@ -133,11 +134,12 @@ def main() -> None:
         sys.exit(int(ExitCode.INTERRUPTED))
     finally:
         # Ctrl-C may have split the clearing; what follows ends the process without another chance.
-        if leftovers := sys.modules.get("dwcli.files.leftovers"):
-            leftovers.clear()
+        if leftovers := sys.modules.get(_LEFTOVERS):
+            leftovers.clear(but=earlier)
 
 
 _interrupted: list[int] = []
+_LEFTOVERS = "dwcli.files.leftovers"
 
 
 def _interrupt(number: int, _frame: object) -> None:

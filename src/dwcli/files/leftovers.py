@@ -44,11 +44,17 @@ def forget(owner: object) -> None:
     _left.pop(owner, None)
 
 
-def clear() -> None:
-    """Clear away what is left: at the end of a run, which may be an interrupted one."""
-    for remove in list(_left.values()):
-        with suppress(OSError):
-            remove()
+def noted() -> frozenset[object]:
+    """Who has something to clear away now."""
+    return frozenset(_left)
+
+
+def clear(*, but: frozenset[object] = frozenset()) -> None:
+    """Clear away what is left at the end of a run, which may be an interrupted one, `but` what is not of this run."""
+    for owner, remove in list(_left.items()):
+        if owner not in but:
+            with suppress(OSError):
+                remove()
 
 
 atexit.register(clear)
