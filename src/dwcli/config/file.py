@@ -13,7 +13,6 @@ from dwcli.config.logins import Login
 from dwcli.config.profile import BUILT_IN, Profile, address_of
 from dwcli.config.secret_sources import SUFFIXES, Sources
 from dwcli.errors import DwError, UsageError, did_you_mean
-from dwcli.lock import locked
 
 if TYPE_CHECKING:
     from dwcli.dicomweb.dialects import Dialect
@@ -46,6 +45,8 @@ class File:
         if self._locked:
             yield
             return
+        from dwcli.lock import locked
+
         known(self.path, "DW_CONFIG")
         # Where the file itself is: by two links to it the same lock is met.
         own = Path(os.path.realpath(self.path))

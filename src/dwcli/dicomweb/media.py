@@ -5,8 +5,8 @@ from enum import Enum
 from types import MappingProxyType
 from typing import NamedTuple
 
-from dwcli.dicomweb.content import Kind, kind_of
 from dwcli.dicomweb.dialects import Dialect
+from dwcli.dicomweb.kinds import Kind, kind_of
 from dwcli.dicomweb.refs import Level
 from dwcli.errors import UsageError, did_you_mean
 
