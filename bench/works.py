@@ -163,7 +163,7 @@ def small(bench: Bench) -> Iterator[Trial]:
         _curl_retrieve(bench, url, study),
         _peer_retrieve(bench, url, study),
     ]
-    targets = [Target(4, "curl"), Target(1 / 8, "dicomweb_client")]
+    targets = [Target(4, "curl"), Target(0.2, "dicomweb_client")]
     yield Trial(f"retrieve {study.count} × 39 KB, replay", commands, targets)
 
 
@@ -175,7 +175,7 @@ def from_orthanc(bench: Bench) -> Iterator[Trial]:
     for start in range(0, study.count, 50):
         stow(orthanc.url, study.files[start : start + 50])
     commands = [_dw_retrieve(bench, orthanc.url, study), _peer_retrieve(bench, orthanc.url, study)]
-    yield Trial(f"retrieve {study.count} × 0.53 MB, Orthanc", commands, [Target(1 / 3, "dicomweb_client")])
+    yield Trial(f"retrieve {study.count} × 0.53 MB, Orthanc", commands, [Target(0.45, "dicomweb_client")])
 
 
 def to_orthanc(bench: Bench) -> Iterator[Trial]:
@@ -202,7 +202,7 @@ def to_orthanc(bench: Bench) -> Iterator[Trial]:
 def start_up(bench: Bench) -> Iterator[Trial]:
     """B5"""
     helps = [Command("dw", [DW, "--help"]), Command("dicomweb_client", [PEER, "--help"])]
-    yield Trial("dw --help", helps, [Target(0.4, "dicomweb_client")])
+    yield Trial("dw --help", helps, [Target(0.25, "dicomweb_client")])
     bench.recordings.record_search("/few", 10)
     url = f"{bench.replay.url}/few"
     searches = [
