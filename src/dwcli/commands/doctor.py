@@ -16,7 +16,7 @@ from dwcli.options import takes
 
 if TYPE_CHECKING:
     from dwcli.client import Client
-    from dwcli.jobs.doctor import Finding, Suggestion
+    from dwcli.doctor import Finding, Suggestion
 
 _COLUMNS = ("group", "check", "result", "section", "standard", "found", "consequence", "setting")
 _SECONDS = 20.0
@@ -52,7 +52,7 @@ def doctor(
       dw doctor pacs --save
       dw doctor pacs --write -f json > pacs.json
     """
-    from dwcli.jobs import doctor as job
+    from dwcli import doctor as job
 
     dw: DwContext = ctx.obj
     if large and not write:

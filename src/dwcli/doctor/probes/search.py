@@ -9,8 +9,8 @@ from dwcli.dicomweb import refs
 from dwcli.dicomweb.dicomjson import Row, text
 from dwcli.dicomweb.query import Query, Term
 from dwcli.dicomweb.refs import Level
-from dwcli.jobs.doctor.examination import NOBODY, STANDARD, Examination
-from dwcli.jobs.doctor.finding import Finding, judged
+from dwcli.doctor.finding import Finding, judged
+from dwcli.doctor.session import NOBODY, STANDARD, Examination
 
 _NAME, _MODALITY, _DESCRIPTION = "00100010", "00080060", "00081030"
 _WILDCARDS, _PART = "* and ? match", "matches nothing without *"

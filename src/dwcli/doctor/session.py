@@ -12,8 +12,8 @@ from dwcli.dicomweb.dicomjson import Row, text
 from dwcli.dicomweb.query import Query, target
 from dwcli.dicomweb.refs import InstanceRef, Level
 from dwcli.dicomweb.request import Body, Request
+from dwcli.doctor.finding import Answer, Finding
 from dwcli.errors import AbsentError, AuthError, DwError, RefusedError, TemporaryError
-from dwcli.jobs.doctor.finding import Answer, Finding
 
 __all__ = ["COUNT", "NOBODY", "STANDARD", "Examination", "SpentError"]
 

@@ -8,12 +8,12 @@ from dwcli.dicomweb.refs import InstanceRef
 from dwcli.dicomweb.request import Body
 from dwcli.dicomweb.stow import Failed, Reply, Stored, Warned
 from dwcli.dicomweb.stow import read as read_reply
-from dwcli.jobs.doctor.answering import ANY
-from dwcli.jobs.doctor.examination import Examination
-from dwcli.jobs.doctor.finding import Answer, Finding, judged
-from dwcli.jobs.doctor.reading import character_set, groups, raw
-from dwcli.jobs.doctor.retrieving import first_part
-from dwcli.jobs.doctor.specimen import BOUNDARY, EXPLICIT, Padded, Specimen, made_uid, parts
+from dwcli.doctor.finding import Answer, Finding, judged
+from dwcli.doctor.probes.responses import ANY
+from dwcli.doctor.probes.retrieve import first_part
+from dwcli.doctor.probes.rows import character_set, groups, raw
+from dwcli.doctor.session import Examination
+from dwcli.doctor.synthetic import BOUNDARY, EXPLICIT, Padded, Specimen, made_uid, parts
 from dwcli.net.body import Bytes
 
 _NAME = "00100010"

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from dwcli.commands import doctor_table
+from dwcli.doctor import Finding
 from dwcli.errors import ExitCode
-from dwcli.jobs.doctor import Finding
 from servers.dw import Dw
 from servers.fake import Fake
 from servers.quirks import Quirky

@@ -11,24 +11,24 @@ from typing import Any
 from dwcli.client import Client
 from dwcli.dicomweb import dialects
 from dwcli.dicomweb.dialects import Dialect
+from dwcli.doctor.finding import Finding, written
+from dwcli.doctor.probes import delete, paging, pixels, responses, retrieve, rows, search, wado_uri
+from dwcli.doctor.probes.store import Storing
+from dwcli.doctor.session import Examination, SpentError
 from dwcli.errors import AuthError, DwError, UsageError
-from dwcli.jobs.doctor import answering, deleting, paging, picturing, reading, retrieving, searching, wado
-from dwcli.jobs.doctor.examination import Examination, SpentError
-from dwcli.jobs.doctor.finding import Finding, written
-from dwcli.jobs.doctor.storing import Storing
 
 __all__ = ["Examination", "Finding", "Suggestion", "examine", "suggest"]
 
 Check = Callable[[Examination], Iterator[Finding]]
 
 _READS: tuple[tuple[str, tuple[Check, ...]], ...] = (
-    ("search", searching.CHECKS),
+    ("search", search.CHECKS),
     ("paging", paging.CHECKS),
-    ("rows", reading.CHECKS),
-    ("answers", answering.CHECKS),
-    ("retrieve", retrieving.CHECKS),
-    ("pixels", picturing.CHECKS),
-    ("WADO-URI", wado.CHECKS),
+    ("rows", rows.CHECKS),
+    ("answers", responses.CHECKS),
+    ("retrieve", retrieve.CHECKS),
+    ("pixels", pixels.CHECKS),
+    ("WADO-URI", wado_uri.CHECKS),
 )
 
 
@@ -75,9 +75,9 @@ def _writing(patient: Examination, *, large: bool) -> Iterator[Finding]:
     try:
         yield from _stored(storing, large=large)
     except BaseException:
-        list(deleting.made(patient, storing.studies))
+        list(delete.made(patient, storing.studies))
         raise
-    yield from _guarded("delete", deleting.made(patient, storing.studies))
+    yield from _guarded("delete", delete.made(patient, storing.studies))
 
 
 def _stored(storing: Storing, *, large: bool) -> Iterator[Finding]:
@@ -96,7 +96,7 @@ def _stored(storing: Storing, *, large: bool) -> Iterator[Finding]:
         if any(finding.result == "ok" for finding in first):
             for check in checks:
                 yield from _guarded(check.__name__, check())
-        yield from _guarded("DELETE", deleting.method(storing.patient))
+        yield from _guarded("DELETE", delete.method(storing.patient))
     except SpentError as error:
         yield _rest(error)
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from dwcli.dicomweb import media, refs
 from dwcli.dicomweb.refs import InstanceRef
-from dwcli.jobs.doctor.examination import NOBODY, Examination
-from dwcli.jobs.doctor.finding import Answer, Finding, judged
+from dwcli.doctor.finding import Answer, Finding, judged
+from dwcli.doctor.session import NOBODY, Examination
 
 ANY = media.multipart(media.DICOM, "*")
 _BARE_XML = "application/dicom+xml"

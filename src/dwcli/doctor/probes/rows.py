@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 
 from dwcli.dicomweb import dictionary, refs
 from dwcli.dicomweb.dicomjson import Row, text
-from dwcli.jobs.doctor.examination import Examination
-from dwcli.jobs.doctor.finding import Finding, judged
+from dwcli.doctor.finding import Finding, judged
+from dwcli.doctor.session import Examination
 
 _CHARSET, _NAME, _RETRIEVE_URL = "00080005", "00100010", "00081190"
 _ELSEWHERE = "dw-doctor.invalid"

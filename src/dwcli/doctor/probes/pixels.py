@@ -5,9 +5,9 @@ from urllib.parse import urlsplit
 
 from dwcli.dicomweb import media, refs, request
 from dwcli.dicomweb.dicomjson import Row
-from dwcli.jobs.doctor.examination import Examination
-from dwcli.jobs.doctor.finding import Answer, Finding, judged
-from dwcli.jobs.doctor.retrieving import first_part, multipart_head
+from dwcli.doctor.finding import Answer, Finding, judged
+from dwcli.doctor.probes.retrieve import first_part, multipart_head
+from dwcli.doctor.session import Examination
 
 _OCTETS = media.multipart(media.OCTETS)
 

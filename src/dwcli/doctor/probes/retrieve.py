@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 from dwcli.dicomweb import media, multipart, part10, refs
 from dwcli.dicomweb.multipart import PartData
+from dwcli.doctor.finding import Answer, Finding, judged
+from dwcli.doctor.probes.responses import ANY
+from dwcli.doctor.session import NOBODY, Examination
 from dwcli.errors import DwError
-from dwcli.jobs.doctor.answering import ANY
-from dwcli.jobs.doctor.examination import NOBODY, Examination
-from dwcli.jobs.doctor.finding import Answer, Finding, judged
 
 # A video: no server makes one of an image, and none is known to fall over it, as one does over JPEG-LS and JPEG 2000.
 _IMPOSSIBLE = "1.2.840.10008.1.2.4.100"

@@ -6,8 +6,8 @@ from dwcli.client import auto
 from dwcli.dicomweb import refs
 from dwcli.dicomweb.query import Query
 from dwcli.dicomweb.refs import Level
-from dwcli.jobs.doctor.examination import STANDARD, Examination
-from dwcli.jobs.doctor.finding import Finding, judged
+from dwcli.doctor.finding import Finding, judged
+from dwcli.doctor.session import STANDARD, Examination
 
 _SECTION = "8.3.4.4"
 

@@ -5,9 +5,9 @@ from urllib.parse import quote, urljoin
 
 from dwcli.dicomweb import media
 from dwcli.dicomweb.refs import InstanceRef
-from dwcli.jobs.doctor.examination import NOBODY, Examination
-from dwcli.jobs.doctor.finding import Answer, Finding, judged
-from dwcli.jobs.doctor.retrieving import syntax
+from dwcli.doctor.finding import Answer, Finding, judged
+from dwcli.doctor.probes.retrieve import syntax
+from dwcli.doctor.session import NOBODY, Examination
 
 _IMPLICIT, _EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 _DICOM = "&contentType=application/dicom"

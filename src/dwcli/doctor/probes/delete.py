@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 
 from dwcli.dicomweb.refs import StudyRef
+from dwcli.doctor.finding import Finding
+from dwcli.doctor.session import Examination
+from dwcli.doctor.synthetic import PATIENT, made_uid
 from dwcli.errors import AbsentError, DwError
 from dwcli.jobs import delete
-from dwcli.jobs.doctor.examination import Examination
-from dwcli.jobs.doctor.finding import Finding
-from dwcli.jobs.doctor.specimen import PATIENT, made_uid
 
 _OPEN = "not in the standard"
 

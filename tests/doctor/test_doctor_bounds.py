@@ -7,10 +7,11 @@ from contextlib import closing
 
 import pytest
 
+from dwcli import doctor
 from dwcli.client import Client
 from dwcli.dicomweb.dialects import PRESETS
-from dwcli.jobs import doctor
-from dwcli.jobs.doctor import examination, storing
+from dwcli.doctor import session
+from dwcli.doctor.probes import store
 from dwcli.net.settings import Settings
 from dwcli.net.transport import Transport
 from servers.dw import Dw
@@ -88,11 +89,11 @@ def test_a_server_that_falls_silent_in_the_middle_is_left_alone(
 def test_a_body_that_trickles_for_ever_is_left_after_a_while(
     monkeypatch: pytest.MonkeyPatch, fake_server: Servers
 ) -> None:
-    monkeypatch.setattr(examination, "_BODY_SECONDS", 0.5)
+    monkeypatch.setattr(session, "_BODY_SECONDS", 0.5)
     server = fake_server(lambda _request: Answer(200, {}, (b" " if n % 2 else 0.1 for n in range(200)), "chunked"))
     transport = Transport(Settings(base=server.url))
     began = time.monotonic()
-    assert examination.Examination(Client(server.url, PRESETS["auto"], transport)).get("studies").status == 200
+    assert session.Examination(Client(server.url, PRESETS["auto"], transport)).get("studies").status == 200
     assert time.monotonic() - began < 3
     transport.close()
 
@@ -144,7 +145,7 @@ def test_an_examination_has_an_end_however_slow_the_server(
         time.sleep(0.05)
         return quirky(request)
 
-    monkeypatch.setattr(examination, name, most)
+    monkeypatch.setattr(session, name, most)
     client, server = asked(slowly)
     *_, last = doctor.examine(client, write=True)
     assert (last.check, last.found) == (
@@ -168,7 +169,7 @@ def test_what_was_stored_goes_again_when_somebody_interrupts(orthanc: Orthanc) -
 def test_what_a_proxy_lets_through_becomes_the_dialects(
     monkeypatch: pytest.MonkeyPatch, asked: Callable[..., tuple[Client, Fake]]
 ) -> None:
-    monkeypatch.setattr(storing, "_SIZES", (9000, 8000, 7000))
+    monkeypatch.setattr(store, "_SIZES", (9000, 8000, 7000))
     archive = Scripted(study(1, 2))
     client, _ = asked(lambda request: Answer(413) if request.size > 8500 else archive(request), "", "tiny-pacs")
     found = list(doctor.examine(client, write=True, large=True))
