@@ -1,4 +1,4 @@
-"""The doctor's look at `limit` and `offset`, proper and improper (PS3.18 8.3.4.4)."""
+"""Probes of `limit` and `offset`, with valid and invalid values (PS3.18 8.3.4.4)."""
 
 from collections.abc import Iterator
 
@@ -6,23 +6,23 @@ from dwcli.client import auto
 from dwcli.dicomweb import refs
 from dwcli.dicomweb.query import Query
 from dwcli.dicomweb.refs import Level
-from dwcli.doctor.finding import Finding, judged
-from dwcli.doctor.session import STANDARD, Examination
+from dwcli.doctor.finding import Finding, assess
+from dwcli.doctor.session import STANDARD, Session
 
 _SECTION = "8.3.4.4"
 
 
-def limit(patient: Examination) -> Iterator[Finding]:
-    """One row was asked for."""
-    if len(patient.studies) < 2:
+def limit(session: Session) -> Iterator[Finding]:
+    """Request one row, then the next one."""
+    if len(session.studies) < 2:
         return
-    one = patient.get("studies?limit=1&offset=0").uids(refs.STUDY_UID)
-    yield judged(
-        "limit", _SECTION, "at most that many rows", f"{len(one)} of 1", len(one) <= 1, "dw cuts the rows itself"
+    one = session.get("studies?limit=1&offset=0").uids(refs.STUDY_UID)
+    yield assess(
+        "limit", _SECTION, "at most that many rows", f"{len(one)} of 1", len(one) <= 1, "dw truncates the rows itself"
     )
-    two = patient.get("studies?limit=1&offset=1").uids(refs.STUDY_UID)
+    two = session.get("studies?limit=1&offset=1").uids(refs.STUDY_UID)
     ignored = bool(two) and two == one
-    yield judged(
+    yield assess(
         "offset",
         _SECTION,
         "skips that many rows",
@@ -31,55 +31,55 @@ def limit(patient: Examination) -> Iterator[Finding]:
         "dw stops at the first page without a new row",
     )
     if not ignored:
-        yield from _counted(patient)
+        yield from _offset_unit(session)
 
 
-def _counted(patient: Examination) -> Iterator[Finding]:
-    """Rows 2 and 3, or the second page of two?"""
-    pages = auto.offset_counts(patient.ask, Query(Level.STUDY), STANDARD._replace(paging_required=True)) == "pages"
-    yield judged(
+def _offset_unit(session: Session) -> Iterator[Finding]:
+    """Find out whether `offset` counts rows or pages."""
+    pages = auto.offset_counts(session.ask, Query(Level.STUDY), STANDARD._replace(paging_required=True)) == "pages"
+    yield assess(
         "what offset counts",
         _SECTION,
         "rows",
         "pages" if pages else "rows",
         not pages,
-        "dw counts pages too",
+        "dw sends page numbers here",
         setting={"offset_counts": "pages"},
-        fine={"offset_counts": "rows"},
+        setting_if_ok={"offset_counts": "rows"},
     )
 
 
-def limit_of_none(patient: Examination) -> Iterator[Finding]:
-    """No rows at all were asked for."""
-    if len(patient.studies) < 2:
+def limit_zero(session: Session) -> Iterator[Finding]:
+    """Request no rows at all."""
+    if len(session.studies) < 2:
         return
-    answer = patient.get("studies?limit=0")
-    rows = len(answer.rows())
-    some = {0: "no row", 1: "1 row, as with limit=1"}.get(rows, "rows as without a limit")
-    yield judged(
+    response = session.get("studies?limit=0")
+    rows = len(response.rows())
+    found = {0: "no row", 1: "1 row, as with limit=1"}.get(rows, "all rows, as without a limit")
+    yield assess(
         "limit=0",
         _SECTION,
         "no rows, or 400",
-        some if answer.ok else answer.words,
-        not rows and (answer.ok or answer.status == 400),
+        found if response.ok else response.summary,
+        not rows and (response.ok or response.status == 400),
         "dw never sends it",
     )
 
 
-def impossible_limits(patient: Examination) -> Iterator[Finding]:
-    """What is no number of rows, and what is one beyond 32 bits."""
+def invalid_limits(session: Session) -> Iterator[Finding]:
+    """Send limits that are not a number of rows, and one beyond 32 bits."""
     for value in ("-1", "abc"):
-        answer = patient.get(f"studies?limit={value}")
-        yield judged(f"limit={value}", _SECTION, "400", answer.words, answer.status == 400, "dw never sends it")
-    large = patient.get("studies?limit=99999999999")
-    yield judged(
+        response = session.get(f"studies?limit={value}")
+        yield assess(f"limit={value}", _SECTION, "400", response.summary, response.status == 400, "dw never sends it")
+    large = session.get("studies?limit=99999999999")
+    yield assess(
         "limit=99999999999",
         _SECTION,
         "at most that many rows",
-        large.words,
+        large.summary,
         large.ok,
-        "dw takes no --limit above 1000000000",
+        "dw accepts no --limit above 1000000000",
     )
 
 
-CHECKS = (limit, limit_of_none, impossible_limits)
+PROBES = (limit, limit_zero, invalid_limits)

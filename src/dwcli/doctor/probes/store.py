@@ -1,4 +1,4 @@
-"""The doctor's look at storing (PS3.18 10.5): made instances of nobody go up, rightly and in odd forms."""
+"""Probes of storing (PS3.18 10.5): synthetic instances are sent, in valid and in odd requests."""
 
 from collections.abc import Iterator
 
@@ -8,139 +8,158 @@ from dwcli.dicomweb.refs import InstanceRef
 from dwcli.dicomweb.request import Body
 from dwcli.dicomweb.stow import Failed, Reply, Stored, Warned
 from dwcli.dicomweb.stow import read as read_reply
-from dwcli.doctor.finding import Answer, Finding, judged
+from dwcli.doctor.finding import Finding, assess
 from dwcli.doctor.probes.responses import ANY
 from dwcli.doctor.probes.retrieve import first_part
 from dwcli.doctor.probes.rows import character_set, groups, raw
-from dwcli.doctor.session import Examination
-from dwcli.doctor.synthetic import BOUNDARY, EXPLICIT, Padded, Specimen, made_uid, parts
+from dwcli.doctor.session import Response, Session
+from dwcli.doctor.synthetic import BOUNDARY, EXPLICIT, Padded, SyntheticInstance, multipart_body, new_uid
 from dwcli.net.body import Bytes
 
 _NAME = "00100010"
 _RELATED = f'multipart/related; type="application/dicom"; boundary={BOUNDARY}'
-_NAMED = "200, and the instance in 00081199"
-_COUNTS = "dw counts what the reply names, and asks for what it does not"
+_REFERENCED = "200, and the instance in 00081199"
+_COUNTS = "dw counts the instances in the store response, and queries the others"
 _JAPANESE = "Yamada^Tarou=山田^太郎="
 _CHINESE = "Wang^XiaoDong=王^小东="
 _KATAKANA = "ﾔﾏﾀﾞ^ﾀﾛｳ=山田^太郎=やまだ^たろう"
-_NO_DICOM = b"this is no DICOM file" * 20
+_NOT_DICOM = b"this is not a DICOM file" * 20
 _SIZES = (64 * 1024**2 + 1, 64 * 1024**2, 16 * 1024**2, 4 * 1024**2, 1024**2)
 
 
-class Storing:
-    """What was stored, to be deleted again: `studies` by UID."""
+class StoreProbes:
+    """The store probes; `studies` holds the UID of each study to be deleted afterwards."""
 
-    def __init__(self, patient: Examination) -> None:
-        self.patient = patient
+    def __init__(self, session: Session) -> None:
+        self.session = session
         self.studies: list[str] = []
-        self.first = Specimen(made_uid(), name=_JAPANESE.encode())
+        self.first = SyntheticInstance(new_uid(), name=_JAPANESE.encode())
 
     def store(self) -> Iterator[Finding]:
-        """One instance, as `dw store` would send it. What follows is tried only where that is taken."""
-        answer, reply = self._store(parts(self.first.file()), self.first)
-        good = self._taken(reply, self.first)
-        yield judged("store", "10.5.3", _NAMED, self._said(answer, good), good, "dw store tells why")
+        """Store one instance as `dw store` does. The other probes run only where this succeeds."""
+        response, reply = self._store(multipart_body(self.first.file()), self.first)
+        good = self._stored(reply, self.first)
+        yield assess("store", "10.5.3", _REFERENCED, self._summary(response, good), good, "dw store shows the reason")
 
     def store_again(self) -> Iterator[Finding]:
-        """The same once more, and another one of the same UID."""
-        answer, reply = self._store(parts(self.first.file()), self.first)
-        yield judged(
+        """Store the same instance again, then a different one with the same UID."""
+        response, reply = self._store(multipart_body(self.first.file()), self.first)
+        yield assess(
             "store again",
             "10.5.3.1",
             "200, 202 or 409",
-            self._outcome(answer, reply, self.first),
-            answer.status in (200, 202, 409),
-            "dw compares the bytes where it is told that an instance is there",
+            self._outcome(response, reply, self.first),
+            response.status in (200, 202, 409),
+            "dw compares the bytes when the server reports a duplicate",
         )
-        other = Specimen(self.first.study, self.first.series, self.first.instance, self.first.name, grey=1)
-        answer, reply = self._store(parts(other.file()), other)
-        here = first_part(self.patient.get(refs.path(InstanceRef(other.study, other.series, other.instance)), ANY))
-        kept = "the first stays" if self._pixels(self.first) in here else "the second replaced it"
+        other = SyntheticInstance(self.first.study, self.first.series, self.first.instance, self.first.name, grey=1)
+        response, reply = self._store(multipart_body(other.file()), other)
+        here = first_part(self.session.get(refs.path(InstanceRef(other.study, other.series, other.instance)), ANY))
+        kept = "the first remains" if self._pixels(self.first) in here else "the second replaced it"
         if self._pixels(self.first) not in here and self._pixels(other) not in here:
-            kept = "neither comes back"
-        silent = self._taken(reply, other) and kept != "the second replaced it"
-        yield judged(
+            kept = "neither is returned"
+        silent = self._stored(reply, other) and kept != "the second replaced it"
+        yield assess(
             "same UID, other bytes",
             "10.5.3.1",
             "409 or a warning, or replaced",
-            f"{self._outcome(answer, reply, other)}; {kept}",
+            f"{self._outcome(response, reply, other)}; {kept}",
             not silent,
-            "dw store --verify finds it: nothing else tells",
+            "only dw store --verify detects it",
         )
 
     @staticmethod
-    def _pixels(one: Specimen) -> bytes:
+    def _pixels(one: SyntheticInstance) -> bytes:
         return one.file()[-16:]
 
     def odd_parts(self) -> Iterator[Finding]:
-        """Heads of parts that mean the same, or nothing; and a body that does not end."""
+        """Store with unusual part headers, and with a body that lacks its closing boundary."""
         for check, head in (
             ("part with a transfer syntax", f"Content-Type: application/dicom; transfer-syntax={EXPLICIT}\r\n"),
             ("part type in upper case", "Content-Type: APPLICATION/DICOM\r\n"),
             ("part type in quotes", 'Content-Type: "application/dicom"\r\n'),
             ("part without a type", ""),
         ):
-            yield self._tried(check, "8.6.1.2, 10.5.1", head=head)
-        yield self._tried("body without its end", "RFC 2046 5.1.1", closed=False)
+            yield self._variant(check, "8.6.1.2, 10.5.1", head=head)
+        yield self._variant("body without closing boundary", "RFC 2046 5.1.1", closed=False)
 
-    def _tried(self, check: str, section: str, **how: object) -> Finding:
-        one = Specimen(self.first.study, self.first.series)
-        answer, reply = self._store(parts(one.file(), **how), one)  # type: ignore[arg-type]
-        taken = self._taken(reply, one)
-        return judged(
+    def _variant(self, check: str, section: str, **options: object) -> Finding:
+        one = SyntheticInstance(self.first.study, self.first.series)
+        response, reply = self._store(multipart_body(one.file(), **options), one)  # type: ignore[arg-type]
+        taken = self._stored(reply, one)
+        return assess(
             check,
             section,
-            "stored, or refused in the reply",
-            self._outcome(answer, reply, one) if taken or answer.status >= 300 else f"{answer.words}: swallowed",
-            taken or answer.status >= 300 or isinstance(reply.outcomes[one.instance], Failed),
+            "stored, or refused in the response",
+            self._outcome(response, reply, one)
+            if taken or response.status >= 300
+            else f"{response.summary}: accepted, not stored",
+            taken or response.status >= 300 or isinstance(reply.outcomes[one.instance], Failed),
             f"dw never sends it; {_COUNTS}",
         )
 
-    def store_no_dicom(self) -> Iterator[Finding]:
-        """What is no DICOM, beside an instance and alone; and nothing at all."""
-        one = Specimen(self.first.study, self.first.series)
-        answer, reply = self._store(parts(one.file(), _NO_DICOM), one)
-        yield from self._refusal("one good, one bad", "202", answer, reply, f"{self._outcome(answer, reply, one)}")
-        answer, reply = self._store(parts(_NO_DICOM))
-        yield from self._refusal("no DICOM at all", "400 or 409", answer, reply, answer.words)
-        answer, _ = self._store(b"")
-        yield judged(
-            "empty body", "10.5.3.1", "400", answer.words, answer.status in (400, 409, 411, 415), "dw never sends it"
+    def invalid_parts(self) -> Iterator[Finding]:
+        """Store a part that is not DICOM, beside an instance and alone; then an empty body."""
+        one = SyntheticInstance(self.first.study, self.first.series)
+        response, reply = self._store(multipart_body(one.file(), _NOT_DICOM), one)
+        yield from self._refusal(
+            "one valid, one invalid part", "202", response, reply, f"{self._outcome(response, reply, one)}"
+        )
+        response, reply = self._store(multipart_body(_NOT_DICOM))
+        yield from self._refusal("only an invalid part", "400 or 409", response, reply, response.summary)
+        response, _ = self._store(b"")
+        yield assess(
+            "empty body",
+            "10.5.3.1",
+            "400",
+            response.summary,
+            response.status in (400, 409, 411, 415),
+            "dw never sends it",
         )
 
-    def _refusal(self, check: str, status: str, answer: Answer, reply: Reply, found: str) -> Iterator[Finding]:
-        """Is the status right, does the reply say what it is, and does it name the failure?"""
-        yield judged(
-            check, "10.5.3.1", status, found, str(answer.status) in status, "dw reads the reply, whatever the status"
+    def _refusal(self, check: str, status: str, response: Response, reply: Reply, found: str) -> Iterator[Finding]:
+        """Check status and Content-Type of a store response, and that it lists the failed instance."""
+        yield assess(
+            check,
+            "10.5.3.1",
+            status,
+            found,
+            str(response.status) in status,
+            "dw reads the store response, whatever the status",
         )
-        yield judged(
-            f"{check}: the failure",
+        yield assess(
+            f"{check}: failed instance",
             "10.5.3.3, I.2",
             "in 00081198 or 0008119A",
-            "named" if any(isinstance(stray, Failed) for stray in reply.strays) else "not named",
+            "listed" if any(isinstance(stray, Failed) for stray in reply.strays) else "not listed",
             any(isinstance(stray, Failed) for stray in reply.strays),
-            "dw looks whether an instance is there that the reply does not name",
+            "dw queries the instances that the response does not list",
         )
-        if answer.body and not answer.content_type:
+        if response.body and not response.content_type:
             yield Finding(
-                f"{check}: the reply", "8.4.3", "with a Content-Type", "without one", "dw goes by the bytes", True
+                f"{check}: store response",
+                "8.4.3",
+                "with a Content-Type",
+                "without one",
+                "dw detects the format from the body",
+                True,
             )
 
-    def store_elsewhere(self) -> Iterator[Finding]:
-        """An instance of another study than the address says."""
-        one = Specimen(made_uid(), self.first.series)
-        answer, reply = self._store(parts(one.file()), one, path=f"studies/{self.first.study}")
-        yield judged(
+    def wrong_study(self) -> Iterator[Finding]:
+        """Store an instance into the URL of another study."""
+        one = SyntheticInstance(new_uid(), self.first.series)
+        response, reply = self._store(multipart_body(one.file()), one, path=f"studies/{self.first.study}")
+        yield assess(
             "store into another study",
             "10.5.1.1",
             "refused, with the reason",
-            self._outcome(answer, reply, one),
-            not self._taken(reply, one) and answer.status >= 300,
-            "dw store --study looks at each file before it sends it",
+            self._outcome(response, reply, one),
+            not self._stored(reply, one) and response.status >= 300,
+            "dw store --study checks each file before sending it",
         )
 
     def odd_requests(self) -> Iterator[Finding]:
-        """Other heads of the request, and a body without parts."""
+        """Store with unusual request headers, and with a body that is not multipart."""
         for check, kind, good in (
             ("request type without type=", f"multipart/related; boundary={BOUNDARY}", (400, 415)),
             (
@@ -150,115 +169,115 @@ class Storing:
             ),
             ("boundary in quotes", f'multipart/related; type="application/dicom"; boundary="{BOUNDARY}"', ()),
         ):
-            one = Specimen(self.first.study, self.first.series)
-            answer, reply = self._store(parts(one.file()), one, kind=kind)
-            yield judged(
+            one = SyntheticInstance(self.first.study, self.first.series)
+            response, reply = self._store(multipart_body(one.file()), one, kind=kind)
+            yield assess(
                 check,
                 "RFC 2387, RFC 2046",
                 "stored, or 400 or 415" if good else "stored",
-                self._outcome(answer, reply, one),
-                self._taken(reply, one) or answer.status in good,
+                self._outcome(response, reply, one),
+                self._stored(reply, one) or response.status in good,
                 "dw never sends it",
             )
-        one = Specimen(self.first.study, self.first.series)
-        answer, reply = self._store(one.file(), one, kind="application/dicom")
-        yield judged(
-            "bare body",
+        one = SyntheticInstance(self.first.study, self.first.series)
+        response, reply = self._store(one.file(), one, kind="application/dicom")
+        yield assess(
+            "body without multipart",
             "10.5.1",
             "stored, or 415",
-            self._outcome(answer, reply, one),
-            self._taken(reply, one) or answer.status == 415,
-            "dw sends parts always",
+            self._outcome(response, reply, one),
+            self._stored(reply, one) or response.status == 415,
+            "dw always sends multipart",
         )
 
-    def other_scripts(self) -> Iterator[Finding]:
-        """Names in other scripts: do they come back from a search and from metadata as they went?"""
+    def character_sets(self) -> Iterator[Finding]:
+        """Store names in other scripts, and compare them with those in rows and metadata."""
         yield from self._name("Japanese, in UTF-8", self.first, _JAPANESE)
         for check, name, charset, written in (
             ("Chinese, in GB18030", _CHINESE, "GB18030", _CHINESE.encode("gb18030")),
-            ("Japanese, in ISO 2022 IR 13 and 87", _KATAKANA, "ISO 2022 IR 13\\ISO 2022 IR 87", _in_jis(_KATAKANA)),
+            ("Japanese, in ISO 2022 IR 13 and 87", _KATAKANA, "ISO 2022 IR 13\\ISO 2022 IR 87", _encode_jis(_KATAKANA)),
         ):
-            one = Specimen(made_uid(), name=written, charset=charset)
-            _, reply = self._store(parts(one.file()), one)
-            if self._taken(reply, one):
+            one = SyntheticInstance(new_uid(), name=written, charset=charset)
+            _, reply = self._store(multipart_body(one.file()), one)
+            if self._stored(reply, one):
                 yield from self._name(check, one, name)
 
-    def _name(self, check: str, one: Specimen, sent: str) -> Iterator[Finding]:
-        rows = self.patient.get(f"studies?StudyInstanceUID={one.study}").rows()
+    def _name(self, check: str, one: SyntheticInstance, sent: str) -> Iterator[Finding]:
+        rows = self.session.get(f"studies?StudyInstanceUID={one.study}").rows()
         found = next((row for row in rows if text(row, refs.STUDY_UID) == one.study), {})
         path = refs.path(InstanceRef(one.study, one.series, one.instance))
-        metadata = next(iter(self.patient.get(f"{path}/metadata").rows()), {})
+        metadata = next(iter(self.session.get(f"{path}/metadata").rows()), {})
         for where, row in (("rows", found), ("metadata", metadata)):
             if not row:
                 continue
-            came = text(row, _NAME)
+            received = text(row, _NAME)
             other = "dw metadata" if metadata and where == "rows" else "dw retrieve"
-            yield judged(
+            yield assess(
                 f"{check}: {where}",
                 "8.8, F.2.1",
                 "the name as it was stored",
-                "as stored" if came == sent.rstrip("=") else "with other letters",
-                came == sent.rstrip("="),
-                f"dw shows such names wrongly; {other} may have them",
+                "as stored" if received == sent.rstrip("=") else "with different characters",
+                received == sent.rstrip("="),
+                f"dw shows such names incorrectly; use {other}",
             )
         if found and one is self.first:
-            yield from groups(f"{check}: groups of the name", raw(found, _NAME))
+            yield from groups(f"{check}: component groups of the name", raw(found, _NAME))
         if metadata:
             yield character_set(f"{check}: character set of metadata", metadata)
 
     def large_request(self) -> Iterator[Finding]:
-        """How many bytes does a request carry? The first instance again, behind white space that means nothing."""
+        """Find out how large a request may be, by storing the first instance again with padding."""
         refused = 0
         for size in _SIZES:
-            answer, _ = self._store(Padded(parts(self.first.file()), size), self.first)
-            if answer.status != 413:
+            response, _ = self._store(Padded(multipart_body(self.first.file()), size), self.first)
+            if response.status != 413:
                 break
             refused = size
-        words = f"{size} bytes: {answer.words}" + (f"; {refused} bytes: 413" if refused else "")
-        taken = answer.status in (200, 202, 409)
-        if not refused and taken:
-            yield Finding("large request", "8.5", "left open", f"{words}; more was not tried")
+        found = f"{size} bytes: {response.summary}" + (f"; {refused} bytes: 413" if refused else "")
+        accepted = response.status in (200, 202, 409)
+        if not refused and accepted:
+            yield Finding("large request", "8.5", "left open", f"{found}; larger sizes not tried")
             return
-        told = f"dw store sends no more than {size} bytes at once, and refuses larger files by name"
+        consequence = f"dw store sends at most {size} bytes per request, and refuses larger files"
         yield Finding(
             "large request",
             "8.5",
             "left open",
-            words,
-            told if taken else "dw store makes its requests smaller after a 413",
-            setting={"store_bytes": size} if taken else {},
+            found,
+            consequence if accepted else "dw store sends smaller requests after a 413",
+            setting={"store_bytes": size} if accepted else {},
         )
 
-    # Small things
-
     def _store(
-        self, body: bytes | Body, one: Specimen | None = None, *, kind: str = _RELATED, path: str = ""
-    ) -> tuple[Answer, Reply]:
-        client = self.patient.client
+        self, body: bytes | Body, one: SyntheticInstance | None = None, *, kind: str = _RELATED, path: str = ""
+    ) -> tuple[Response, Reply]:
+        client = self.session.client
         where = path or ("" if client.dialect.store_at_root else "studies")
-        # Before it is sent: where no answer comes it may be there all the same.
+        # Before sending: it may be stored even where no response comes.
         if one and one.study not in self.studies:
             self.studies.append(one.study)
         sent = Bytes(body) if isinstance(body, bytes) else body
-        answer = self.patient.get(where, method="POST", body=sent, Content_Type=kind)
-        return answer, read_reply(answer.status, answer.content_type, answer.body, [one.instance] if one else [])
+        response = self.session.get(where, method="POST", body=sent, Content_Type=kind)
+        return response, read_reply(
+            response.status, response.content_type, response.body, [one.instance] if one else []
+        )
 
     @staticmethod
-    def _taken(reply: Reply, one: Specimen) -> bool:
+    def _stored(reply: Reply, one: SyntheticInstance) -> bool:
         return isinstance(reply.outcomes[one.instance], Stored | Warned)
 
-    def _outcome(self, answer: Answer, reply: Reply, one: Specimen) -> str:
+    def _outcome(self, response: Response, reply: Reply, one: SyntheticInstance) -> str:
         failure = reply.outcomes[one.instance]
         reason = f" ({failure.code:04X})" if isinstance(failure, Failed) and failure.code else ""
-        return self._said(answer, self._taken(reply, one)) + reason
+        return self._summary(response, self._stored(reply, one)) + reason
 
     @staticmethod
-    def _said(answer: Answer, taken: bool) -> str:
-        return f"{answer.words}, {'stored' if taken else 'not stored'}"
+    def _summary(response: Response, taken: bool) -> str:
+        return f"{response.summary}, {'stored' if taken else 'not stored'}"
 
 
-def _in_jis(name: str) -> bytes:
-    """A name as Japanese machines write it: half-width letters first, the other groups behind escapes (PS3.5 H.3)."""
+def _encode_jis(name: str) -> bytes:
+    """Return a name as Japanese modalities encode it: half-width first, other groups with escapes (PS3.5 H.3)."""
     first, *others = name.split("=")
     return b"=".join(
         [first.encode("shift_jis"), *(g.encode("iso2022_jp").replace(b"\x1b(B", b"\x1b(J") for g in others)]

@@ -1,117 +1,117 @@
-"""The doctor's look at WADO-URI (PS3.18 chapter 9), at the address of the dialect or where most servers have it."""
+"""Probes of WADO-URI (PS3.18 chapter 9), at the URL of the dialect or where most servers have it."""
 
 from collections.abc import Iterator
 from urllib.parse import quote, urljoin
 
 from dwcli.dicomweb import media
 from dwcli.dicomweb.refs import InstanceRef
-from dwcli.doctor.finding import Answer, Finding, judged
-from dwcli.doctor.probes.retrieve import syntax
-from dwcli.doctor.session import NOBODY, Examination
+from dwcli.doctor.finding import Finding, assess
+from dwcli.doctor.probes.retrieve import transfer_syntax
+from dwcli.doctor.session import NOBODY, Response, Session
 
 _IMPLICIT, _EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 _DICOM = "&contentType=application/dicom"
 
 
-def wado_uri(patient: Examination) -> Iterator[Finding]:
-    """Is there one? Then everything else about it."""
-    if not patient.sample:
+def wado_uri(session: Session) -> Iterator[Finding]:
+    """Check whether WADO-URI is supported, and if so, how."""
+    if not session.sample:
         return
-    address = patient.client.dialect.wado_uri or "../wado"
-    plain = _asked(patient, address, _DICOM)
-    there = plain.full and plain.kind is media.Body.DICOM
+    address = session.client.dialect.wado_uri or "../wado"
+    plain = _get(session, address, _DICOM)
+    there = plain.delivered and plain.kind is media.Body.DICOM
     yield Finding(
         "WADO-URI",
         "9.3",
         "optional",
-        f"at {address}" if there else f"none at {address} ({plain.words})",
-        "" if there else "--wado-uri cannot be used",
+        f"at {address}" if there else f"none at {address} ({plain.summary})",
+        "" if there else "--wado-uri does not work",
         setting={"wado_uri": address} if there else {},
     )
     if not there:
         return
-    encoded = _asked(patient, address, "&contentType=application%2Fdicom")
-    yield judged(
+    encoded = _get(session, address, "&contentType=application%2Fdicom")
+    yield assess(
         "WADO-URI encoding",
         "8.3.1",
         "percent-decoded",
-        f"application%2Fdicom: {encoded.words}",
-        encoded.full,
-        "dw leaves the slash as it is",
+        f"application%2Fdicom: {encoded.summary}",
+        encoded.delivered,
+        "dw does not encode the slash",
     )
-    yield from _converted(patient, address, plain)
-    yield from _pictured(patient, address)
-    unknown = _asked(patient, address, _DICOM, InstanceRef(NOBODY, NOBODY, NOBODY))
-    yield judged(
+    yield from _converted(session, address, plain)
+    yield from _rendered(session, address)
+    unknown = _get(session, address, _DICOM, InstanceRef(NOBODY, NOBODY, NOBODY))
+    yield assess(
         "WADO-URI of an unknown instance",
         "8.5",
         "404",
-        unknown.words,
+        unknown.summary,
         unknown.status in (404, 410),
-        "dw cannot tell absent from refused",
+        "dw cannot distinguish absent from refused",
     )
 
 
-def _converted(patient: Examination, address: str, plain: Answer) -> Iterator[Finding]:
-    """Another transfer syntax, and no patient in it."""
-    stored = syntax(plain)
+def _converted(session: Session, address: str, plain: Response) -> Iterator[Finding]:
+    """Request another transfer syntax, and a de-identified instance."""
+    stored = transfer_syntax(plain)
     other = _EXPLICIT if stored == _IMPLICIT else _IMPLICIT
-    changed = _asked(patient, address, f"{_DICOM}&transferSyntax={other}")
-    ignored = changed.full and syntax(changed) == stored
-    yield judged(
+    changed = _get(session, address, f"{_DICOM}&transferSyntax={other}")
+    ignored = changed.delivered and transfer_syntax(changed) == stored
+    yield assess(
         "WADO-URI transferSyntax",
         "9.4.1.2",
         "converted, or refused",
-        "ignored: it comes as stored" if ignored else changed.words,
+        "ignored: sent as stored" if ignored else changed.summary,
         not ignored,
-        "--wado-uri --transfer-syntax brings what is stored",
+        "--wado-uri --transfer-syntax retrieves the stored transfer syntax",
     )
-    anonymous = _asked(patient, address, f"{_DICOM}&anonymize=yes")
-    same = anonymous.full and anonymous.body == plain.body
-    yield judged(
+    anonymous = _get(session, address, f"{_DICOM}&anonymize=yes")
+    same = anonymous.delivered and anonymous.body == plain.body
+    yield assess(
         "WADO-URI anonymize",
         "9.4.1.2.1",
-        "without the patient, or refused",
-        "ignored: it comes as stored" if same else anonymous.words,
+        "de-identified, or refused",
+        "ignored: sent as stored" if same else anonymous.summary,
         not same,
-        "dw retrieve --anonymize looks at what comes, and does not keep it",
+        "dw retrieve --anonymize checks each instance and discards identified ones",
     )
 
 
-def _pictured(patient: Examination, address: str) -> Iterator[Finding]:
-    """What comes where no type is said: a JPEG."""
-    picture = _asked(patient, address, "")
-    jpeg = picture.full and picture.body.startswith(b"\xff\xd8")
-    honest = "jpeg" in picture.content_type or not jpeg
-    yield judged(
-        "WADO-URI picture",
+def _rendered(session: Session, address: str) -> Iterator[Finding]:
+    """Request the default type, a JPEG, and a smaller one."""
+    image = _get(session, address, "")
+    jpeg = image.delivered and image.body.startswith(b"\xff\xd8")
+    honest = "jpeg" in image.content_type or not jpeg
+    yield assess(
+        "WADO-URI image",
         "9.3",
         "image/jpeg",
-        picture.words if honest else f"a JPEG that says {media.parse(picture.content_type).type[:60]}",
+        image.summary if honest else f"a JPEG labelled {media.parse(image.content_type).type[:60]}",
         jpeg and honest,
-        "dw asks for DICOM here, never for pictures",
+        "dw requests only DICOM here, never images",
     )
     if not jpeg:
         return
-    small = _asked(patient, address, "&rows=4&columns=4")
-    ignored = small.full and small.body == picture.body
-    yield judged(
+    small = _get(session, address, "&rows=4&columns=4")
+    ignored = small.delivered and small.body == image.body
+    yield assess(
         "WADO-URI rows and columns",
         "9.5.1.2",
-        "a picture of that size",
-        "ignored: it comes as large as ever" if ignored else small.words,
+        "an image of that size",
+        "ignored: sent at full size" if ignored else small.summary,
         not ignored,
-        "dw asks for DICOM here, never for pictures",
+        "dw requests only DICOM here, never images",
     )
 
 
-def _asked(patient: Examination, address: str, more: str, ref: InstanceRef | None = None) -> Answer:
-    ref = ref or patient.sample
+def _get(session: Session, address: str, more: str, ref: InstanceRef | None = None) -> Response:
+    ref = ref or session.sample
     assert ref
     names = zip(("studyUID", "seriesUID", "objectUID"), (ref.study, ref.series, ref.instance), strict=True)
     pairs = "&".join(f"{name}={quote(uid, safe='')}" for name, uid in names)
-    url = urljoin(f"{patient.client.base}/", address)
-    return patient.get(f"{url}?requestType=WADO&{pairs}{more}", "*/*", Accept_Encoding="identity")
+    url = urljoin(f"{session.client.base}/", address)
+    return session.get(f"{url}?requestType=WADO&{pairs}{more}", "*/*", Accept_Encoding="identity")
 
 
-CHECKS = (wado_uri,)
+PROBES = (wado_uri,)
