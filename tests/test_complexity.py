@@ -30,6 +30,6 @@ def test_no_function_is_above_d() -> None:
     assert {name for name, rank in ranked().items() if rank > "D"} <= MAZES
 
 
-@pytest.mark.parametrize("room", ["client", "jobs/doctor"])
+@pytest.mark.parametrize("room", ["client", "doctor"])
 def test_no_function_of_a_room_that_is_rebuilt_is_above_c(room: str) -> None:
     assert [name for name, rank in ranked(room).items() if rank > "C"] == []

@@ -16,7 +16,7 @@ from dwcli.options import takes
 
 if TYPE_CHECKING:
     from dwcli.client import Client
-    from dwcli.jobs.doctor import Finding, Suggestion
+    from dwcli.doctor import Finding, Suggestion
 
 _COLUMNS = ("group", "check", "result", "section", "standard", "found", "consequence", "setting")
 _SECONDS = 20.0
@@ -52,7 +52,7 @@ def doctor(
       dw doctor pacs --save
       dw doctor pacs --write -f json > pacs.json
     """
-    from dwcli.jobs import doctor as job
+    from dwcli import doctor as job
 
     dw: DwContext = ctx.obj
     if large and not write:
@@ -75,7 +75,7 @@ def doctor(
 
         def records() -> Iterator[dict[str, Any]]:
             yield from (finding.record() for finding in found())
-            yield job.suggest(findings, client).record()
+            yield job.suggest_dialect(findings, client).record()
 
         if dw.out.terminal and dw.out.format in (None, "table"):
             for words in LEGEND:
@@ -83,7 +83,7 @@ def doctor(
             tell(found(), dw.out.width, dw.out.line, everything=everything)
         else:
             dw.out.table(records(), columns=_COLUMNS)
-    suggestion = job.suggest(findings, client)
+    suggestion = job.suggest_dialect(findings, client)
     _end(dw, profile, findings, suggestion, save=save)
 
 
@@ -124,10 +124,10 @@ def _end(
     for finding in findings:
         if finding.group == "store" and finding.check == "delete" and finding.differs:
             dw.out.warn(f"what --write has stored stays: {finding.found}")
-    dw.out.info(f"dialect: {suggestion.words} ({suggestion.reasons})")
+    dw.out.info(f"dialect: {suggestion.summary} ({suggestion.reasons})")
     if save:
         dw.file.put(profile.name, {"url": profile.url, "dialect": suggestion.value}, replace=True)
         dw.out.info(f"profile {profile.name} has it now")
-    elif profile.name and profile.place is None and not suggestion.is_that_of(profile.dialect):
+    elif profile.name and profile.place is None and not suggestion.matches(profile.dialect):
         dw.out.info(f"to use it from now on: dw doctor {profile.name} --save")
     dw.finish(combine(failed, succeeded=True))

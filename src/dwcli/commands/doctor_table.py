@@ -6,7 +6,7 @@ from textwrap import wrap
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dwcli.jobs.doctor import Finding
+    from dwcli.doctor import Finding
 
 _WIDE = 140  # columns from which on everything stands side by side
 _MARKS = {"differs": "!", "failed": "?", "note": "-", "ok": " "}

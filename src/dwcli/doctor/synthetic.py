@@ -1,4 +1,4 @@
-"""Made instances of nobody, as DICOM files (PS3.10 7.1), and store requests around them in every odd form."""
+"""Synthetic instances as DICOM files (PS3.10 7.1), and store request bodies around them, well-formed and odd."""
 
 import struct
 from collections.abc import Iterator
@@ -9,31 +9,31 @@ from dwcli.dicomweb import refs
 
 BOUNDARY = "dw-doctor-6b1f"
 EXPLICIT = "1.2.840.10008.1.2.1"
-PATIENT = "DW-DOCTOR"
-"""How the PatientID begins. Each study has one of its own, as some servers keep a patient's first name for ever."""
+PATIENT_ID_PREFIX = "DW-DOCTOR"
+"""The prefix of PatientID. Each study has its own, as some servers keep the first name of a patient for ever."""
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _FILLER = b" " * 4094 + b"\r\n"
 _PART = "Content-Type: application/dicom\r\n"
 
 
-def made_uid() -> str:
-    """A UID that nothing has had before (PS3.5 B.2)."""
+def new_uid() -> str:
+    """Return a UID that was never used before (PS3.5 B.2)."""
     return f"2.25.{uuid4().int}"
 
 
 @dataclass(frozen=True, slots=True)
-class Specimen:
-    """A picture of 4 × 4 grey pixels. `name`: the patient's, as bytes in `charset` (PS3.3 C.12.1.1.2)."""
+class SyntheticInstance:
+    """An image of 4 × 4 grey pixels. `name`: the patient's, as bytes in `charset` (PS3.3 C.12.1.1.2)."""
 
     study: str
-    series: str = field(default_factory=made_uid)
-    instance: str = field(default_factory=made_uid)
+    series: str = field(default_factory=new_uid)
+    instance: str = field(default_factory=new_uid)
     name: bytes = b"DW^DOCTOR"
     charset: str = "ISO_IR 192"
     grey: int = 0
 
     def file(self) -> bytes:
-        """The whole file."""
+        """Return the whole file."""
         meta = b"".join(
             [
                 _element("00020001", "OB", b"\0\1"),
@@ -43,7 +43,7 @@ class Specimen:
                 _element("00020012", "UI", "2.25.172911390829"),
             ]
         )
-        words: dict[str, tuple[str, str | int | bytes]] = {
+        elements: dict[str, tuple[str, str | int | bytes]] = {
             "00080005": ("CS", self.charset),
             "00080016": ("UI", _SECONDARY_CAPTURE),
             "00080018": ("UI", self.instance),
@@ -51,7 +51,7 @@ class Specimen:
             "00080060": ("CS", "OT"),
             "00080064": ("CS", "SYN"),
             "00100010": ("PN", self.name),
-            "00100020": ("LO", f"{PATIENT}-{self.study[-8:]}"),
+            "00100020": ("LO", f"{PATIENT_ID_PREFIX}-{self.study[-8:]}"),
             refs.STUDY_UID: ("UI", self.study),
             refs.SERIES_UID: ("UI", self.series),
             "00200013": ("IS", "1"),
@@ -65,7 +65,7 @@ class Specimen:
             "00280103": ("US", 0),
             "7FE00010": ("OB", bytes((self.grey + value) % 256 for value in range(0, 256, 16))),
         }
-        data = b"".join(_element(tag, vr, value) for tag, (vr, value) in sorted(words.items()))
+        data = b"".join(_element(tag, vr, value) for tag, (vr, value) in sorted(elements.items()))
         return bytes(128) + b"DICM" + _element("00020000", "UL", struct.pack("<I", len(meta))) + meta + data
 
 
@@ -77,14 +77,14 @@ def _element(tag: str, vr: str, value: str | int | bytes) -> bytes:
     return head + (struct.pack("<HI", 0, len(data)) if vr == "OB" else struct.pack("<H", len(data))) + data
 
 
-def parts(*files: bytes, head: str = _PART, closed: bool = True) -> bytes:
-    """The body of a store request; `head`: the header lines of each part, `closed`: with the last boundary."""
+def multipart_body(*files: bytes, head: str = _PART, closed: bool = True) -> bytes:
+    """Return the body of a store request; `head`: the header lines of each part, `closed`: with the last boundary."""
     body = b"".join(f"--{BOUNDARY}\r\n{head}\r\n".encode() + file + b"\r\n" for file in files)
     return body + f"--{BOUNDARY}--\r\n".encode() if closed else body.removesuffix(b"\r\n")
 
 
 class Padded:
-    """A body of exactly `length` bytes: white space before the first boundary, which means nothing (RFC 2046 5.1.1)."""
+    """A body of exactly `length` bytes: padded before the first boundary, where RFC 2046 5.1.1 ignores it."""
 
     def __init__(self, body: bytes, length: int) -> None:
         self._body = body

@@ -7,10 +7,11 @@ from contextlib import closing
 
 import pytest
 
+from dwcli import doctor
 from dwcli.client import Client
 from dwcli.dicomweb.dialects import PRESETS
-from dwcli.jobs import doctor
-from dwcli.jobs.doctor import examination, storing
+from dwcli.doctor import session
+from dwcli.doctor.probes import store
 from dwcli.net.settings import Settings
 from dwcli.net.transport import Transport
 from servers.dw import Dw
@@ -29,7 +30,7 @@ def test_an_empty_server_is_looked_over_as_far_as_that_goes(tiny_pacs: TinyPacs,
     run = run_dw("doctor", "-f", "json", env=tiny_pacs.environment)
     found = {record["check"]: record for record in json.loads(run.out)}
     assert run.code == 0
-    assert found["sample"]["found"] == "no study is there"
+    assert found["sample"]["found"] == "no studies on this server"
     assert found["no match"]["found"] == "204 empty"
     assert "metadata" not in found
 
@@ -37,7 +38,7 @@ def test_an_empty_server_is_looked_over_as_far_as_that_goes(tiny_pacs: TinyPacs,
 def test_without_a_sample_storing_still_shows_much(orthanc: Orthanc, run_dw: Dw) -> None:
     run = run_dw("doctor", "--write", "-f", "json", env=orthanc.environment)
     found = {record["check"]: record for record in json.loads(run.out)}
-    assert (run.code, found["part without a type"]["result"], found["delete"]["found"]) == (0, "differs", "gone")
+    assert (run.code, found["part without a type"]["result"], found["delete"]["found"]) == (0, "differs", "deleted")
     assert orthanc.count() == 0
 
 
@@ -81,18 +82,18 @@ def test_a_server_that_falls_silent_in_the_middle_is_left_alone(
     environment = {**orthanc.environment, "DW_URL": f"{proxy.url}/dicom-web"}
     run = run_dw("doctor", "--timeout", "1", "--write", "-f", "json", env=environment)
     assert (run.code, run.seconds < 15) == (75, True)
-    rest = [record["found"] for record in json.loads(run.out) if record["check"] == "everything else"]
-    assert rest == ["not looked into: the server answers no more"]
+    rest = [record["found"] for record in json.loads(run.out) if record["check"] == "remaining checks"]
+    assert rest == ["not checked: the server stopped responding"]
 
 
 def test_a_body_that_trickles_for_ever_is_left_after_a_while(
     monkeypatch: pytest.MonkeyPatch, fake_server: Servers
 ) -> None:
-    monkeypatch.setattr(examination, "_BODY_SECONDS", 0.5)
+    monkeypatch.setattr(session, "_BODY_SECONDS", 0.5)
     server = fake_server(lambda _request: Answer(200, {}, (b" " if n % 2 else 0.1 for n in range(200)), "chunked"))
     transport = Transport(Settings(base=server.url))
     began = time.monotonic()
-    assert examination.Examination(Client(server.url, PRESETS["auto"], transport)).get("studies").status == 200
+    assert session.Session(Client(server.url, PRESETS["auto"], transport)).get("studies").status == 200
     assert time.monotonic() - began < 3
     transport.close()
 
@@ -106,7 +107,7 @@ def test_one_check_that_gets_no_answer_does_not_end_the_others(fake_server: Serv
     server = fake_server(handler, path="/rs")
     run = run_dw("doctor", "--url", server.url, "-f", "json")
     found = {record["check"]: record for record in json.loads(run.out)}
-    assert (found["limit of none"]["result"], found["limit"]["result"]) == ("failed", "ok")
+    assert (found["limit zero"]["result"], found["limit"]["result"]) == ("failed", "ok")
     assert "limit=abc" in found
     assert run.code == 3
     assert "1 not found out" in run.err
@@ -144,12 +145,12 @@ def test_an_examination_has_an_end_however_slow_the_server(
         time.sleep(0.05)
         return quirky(request)
 
-    monkeypatch.setattr(examination, name, most)
+    monkeypatch.setattr(session, name, most)
     client, server = asked(slowly)
     *_, last = doctor.examine(client, write=True)
     assert (last.check, last.found) == (
-        "everything else",
-        f"not looked into: stopped after {len(server.requests)} requests",
+        "remaining checks",
+        f"not checked: stopped after {len(server.requests)} requests",
     )
     assert len(server.requests) <= 13
     assert last.failure == 75
@@ -168,10 +169,10 @@ def test_what_was_stored_goes_again_when_somebody_interrupts(orthanc: Orthanc) -
 def test_what_a_proxy_lets_through_becomes_the_dialects(
     monkeypatch: pytest.MonkeyPatch, asked: Callable[..., tuple[Client, Fake]]
 ) -> None:
-    monkeypatch.setattr(storing, "_SIZES", (9000, 8000, 7000))
+    monkeypatch.setattr(store, "_SIZES", (9000, 8000, 7000))
     archive = Scripted(study(1, 2))
     client, _ = asked(lambda request: Answer(413) if request.size > 8500 else archive(request), "", "tiny-pacs")
     found = list(doctor.examine(client, write=True, large=True))
     (large,) = [finding for finding in found if finding.check == "large request"]
     assert large.found == "8000 bytes: 200 application/dicom+json; 9000 bytes: 413"
-    assert doctor.suggest(found, client).differences["store_bytes"] == 8000
+    assert doctor.suggest_dialect(found, client).differences["store_bytes"] == 8000

@@ -79,14 +79,16 @@ def test_a_web_page_for_everything_is_no_success(fake_server: Callable[..., Fake
         found,
         {
             "unknown path": "200 text/html",
-            "study in one answer": "200 text/html",
+            "study in one response": "200 text/html",
             "unknown study": "200",
             "store": "200 text/html, not stored",
-            "groups of names": "empty ones are written, escapes of a character set are left in, several stand in one",
+            "component groups of names": (
+                "empty groups are written, character set escapes remain, several in one string"
+            ),
             "rendered": "200 text/html",
         },
     )
-    assert found["study in one answer"]["setting"] == "retrieves=instance"
+    assert found["study in one response"]["setting"] == "retrieves=instance"
     assert found["delete"]["found"] == "not tried: nothing was stored"
     assert "length of a study" not in found
 
@@ -97,8 +99,8 @@ def test_odd_heads_and_whole_files_for_frames_are_seen(fake_server: Callable[...
         found,
         {
             "search": "200 application/json",
-            "head of a multipart answer": "type without quotes, a line before the first boundary",
-            "head of frames": "no type in it",
+            "multipart header of a study": "type without quotes, a line before the first boundary",
+            "multipart header of frames": "no type parameter",
             "content of a frame": "a whole DICOM file",
             "unknown study": "500",
             "store": "200 text/plain, not stored",
@@ -141,7 +143,7 @@ def test_retrieve_url_follows_the_host_of_the_request(fake_server: Callable[...,
             return super().encoded(request, rows, total)
 
     found = look(fake_server(Elsewhere(), path="/rs"), run_dw)
-    assert found["RetrieveURL"]["found"] == "another host than the profile's"
+    assert found["RetrieveURL"]["found"] == "a different host than the profile's"
     assert found["Forwarded"]["found"] == "ignored"
 
 
@@ -181,8 +183,8 @@ class Bare(Quirky):
 @pytest.mark.parametrize(
     ("names", "found"),
     [
-        (("Ö^1", "CQ500-CT-310"), "they do"),
-        (("Ö^1", "Ö^2", "Doe^3"), "they do"),
+        (("Ö^1", "CQ500-CT-310"), "supported"),
+        (("Ö^1", "Ö^2", "Doe^3"), "supported"),
         (("Ö^1", "Ö^2"), "not tried"),
     ],
     ids=["the second has a fit name", "a later one has", "none has"],
@@ -192,11 +194,11 @@ def test_what_there_is_no_fit_sample_for_is_said_to_be_not_tried(
 ) -> None:
     run = run_dw("doctor", "--url", fake_server(Bare(*names)).url, "-f", "json")
     records = {record["check"]: record for record in json.loads(run.out)}
-    assert found in records["wildcards"]["found"]
-    assert ("not tried" in records["part of a name"]["found"]) is (found == "not tried")
+    assert records["wildcards"]["found"].startswith(found)
+    assert ("not tried" in records["partial name"]["found"]) is (found == "not tried")
     assert "not tried for several" in records["length of a study"]["found"]
     assert records["length of a study"]["result"] == "note"
-    assert "dw retrieve brings it" in records["includefield"]["consequence"]
+    assert "use dw retrieve" in records["includefield"]["consequence"]
 
 
 @pytest.mark.parametrize("dialect", ["auto", "tiny-pacs"])

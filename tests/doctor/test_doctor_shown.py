@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from dwcli.commands import doctor_table
+from dwcli.doctor import Finding
 from dwcli.errors import ExitCode
-from dwcli.jobs.doctor import Finding
 from servers.dw import Dw
 from servers.fake import Fake
 from servers.quirks import Quirky
@@ -17,7 +17,13 @@ from servers.quirks import Quirky
 FOUND = [
     Finding("as it should be", "8.5", "200", "200", group="search"),
     Finding(
-        "unknown key", "8.3.4.1", "ignored with a Warning, or 400", "ignored silently", "dw " * 40, True, group="search"
+        "unknown keyword",
+        "8.3.4.1",
+        "ignored with a Warning, or 400",
+        "ignored silently",
+        "dw " * 40,
+        True,
+        group="search",
     ),
     Finding("Range", "RFC 9110 14.2", "optional", "ignored", "it comes again", group="pixels"),
     Finding("zip", "", "an answer", "none", "", failure=ExitCode.TEMPORARY, group="pixels"),
@@ -50,11 +56,11 @@ def test_what_is_as_the_standard_says_is_counted_and_with_all_shown() -> None:
 
 def test_marks_tell_what_differs_what_is_unknown_and_what_is_good_to_know() -> None:
     marks = {line[2:].split("  ")[0]: line[0] for line in shown(200) if line[1:2] == " " and line[0] in "!?-"}
-    assert marks == {"unknown key": "!", "Range": "-", "zip": "?"}
+    assert marks == {"unknown keyword": "!", "Range": "-", "zip": "?"}
 
 
 def test_side_by_side_where_there_is_room() -> None:
-    (line,) = [line for line in shown(200) if "unknown key" in line]
+    (line,) = [line for line in shown(200) if "unknown keyword" in line]
     assert "ignored silently" in line and "PS3.18 8.3.4.1" in line and line.rstrip().endswith("dw")
 
 
