@@ -17,7 +17,7 @@ from dwcli.dicomweb.xmlrows import XmlRowReader
 from dwcli.doctor.finding import Finding
 from dwcli.errors import AbsentError, AuthError, DwError, RefusedError, TemporaryError
 
-__all__ = ["COUNT", "NOBODY", "STANDARD", "LimitError", "Response", "Session"]
+__all__ = ["NOBODY", "STANDARD", "LimitError", "Response", "Session"]
 
 STANDARD = Dialect()
 """The dialect in which the questions shared with `auto` are sent, whatever the profile's dialect."""

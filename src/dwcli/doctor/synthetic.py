@@ -10,7 +10,7 @@ from dwcli.dicomweb import refs
 BOUNDARY = "dw-doctor-6b1f"
 EXPLICIT = "1.2.840.10008.1.2.1"
 PATIENT_ID_PREFIX = "DW-DOCTOR"
-"""The prefix of PatientID. Each study has its own, as some servers keep the first name of a patient for ever."""
+"""The prefix of PatientID. Each study has its own, as some servers keep the first name of a patient forever."""
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _FILLER = b" " * 4094 + b"\r\n"
 _PART = "Content-Type: application/dicom\r\n"
