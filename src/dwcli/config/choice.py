@@ -35,9 +35,8 @@ def select(
         chosen = _named(file, name or file.default, environment, ask)
         if address:
             chosen = _moved(chosen, name, address_of(address))
-    later = {header.lower() for header in headers or {}}
     return chosen._replace(
-        headers={**{k: v for k, v in chosen.headers.items() if k.lower() not in later}, **(headers or {})},
+        headers=_overridden(chosen.headers, headers or {}),
         timeout=timeout if timeout is not None else chosen.timeout,
     )
 
@@ -59,6 +58,12 @@ def _moved(chosen: Profile, name: str, address: str) -> Profile:
             "leave out either -p or --url",
         )
     return chosen._replace(url=address)
+
+
+def _overridden(headers: Mapping[str, str], later: Mapping[str, str]) -> dict[str, str]:
+    """Headers of which the later ones hold, however their names are written."""
+    names = {name.lower() for name in later}
+    return {**{name: value for name, value in headers.items() if name.lower() not in names}, **later}
 
 
 def _bare(environment: Environment, url: str, ask: Callable[[str], str]) -> Profile:
