@@ -141,10 +141,12 @@ class Exchange:
             self.advise(error)
             raise
         except AbsentError as error:
-            if resource := re.search(_RESOURCE, asked.url):
-                error.hint = error.hint or f"it is not there, or this server has no {resource[1]}: dw doctor tells"
-                self.advise(error)
-            raise
+            resource = re.search(_RESOURCE, asked.url)
+            if not resource:
+                raise
+            self.advise(error)
+            hint = error.hint or f"it is not there, or this server has no {resource[1]}: dw doctor tells"
+            raise error.worded(hint=hint) from None
 
     def events(self, response: Response, head: bytes, chunks: Iterator[bytes]) -> Iterator[Event]:
         """The parts of a multipart response, or the whole body as one part, which only its own content can prove whole:

@@ -68,7 +68,7 @@ class Transfer:
             try:
                 yield from self._whole(one, transfer_syntax)
             except (AbsentError, RefusedError, UsageError) as error:
-                uids = (one.study, getattr(one, "series", ""), getattr(one, "instance", ""))
+                uids = (one.study, one.series, one.instance)
                 if all(map(refs.is_segment, uids)):
                     raise self._truly(one, error) from None
                 if not isinstance(one, InstanceRef) or not self._dialect.wado_uri:
@@ -94,7 +94,7 @@ class Transfer:
 
     def _truly(self, ref: Ref, error: DwError) -> DwError:
         """The error itself, unless a UID in `ref` is one that this server mistakes: then what it says is not so."""
-        uids = [uid for uid in (ref.study, getattr(ref, "series", ""), getattr(ref, "instance", "")) if uid]
+        uids = [uid for uid in (ref.study, ref.series, ref.instance) if uid]
         if any(char in uid for uid in uids for char in "*?"):
             return RefusedError(
                 f"it may be there, but a UID with * or ? is a wildcard to many servers, which never find it by name "
@@ -113,7 +113,7 @@ class Transfer:
     def _is_listed(self, ref: Ref) -> bool:
         """Whether a search finds anything below `ref`."""
         try:
-            for row in self._search.search(Query(Level.INSTANCE, ref.study, getattr(ref, "series", ""), limit=None)):
+            for row in self._search.search(Query(Level.INSTANCE, ref.study, ref.series)):
                 if not isinstance(ref, InstanceRef) or text(row, refs.INSTANCE_UID) == ref.instance:
                     return True
         except (AbsentError, RefusedError):
@@ -122,12 +122,10 @@ class Transfer:
 
     def _below(self, ref: Ref) -> Iterator[InstanceRef]:
         """The instances of a study or series, for a server that gives them only one by one."""
-        series = (
-            [text(row, refs.SERIES_UID) for row in self._search.series_of(ref.study)]
-            if isinstance(ref, StudyRef)
-            else []
-        )
-        for uid in series if isinstance(ref, StudyRef) else [getattr(ref, "series", "")]:
+        series = [ref.series]
+        if isinstance(ref, StudyRef):
+            series = [text(row, refs.SERIES_UID) for row in self._search.series_of(ref.study)]
+        for uid in series:
             for row in self._search.search(Query(Level.INSTANCE, study=ref.study, series=uid)):
                 yield InstanceRef(ref.study, uid, text(row, refs.INSTANCE_UID))
 

@@ -135,14 +135,7 @@ def build(
 ) -> list[Query]:
     """The queries to ask and merge: one, or one for each combination of the values given. Raises UsageError."""
     typed = {key: _all(match.keys[key.name]) for key in KEYS if key.name in match.keys}
-    for option, texts in (
-        *((key.option, texts) for key, texts in typed.items()),
-        ("--study", match.study or ()),
-        ("--series", match.series or ()),
-    ):
-        if "" in texts:
-            # An unset variable of a script must not widen the search to everything.
-            raise UsageError(f"{option} is empty", "give a value, or leave the option out")
+    _refuse_empty(match, typed)
     if level is Level.STUDY and match.series:
         raise UsageError("--series is for searches of series or instances", "dw search instances --series UID")
     within = _within(match)
@@ -151,31 +144,56 @@ def build(
     found += [Term(path, values[0]) for path, values in wanted.items() if len(values) == 1]
     # A query for each value: the standard has lists for UIDs alone (PS3.18 8.3.4.1).
     several = {path: values for path, values in wanted.items() if len(values) > 1}
-    if level is Level.STUDY and within:
-        found.append(Term(level.uid_tag, ",".join(study for study, _ in within)))
-        within = []
-    by_study: dict[str, list[str]] = {}
-    for study, series in within:
-        by_study.setdefault(study, []).append(series)
-    queries = []
-    for study, uids in by_study.items() or [("", [""])]:
-        if level is Level.SERIES and any(uids):
-            term = Term(level.uid_tag, ",".join(uids))
-            queries.append(Query(level, study, terms=(*found, term)))
-        else:
-            queries += [Query(level, study, series, tuple(found)) for series in uids]
-    paths = [*(term.path for term in queries[0].terms), *several]
-    for path in paths:
-        if paths.count(path) > 1:
-            raise UsageError(f"{dictionary.keyword(path) or path} is given twice", "one value for each key")
-    queries = [
-        query._replace(include=include, fuzzy=match.fuzzy, limit=match.limit, offset=match.offset) for query in queries
-    ]
+    asked = Query(level, terms=tuple(found), include=include, fuzzy=match.fuzzy, limit=match.limit, offset=match.offset)
+    queries = _places(asked, within)
+    _refuse_twice([*(term.path for term in queries[0].terms), *several])
     for path, values in several.items():
         queries = alternatives(queries, path, values)
     if len(queries) > 1 and match.offset:
         raise UsageError("--offset cannot be counted over several searches", "one value for each option, or --limit")
     return queries
+
+
+def _refuse_empty(match: MatchOptions, typed: Mapping[Key, Iterable[str]]) -> None:
+    """Raise UsageError for an empty value: an unset variable of a script must not widen the search to everything."""
+    for option, texts in (
+        *((key.option, texts) for key, texts in typed.items()),
+        ("--study", match.study or ()),
+        ("--series", match.series or ()),
+    ):
+        if "" in texts:
+            raise UsageError(f"{option} is empty", "give a value, or leave the option out")
+
+
+def _refuse_twice(paths: Sequence[str]) -> None:
+    """Raise UsageError for an attribute that several options or terms name."""
+    for path in paths:
+        if paths.count(path) > 1:
+            raise UsageError(f"{dictionary.keyword(path) or path} is given twice", "one value for each key")
+
+
+def _places(asked: Query, within: Iterable[tuple[str, str]]) -> list[Query]:
+    """The query in each of the places that `_within` found, or everywhere where there is none.
+
+    UIDs of the searched level itself are one key, a list; those above it are segments of the path.
+    """
+    by_study: dict[str, list[str]] = {}
+    for study, series in within:
+        by_study.setdefault(study, []).append(series)
+    if not by_study:
+        return [asked]
+    match asked.level:
+        case Level.STUDY:
+            return [_one_of(asked, by_study)]
+        case Level.SERIES:
+            below = [(asked._replace(study=study), uids) for study, uids in by_study.items()]
+            return [_one_of(query, uids) if any(uids) else query for query, uids in below]
+        case Level.INSTANCE:
+            return [asked._replace(study=study, series=uid) for study, uids in by_study.items() for uid in uids]
+
+
+def _one_of(query: Query, uids: Iterable[str]) -> Query:
+    return query._replace(terms=(*query.terms, Term(query.level.uid_tag, ",".join(uids))))
 
 
 def _within(match: MatchOptions) -> list[tuple[str, str]]:
@@ -197,7 +215,7 @@ def _uid(typed: str, level: Level) -> tuple[str, str]:
         # As a reference has it, and as -f uids prints it.
         return (unquote(typed), "") if level is Level.STUDY else ("", unquote(typed))
     ref = refs.parse(typed, level)
-    return ref.study, getattr(ref, "series", "")
+    return ref.study, ref.series
 
 
 def _all(typed: str | list[str]) -> list[str]:

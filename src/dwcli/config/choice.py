@@ -32,25 +32,38 @@ def select(
     elif address and not name:
         chosen = _bare(environment, address_of(address), ask)
     else:
-        name = name or file.default
-        if not name:
-            raise UsageError(
-                "no server chosen", "dw profile add NAME URL   (or --url URL for this once; -p demo to look around)"
-            )
-        chosen = file.profile(name, environment, ask) if name in file.names or name not in BUILT_IN else built_in(name)
+        chosen = _named(file, name or file.default, environment, ask)
         if address:
-            address = address_of(address)
-            if origin_of(address) != origin_of(chosen.url):
-                raise UsageError(
-                    f"--url {address} is on another server than profile {name}, whose login stays at home",
-                    "leave out either -p or --url",
-                )
-            chosen = chosen._replace(url=address)
-    later = {header.lower() for header in headers or {}}
+            chosen = _moved(chosen, name, address_of(address))
     return chosen._replace(
-        headers={**{k: v for k, v in chosen.headers.items() if k.lower() not in later}, **(headers or {})},
+        headers=_overridden(chosen.headers, headers or {}),
         timeout=timeout if timeout is not None else chosen.timeout,
     )
+
+
+def _named(file: File, name: str, environment: Environment, ask: Callable[[str], str]) -> Profile:
+    """The profile of that name, of the file before a built-in one. Raises UsageError, also where there is no name."""
+    if not name:
+        raise UsageError(
+            "no server chosen", "dw profile add NAME URL   (or --url URL for this once; -p demo to look around)"
+        )
+    return file.profile(name, environment, ask) if name in file.names or name not in BUILT_IN else built_in(name)
+
+
+def _moved(chosen: Profile, name: str, address: str) -> Profile:
+    """The profile at another address of its server. Raises UsageError where its login would leave that server."""
+    if origin_of(address) != origin_of(chosen.url):
+        raise UsageError(
+            f"--url {address} is on another server than profile {name}, whose login stays at home",
+            "leave out either -p or --url",
+        )
+    return chosen._replace(url=address)
+
+
+def _overridden(headers: Mapping[str, str], later: Mapping[str, str]) -> dict[str, str]:
+    """Headers of which the later ones hold, however their names are written."""
+    names = {name.lower() for name in later}
+    return {**{name: value for name, value in headers.items() if name.lower() not in names}, **later}
 
 
 def _bare(environment: Environment, url: str, ask: Callable[[str], str]) -> Profile:

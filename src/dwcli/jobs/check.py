@@ -107,18 +107,7 @@ class _Check:
 
     def _unlisted(self, ref: Ref, error: DwError) -> None:
         """A server that does not list it by a search: by its metadata perhaps, or not at all."""
-        found: dict[str, list[str]] = {}
-        try:
-            for row in self._client.metadata(ref):
-                series = ref.series or text(row, refs.SERIES_UID)
-                # Of a row without its series nothing can be said but that there is one more instance.
-                found.setdefault(series, []).append(text(row, refs.INSTANCE_UID) if series else "")
-        except _CANNOT:
-            found = {}
-        if isinstance(ref, InstanceRef) and not any(
-            uid in ("", ref.instance) for uids in found.values() for uid in uids
-        ):
-            found = {}
+        found = self._described(ref)
         if found:
             nameless = len(found.pop("", []))
             for series, uids in found.items():
@@ -139,6 +128,19 @@ class _Check:
             words = f"cannot be verified: {error.message}"
         above = ref.study, ref.series, ref.instance
         self._pool.emit(Item("unverified", *above, reason=words, code=ExitCode.PARTIAL))
+
+    def _described(self, ref: Ref) -> dict[str, list[str]]:
+        """The SOP Instance UIDs in the metadata of a reference, by series; empty where they tell nothing of it."""
+        found: dict[str, list[str]] = {}
+        try:
+            for row in self._client.metadata(ref):
+                series = ref.series or text(row, refs.SERIES_UID)
+                # Of a row without its series nothing can be said but that there is one more instance.
+                found.setdefault(series, []).append(text(row, refs.INSTANCE_UID) if series else "")
+        except _CANNOT:
+            return {}
+        meant = not ref.instance or any(uid in ("", ref.instance) for uids in found.values() for uid in uids)
+        return found if meant else {}
 
     def _lists(self) -> bool:
         """Whether the server can list at all: it is asked for a study that cannot be."""

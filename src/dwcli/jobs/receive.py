@@ -9,7 +9,7 @@ from dwcli.dicomweb.content import End
 from dwcli.dicomweb.multipart import PartData, PartEnd, PartStart, Truncated
 from dwcli.dicomweb.refs import InstanceRef, Ref
 from dwcli.errors import AuthError, DwError, ExitCode, TruncatedError
-from dwcli.files.draft import CollisionError, Destination, Draft, FolderError
+from dwcli.files.draft import CollisionError, Destination, Draft, FolderError, Kept
 from dwcli.jobs.result import Item, failed
 
 
@@ -131,32 +131,34 @@ class Receiver:
                 received.rejected.append(failed(error, *hint))
             return
         came = InstanceRef(kept.study, kept.series, kept.instance)
-        asked_for = refs.covers(ref, came) and (series is None or came.series in series)
         again = came.instance in received.uids
         received.add(came)
-        item = Item("received", *came, kept.path, kept.size)
-        match kept.outcome:
-            case "conflict":
-                words = "other bytes of this SOP Instance UID are there and stay"
-                item = item.ended("conflict", words, ExitCode.FAILED)
-            case "same" if again:
-                return  # the server sent it twice
-            case _ if not asked_for:
-                own = ref.study and kept.study != ref.study
-                words = f"by its own word of study {kept.study}" if own else "nobody asked for it"
-                item = item.ended("unexpected", words)
-            case "same":
-                item = item.ended("present")
-            case "replaced":
-                item = item.ended("replaced")
-            case _:
-                pass
+        if kept.outcome == "same" and again:
+            return  # the server sent it twice
+        item = _became(kept, ref, refs.covers(ref, came) and (series is None or came.series in series))
         if end is End.TRUNCATED and item.code is ExitCode.OK:
             item = item.ended("warned", "; ".join(filter(None, ("truncated on the server", item.reason))))
         elif end is End.UNPROVEN and not part.proven and item.code is ExitCode.OK:
             code = ExitCode.PARTIAL if self._verify else ExitCode.OK
             item = item.ended("unverified", "nothing proves that the file is whole", code)
         self._emit(item)
+
+
+def _became(kept: Kept, ref: Ref, asked_for: bool) -> Item:
+    """What the folder made of a part that was given its name."""
+    item = Item("received", kept.study, kept.series, kept.instance, kept.path, kept.size)
+    match kept.outcome:
+        case "conflict":
+            return item.ended("conflict", "other bytes of this SOP Instance UID are there and stay", ExitCode.FAILED)
+        case _ if not asked_for:
+            own = ref.study and kept.study != ref.study
+            return item.ended("unexpected", f"by its own word of study {kept.study}" if own else "nobody asked for it")
+        case "same":
+            return item.ended("present")
+        case "replaced":
+            return item.ended("replaced")
+        case _:
+            return item
 
 
 def _believe(end: End, part: PartEnd, *, last: bool) -> None:
