@@ -1,4 +1,4 @@
-"""What a content is, by its first bytes, and whether it is whole, by its own end.
+"""Identify content by its first bytes, and check by its end whether it is complete.
 
 No header says either for sure: servers mislabel, and a proxy ends a truncated response in good order.
 """
@@ -55,7 +55,7 @@ _VRS = part10.SHORT_VRS | part10.LONG_VRS
 
 
 def kind_of(head: bytes) -> Kind:
-    """What begins with `head`, by that alone; a `head` of 132 bytes or more tells all kinds, `HEAD` for sure."""
+    """Identify content by its first bytes; 132 bytes suffice for all kinds, `HEAD` bytes certainly do."""
     head = head[:HEAD]
     if not head:
         return Kind.EMPTY
