@@ -120,7 +120,7 @@ def test_files_that_are_gone_make_the_answer_partial(archive: Asker) -> None:
     archive.stow(*files)
     (archive.root / "1.2/1.2.1/1.2.1.1.dcm").unlink()
     reply = archive("studies/1.2", ANY)
-    assert reply.status_code == 206 and "1 files are gone" in reply.headers["Warning"]
+    assert reply.status_code == 206 and "1 files are missing" in reply.headers["Warning"]
     assert [data for _, data in parts(reply)] == [files[1]]
     assert archive("studies/1.2/series/1.2.1/instances/1.2.1.1", ANY).status_code == 404
 

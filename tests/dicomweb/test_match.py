@@ -58,7 +58,7 @@ def test_an_ignored_key_is_told_once_and_filtered_from_then_on() -> None:
     questions = Questions([parse_term("PatientID=X")], [])
     rows = [row(t00100020=("LO", uid)) for uid in ("X", "Y", "", "X", "Z")]
     assert [questions.answered_by(found) for found in rows] == [True, False, False, True, False]
-    assert list(questions.complaints()) == ["this server ignores PatientID=X: its rows are filtered here"]
+    assert list(questions.complaints()) == ["this server ignores PatientID=X; filtering its rows locally"]
     assert list(questions.complaints()) == []
 
 

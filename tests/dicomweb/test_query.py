@@ -123,7 +123,7 @@ def test_terms_by_keyword_tag_sequence_path_and_private_tag(typed: str, path: st
 
 @pytest.mark.parametrize("typed", ["PatientID", "=x", " =x"])
 def test_what_is_no_term_is_refused(typed: str) -> None:
-    with pytest.raises(UsageError, match="not a search term"):
+    with pytest.raises(UsageError, match="not a filter"):
         query.parse_term(typed)
 
 

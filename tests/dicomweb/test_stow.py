@@ -49,12 +49,12 @@ def test_a_409_that_lists_a_success_is_believed() -> None:
 
 def test_what_the_reply_leaves_out_is_unknown() -> None:
     got = read(reply(stored=[item("1")]), "1", "2")
-    assert got.outcomes["2"] == Unknown("2", "the reply does not name it")
+    assert got.outcomes["2"] == Unknown("2", "the store response does not list it")
 
 
 @pytest.mark.parametrize("body", [{}, [], [{}], reply(), reply([], []), {"00081198": {"vr": "SQ"}}])
 def test_empty_sequences_store_nothing(body: Any) -> None:
-    assert read(body, "1").outcomes == {"1": Unknown("1", "the reply names no instance")}
+    assert read(body, "1").outcomes == {"1": Unknown("1", "the store response lists no instance")}
 
 
 @pytest.mark.parametrize("shape", [lambda a, b: [a, b], lambda a, b: [a | {"00081198": b["00081198"]}]])
@@ -113,7 +113,7 @@ def test_google_says_in_words_why_it_failed() -> None:
 
 def test_azure_says_that_an_instance_is_there() -> None:
     failed = read(reply(failed=[item("1", t00081197=45070)]), "1", status=409).outcomes["1"]
-    assert failed == Failed("1", 45070, "the instance is there already (B00E)")
+    assert failed == Failed("1", 45070, "the instance already exists (B00E)")
     assert 45070 in stow.MAYBE_PRESENT
 
 
@@ -148,7 +148,7 @@ def test_a_uid_with_padding_is_the_same_uid() -> None:
 @pytest.mark.parametrize("status", [400, 403, 409, 413, 415, 500, 503])
 def test_a_refusal_without_a_body_leaves_everything_unknown(status: int) -> None:
     got = stow.read(status, "", b"", ["1", "2"])
-    words = f"HTTP {status}, and the reply names no instance"
+    words = f"HTTP {status}, and the store response lists no instance"
     assert got.outcomes == {"1": Unknown("1", words), "2": Unknown("2", words)}
     assert got.notes == ()
 
@@ -159,17 +159,17 @@ def test_a_refusal_without_a_body_leaves_everything_unknown(status: int) -> None
         (
             "text/html; charset=utf-8",
             b"<html>\n<h1>Too \x1bbig</h1></html>",
-            "the server answered (text/html): <html> <h1>Too \\u001bbig",
+            "the server responded (text/html): <html> <h1>Too \\u001bbig",
         ),
         ("", b'{"HttpStatus":400,"Message":"Bad file format"}', "Bad file format"),
-        ("text/plain", b"success", "the server answered (text/plain): success"),
-        (JSON, b'{"00081199":{"vr":"SQ","Value":[', "the reply was cut short"),
-        (JSON, b"\xff\xfe\x00", "the server answered"),
+        ("text/plain", b"success", "the server responded (text/plain): success"),
+        (JSON, b'{"00081199":{"vr":"SQ","Value":[', "the store response was truncated"),
+        (JSON, b"\xff\xfe\x00", "the server responded"),
     ],
 )
 def test_an_unreadable_reply_acknowledges_nothing_and_is_quoted(content_type: str, body: bytes, note: str) -> None:
     got = stow.read(200, content_type, body, ["1"])
-    assert got.outcomes == {"1": Unknown("1", "the reply names no instance")}
+    assert got.outcomes == {"1": Unknown("1", "the store response lists no instance")}
     assert note in got.notes[0]
 
 
@@ -178,7 +178,7 @@ def test_a_cut_list_keeps_what_was_whole() -> None:
     got = stow.read(200, JSON, body, ["1", "2"])
     assert got.outcomes["1"] == Stored("1", "")
     assert isinstance(got.outcomes["2"], Unknown)
-    assert got.notes == ("the reply was cut short",)
+    assert got.notes == ("the store response was truncated",)
 
 
 @given(body=st.binary(max_size=60), status=st.integers(100, 599))
@@ -193,7 +193,7 @@ def test_no_body_makes_the_reader_fail_or_forget_an_instance(body: bytes, status
         (0, "no reason given"),
         (0xA7FF, "out of resources (A7FF)"),
         (0xA900, "the data set does not match its SOP class (A900)"),
-        (43265, "the data set is of another study (A901)"),
+        (43265, "the data set belongs to another study (A901)"),
         (0xA922, "bulk data missing (A922)"),
         (0xB007, "stored, but the data set does not match its SOP class (B007)"),
         (0xB123, "stored with a warning (B123)"),

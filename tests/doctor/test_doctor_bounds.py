@@ -45,12 +45,12 @@ def test_without_a_sample_storing_still_shows_much(orthanc: Orthanc, run_dw: Dw)
 @pytest.mark.parametrize(
     ("answer", "code", "words"),
     [
-        (Answer(401), 4, "wants a login"),
+        (Answer(401), 4, "requires a login"),
         (Answer(403), 4, "does not allow"),
         (Answer(200, {"Content-Type": "text/html"}, _PAGE), 4, "web page"),
         (Answer(302, {"Location": "https://elsewhere.invalid/login"}), 4, "redirect"),
-        (Answer(404), 1, "no search at"),
-        (Answer(503, {"Retry-After": "900"}), 75, "cannot answer now"),
+        (Answer(404), 1, "cannot search at"),
+        (Answer(503, {"Retry-After": "900"}), 75, "is temporarily unavailable"),
         (Answer(200, {"Content-Type": "text/plain"}, b"hello"), 1, "not DICOM JSON"),
     ],
 )

@@ -81,7 +81,7 @@ def test_a_spoilt_file_is_there(check: Callable[..., Run], out: Path, data: byte
     spoilt.write_bytes(data)
     run = check(Scripted(study(1, 3)), out)
     assert run.code == 3
-    assert rows(run) == [("conflict", f"{SERIES}.2", f"there, but spoilt: {why}")]
+    assert rows(run) == [("conflict", f"{SERIES}.2", f"present, but damaged: {why}")]
     assert str(spoilt) in run.out
 
 

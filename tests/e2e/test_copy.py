@@ -127,7 +127,7 @@ def test_what_the_target_had_before_is_compared(copy: Callable[..., Run]) -> Non
     target = Scripted(changed(sent, 2)[:3])
     run = copy(Scripted(sent), target)
     assert (run.code, outcomes(run)) == (3, {"stored": 3, "conflict": 2}), run.err
-    assert "gives back other bytes" in run.out
+    assert "returns different content" in run.out
     # Only what was there before is fetched back.
     assert sorted(target.retrieved("instances")) == [one.uid for one in sent[:3]]
 
@@ -270,7 +270,7 @@ def test_other_bytes_at_the_target_are_a_conflict(copy: Callable[..., Run], stat
     target.bend = lambda request, answer: refusal if request.method == "POST" else answer
     run = copy(Scripted(sent), target)
     assert (run.code, outcomes(run)) == (1, {"conflict": 2}), run.err
-    assert "other bytes under this SOP Instance UID" in run.out
+    assert "different content for this SOP Instance UID" in run.out
 
 
 def test_a_refusal_is_not_replaced_by_the_failure_to_compare(copy: Callable[..., Run]) -> None:

@@ -116,7 +116,7 @@ def test_vv_shows_the_401_that_a_renewal_cured_and_how_the_token_was_had(run_dw:
         ]
         assert told.index("< 401 no Content-Type") < told.index(f"> POST {issuer.issuer}/token") < len(told) - 1
         issuer.issued += 1
-        assert run_dw("search", "-v").err == "the login was refused (401); the same request again with a new one\n"
+        assert run_dw("search", "-v").err == "login refused (401); retrying with a new token\n"
         assert not re.search(r"access-\d|client-s3cret|Bearer|Basic", first + again.err)
 
 
@@ -407,7 +407,7 @@ def test_profile_test_shows_what_a_login_page_looks_like(run_dw: Dw) -> None:
         run_dw("profile", "add", "p", server.url)
         done = run_dw("profile", "test")
         assert done.code == 4
-        assert "a web page titled 'Sign in to Hospital', with a field for a password" in done.out
+        assert "a web page titled 'Sign in to Hospital', with a password field" in done.out
 
 
 # Out of sight

@@ -66,16 +66,16 @@ def _no(resource: str) -> Check:
     return refuses(1, f"this server has no {resource} resource", "dw retrieve ", " -o DIR")
 
 
-_NO_DELETE = "this server deletes nothing over DICOMweb"
+_NO_DELETE = "this server does not delete over DICOMweb"
 _FOLDER = refuses(1, _NO_DELETE, "delete its files: the archive is a folder on this disk")
 _LOCAL = refuses(1, _NO_DELETE, "delete its files: they are in ")
 _SYNTAX = refuses(1, "refused (406)")
-_WADO_URI = refuses(2, "names no WADO-URI address", "dialect.wado_uri")
+_WADO_URI = refuses(2, "has no WADO-URI address", "dialect.wado_uri")
 _ONE_BY_ONE = refuses(1, "does not render a study", "render an instance")
 
 CANNOT: dict[str, dict[str, Check | Otherwise]] = {
     META: {"tiny_pacs": Otherwise()},
-    "wildcards": {"tiny_pacs": Otherwise("this server knows no wildcards")},
+    "wildcards": {"tiny_pacs": Otherwise("this server does not support wildcards")},
     "counts": {"tiny_pacs": prints('"PatientID"')},
     "a search across studies": {
         "tiny_pacs": refuses(2, "by its own UID", "write STUDY/SERIES"),
@@ -101,7 +101,7 @@ CANNOT: dict[str, dict[str, Check | Otherwise]] = {
         "serve": outcomes(present=4),
     },
     "deletion": {
-        "tiny_pacs": refuses(1, _NO_DELETE, "take the study out of its database and storage folder"),
+        "tiny_pacs": refuses(1, _NO_DELETE, "remove the study from its database and storage folder"),
         "local": _LOCAL,
         "serve": _FOLDER,
     },
@@ -188,7 +188,11 @@ ROWS = (
     Row("retrieve frames {CINE} 1,3-5 -o {out}", frames(1, 3, 4, 5), "frames"),
     Row("retrieve frames {I} 2 -o {out}", refuses(5, "(404)", "has 1 frames"), "404 for a frame that is not there"),
     Row("retrieve bulkdata {I} 7FE00010 -o {out}/pixels.bin", pixels("pixels.bin"), "bulk data"),
-    Row("retrieve bulkdata {I} PatientID -o {out}/x", refuses(5, "is no bulk data"), "bulk data"),
+    Row(
+        "retrieve bulkdata {I} PatientID -o {out}/x",
+        refuses(5, "is inline in the metadata, not bulk data"),
+        "bulk data",
+    ),
     # a folder against the server
     Row("retrieve study {S} -o {out} -q && check study {S} {out}", outcomes(present=3), says="3 instances there"),
     Row("retrieve {R} -o {out} -q && check {R} {out} --deep", outcomes(present=3), says="3 instances equal"),
@@ -202,7 +206,7 @@ ROWS = (
     ),
     Row("render {I} -o {out}/a.jpg --quality 80", picture("a.jpg", "JPEG", 256), "rendering", BY_SERVER),
     Row("render {CINE} -o {out}/a.png --frame 3", picture("a.png", "PNG", 16), "rendering", BY_SERVER),
-    Row("render {I} -o {out}/a.png --local", picture("a.png", "PNG", 256), says="here (asked for with --local)"),
+    Row("render {I} -o {out}/a.png --local", picture("a.png", "PNG", 256), says="here (requested with --local)"),
     Row(
         "render {I} -o {out}/a.png --window 40,400 && render {I} -o {out}/b.png --window 40,400 --local",
         alike("a.png", "b.png"),

@@ -77,7 +77,7 @@ def test_the_first_of_two_files_with_one_uid_wins(name: str, orthanc: Orthanc, t
     assert dw("store", here[other]).code == 0
     run = dw("store", here[other], "--verify")
     assert run.code == 1, run.err
-    assert "the server says stored, but gives back other bytes" in run.out
+    assert "the server reports it stored but returns different content" in run.out
     assert dw("retrieve", "--patient-id", "4MR1", "-o", tmp_path / "out").code == 0
     (path,) = (tmp_path / "out").rglob("*.dcm")
     assert path.read_bytes() == here[name].read_bytes()

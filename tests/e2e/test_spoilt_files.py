@@ -55,7 +55,7 @@ def test_two_files_that_were_swapped_are_told_of_and_put_right(tmp_path: Path) -
     other.write_bytes(instance(sop="2.25.3"))
     run = dw(*line)
     assert run.code in (1, 3)
-    assert "holds another instance" in run.out and "--overwrite" in run.out + run.err
+    assert "contains a different instance" in run.out and "--overwrite" in run.out + run.err
     assert dw(*line, "--overwrite").code == 0
     assert one.read_bytes() == instance(sop="2.25.3") and other.read_bytes() == instance(sop="2.25.4")
 

@@ -143,6 +143,6 @@ def test_what_orthanc_stores_under_another_name_is_told_with_that_name(
     file.write_bytes(images.instance("a b", "a b.1", "a b.1.1"))
     run = dw("store", file, "-f", "jsonl", env=orthanc.environment)
     assert run.code == 1, run.err
-    assert "the reply names ab.1.1 in its place, and the server does not have it" in run.out
-    assert "names no instance" not in run.out
+    assert "the store response lists ab.1.1 instead, and the server does not have it" in run.out
+    assert "lists no instance" not in run.out
     assert "not sent" not in run.err

@@ -61,7 +61,7 @@ def test_a_wrong_base_url_is_no_empty_archive(run_dw: Dw, orthanc: Orthanc) -> N
     run_dw.environment |= {**orthanc.environment, "DW_URL": f"{orthanc.url}/nowhere"}
     run = run_dw("search")
     assert run.code == 1
-    assert "is it the DICOMweb root" in run.err
+    assert "check that the URL is the DICOMweb root" in run.err
 
 
 def test_a_base_url_ends_before_studies(run_dw: Dw) -> None:

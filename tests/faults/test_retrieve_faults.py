@@ -313,7 +313,7 @@ def test_files_that_name_another_study_than_the_server_are_kept_and_told_of_once
     items, code, _ = retrieve(server.url, tmp_path / "out")
     assert code == 0
     assert [(item.outcome, item.instance) for item in items] == [("unexpected", one.uid) for one in listed]
-    assert {item.reason for item in items} == {"by its own word of study 2.25.55"}
+    assert {item.reason for item in items} == {"its header says study 2.25.55"}
     assert archive.retrieved("instances") == []
 
 
@@ -325,7 +325,7 @@ def test_an_instance_that_the_series_does_not_list_is_told_of(tmp_path: Path, fa
         fake_server(Scripted(listed, bend=bent("series", lambda _: related(body)))).url, tmp_path / "out"
     )
     assert (code, len(items)) == (0, 4)
-    assert any("1 that came the server does not list, such as 2.25.99" in text for text in warnings), warnings
+    assert any("1 received that the server does not list, such as 2.25.99" in text for text in warnings), warnings
 
 
 def test_a_file_that_cannot_be_read_is_no_conflict(tmp_path: Path, fake_server: Callable[..., Fake]) -> None:
@@ -339,7 +339,7 @@ def test_a_file_that_cannot_be_read_is_no_conflict(tmp_path: Path, fake_server: 
     items, code, _ = retrieve(server.url, out)
     assert code == 3
     assert {item.outcome for item in items} == {"present", "failed"}
-    assert any(f"{taken} is there and cannot be read" in item.reason for item in items)
+    assert any(f"{taken} exists but cannot be read" in item.reason for item in items)
 
 
 def test_a_pipe_has_the_first_reason_on_stderr_too(

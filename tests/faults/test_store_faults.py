@@ -130,7 +130,7 @@ def test_a_reply_that_names_nothing_of_a_server_that_gives_nothing_back_is_unkno
     archive = Scripted(bend=lambda r, a: Answer(501) if r.method == "GET" else Answer(200))
     run = run_dw("store", folder(study(1, 2)), env={"DW_URL": fake_server(archive).url})
     assert (run.code, list(outcomes(run))) == (1, ["unknown"])
-    assert "does not give it back" in reasons(run)
+    assert "does not return it" in reasons(run)
 
 
 def test_202_with_warnings_only(run_dw: Dw, folder: Callable[..., Path], fake_server: Callable[..., Fake]) -> None:
@@ -221,7 +221,7 @@ def test_one_file_alone_over_the_limit_is_named(
     assert run.code == 3
     assert outcomes(run) == {"stored": [f"00{n}.dcm" for n in range(4)], "failed": ["004.dcm"]}
     assert "413" in reasons(run)
-    assert "this file alone is larger than the server takes in one request" in reasons(run)
+    assert "this file alone exceeds the server's request limit" in reasons(run)
     assert orthanc.count() == 4
 
 
@@ -233,7 +233,7 @@ def test_no_request_is_larger_than_the_dialect_allows(
     sent = [*study(1, 4, side=256), *study(1, 1, name="2.25.9", side=400)]  # 132 kB each, and one of 320 kB
     run = run_dw("store", folder(sent), "-p", "small", "-j", "1")
     assert (run.code, outcomes(run)) == (3, {"stored": [f"00{n}.dcm" for n in range(4)], "failed": ["004.dcm"]})
-    assert "too large: this server takes 300000 bytes" in reasons(run)
+    assert "too large: this server accepts 300000 bytes" in reasons(run)
     lengths = [len(request.body) for request in server.requests if request.method == "POST"]
     assert len(lengths) == 2
     assert all(200_000 < length <= 300_000 for length in lengths)
@@ -292,7 +292,7 @@ def test_replies_that_are_lost_every_time_are_asked_for(
     run = run_dw("store", place, env={**orthanc.environment, "DW_URL": proxy.url})
     stored = [f"00{n}.dcm" for n in range(4)]
     assert (run.code, outcomes(run)) == (3, {"stored": stored, "conflict": ["other.dcm"]}), run.out
-    assert "the server gives it back" in reasons(run)
+    assert "the server returns it" in reasons(run)
 
 
 @pytest.mark.parametrize(
@@ -414,7 +414,7 @@ def test_a_duplicate_on_tiny_pacs_is_present(run_dw: Dw, folder: Callable[..., P
     run = run_dw("store", folder(sent), env=tiny_pacs.environment)
     assert (run.code, outcomes(run)) == (0, {"present": ["000.dcm", "001.dcm"], "stored": ["002.dcm"]}), run.err
     assert "failure" not in reasons(run)
-    assert reasons(run).count("already there, and equal") == 2
+    assert reasons(run).count("already on the server and identical") == 2
 
 
 def test_other_bytes_on_tiny_pacs_are_a_conflict(run_dw: Dw, folder: Callable[..., Path], tiny_pacs: TinyPacs) -> None:
@@ -522,7 +522,7 @@ def test_a_refusal_of_what_differs_from_what_is_there_is_a_conflict_alone_and_am
     place = folder(sent[:1] if alone else sent)
     run = run_dw("store", place, env={"DW_URL": fake_server(archive).url})
     assert outcomes(run)["conflict"] == ["000.dcm"], run.out
-    assert "other bytes under this SOP Instance UID" in reasons(run)
+    assert "different content for this SOP Instance UID" in reasons(run)
 
 
 # --verify
@@ -680,7 +680,7 @@ def test_a_login_that_fails_ends_the_run(
     assert run.code == 4
     assert outcomes(run) == {"stored": ["000.dcm"], "failed": ["001.dcm"]}
     assert len(server.requests) == 2
-    assert run.err.count("may lack the right") == 1
+    assert run.err.count("may lack permission") == 1
 
 
 def test_after_a_login_that_fails_the_next_step_is_named(

@@ -572,9 +572,9 @@ def test_video_is_refused_in_words() -> None:
         ("RGB", {"SamplesPerPixel": 1}, "contradicts"),
         ("MONOCHROME2", {"PixelPresentation": "MIXED"}, "mixed"),
         ("MONOCHROME2", {"RescaleSlope": "0"}, "Slope 0"),
-        ("PALETTE COLOR", {}, "without a red table"),
+        ("PALETTE COLOR", {}, "without a red lookup table"),
         ("MONOCHROME2", {"WindowCenter": 1, "WindowWidth": 9, "VOILUTFunction": "CUBIC"}, "CUBIC"),
-        ("MONOCHROME2", {"VOILUTSequence": [lut([1, 2], 0, 8)], "short": True}, "holds only"),
+        ("MONOCHROME2", {"VOILUTSequence": [lut([1, 2], 0, 8)], "short": True}, "contains only"),
     ],
 )
 def test_picture_that_would_be_wrong_is_refused(photometric: str, values: dict[str, Any], reason: str) -> None:

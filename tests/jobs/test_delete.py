@@ -219,7 +219,7 @@ def test_a_yes_is_not_believed_while_the_study_is_listed(
 ) -> None:
     client = client_of(fake_server(Shelf(lambda _shelf, _request: Answer(204))).url, "azure")
     item = job.delete(client, job.plan(client, StudyRef("1.2")), wait=lambda _seconds: None)
-    assert (item.outcome, item.reason) == ("failed", "the server said yes, and lists it still")
+    assert (item.outcome, item.reason) == ("failed", "the server accepted the deletion but still lists it")
 
 
 def test_nothing_is_planned_for_what_is_not_there(

@@ -113,8 +113,8 @@ def test_a_damaged_coding_and_what_follows_its_end_are_refused(coding: str, body
         ("ZSTD", "zstd, which was not requested"),
         ("x-unknown", "x-unknown, which was not requested"),
         ("gzip, br", "br, which was not requested"),
-        ("gzip, gzip", "one coding inside another"),
-        ("deflate,x-gzip", "one coding inside another"),
+        ("gzip, gzip", "nested codings"),
+        ("deflate,x-gzip", "nested codings"),
     ],
 )
 def test_an_unknown_or_a_second_coding_is_refused_by_name(header: str, said: str) -> None:

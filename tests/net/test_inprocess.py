@@ -83,7 +83,7 @@ def test_an_upload_that_fails_raises_its_own_error_and_the_application_sees_a_br
         _transport(application).exchange(Request("POST", "http://local/x", body=Body(5, ChangedError(0, "it shrank")))),
     ):
         pass
-    assert seen == ["the upload broke off"]
+    assert seen == ["the upload was interrupted"]
 
 
 def test_an_answer_that_breaks_off_is_truncated() -> None:

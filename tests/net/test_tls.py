@@ -128,7 +128,7 @@ def test_a_missing_and_a_strange_client_certificate_say_so(
         get(server.url, tls.context(ca=ca))
     if not isinstance(caught.value, TemporaryError):  # the alert may be lost to the reset that follows it
         assert isinstance(caught.value, AuthError)
-        assert "want" in caught.value.message
+        assert "require" in caught.value.message
         assert "--client-cert" in caught.value.hint
     with pytest.raises(DwError) as caught:
         get(server.url, tls.context(ca=ca, client_cert=certificates.client))
@@ -141,7 +141,7 @@ def test_nginx_says_in_html_that_it_wants_a_client_certificate(tmp_path: Path, c
         Fake(hello) as behind,
         Nginx(tmp_path, behind.url, certificates=certificates, client_certificate=True) as nginx,
     ):
-        with pytest.raises(AuthError, match="wants a client certificate") as caught:
+        with pytest.raises(AuthError, match="requires a client certificate") as caught:
             get(nginx.url, tls.context(ca=certificates.ca))
         assert "--client-cert" in caught.value.hint
         shown = tls.context(ca=certificates.ca, client_cert=certificates.client)
@@ -234,7 +234,7 @@ def test_a_proxy_that_wants_a_login_is_not_mistaken_for_the_server(
     with Tinyproxy(tmp_path, login=("pat", "proxy-pass")) as proxy, Fake(hello) as plain:
         server = tls_server(serving(authority.issue_cert("127.0.0.1"))) if secure else plain
         verify = tls.context(ca=ca) if secure else None
-        with pytest.raises(AuthError, match=r"the proxy before .* wants a login") as caught:
+        with pytest.raises(AuthError, match=r"the proxy for .* requires a login") as caught:
             get(server.url, verify, proxy=proxy.url)
         assert "HTTP_PROXY" in caught.value.hint
         assert get(server.url, verify, proxy=proxy.url_with_login) == b"hello"

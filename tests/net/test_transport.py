@@ -90,7 +90,7 @@ def test_every_httpx_error_becomes_an_error_with_a_hint_of_its_own(kind: type[Ex
     assert isinstance(error, DwError)
     assert "pacs:8042" in error.message
     assert error.hint
-    assert "does not know" not in error.hint, "an unmapped error"
+    assert "please report it" not in error.hint, "an unmapped error"
 
 
 def test_an_error_that_is_new_in_httpx_is_still_a_dw_error() -> None:
@@ -99,7 +99,7 @@ def test_an_error_that_is_new_in_httpx_is_still_a_dw_error() -> None:
 
     error = translate(NewError("what"), "pacs")
     assert "what" in error.message
-    assert "does not know" in error.hint
+    assert "please report it" in error.hint
 
 
 @pytest.mark.parametrize(
@@ -360,7 +360,7 @@ def test_a_hostile_redirect_is_an_error_and_no_crash(
 
 def test_redirects_in_a_circle_end(fake_server: FakeServer, transport: Callable[..., Transport]) -> None:
     server = fake_server(lambda _: Answer(302, {"Location": "/"}))
-    with pytest.raises(ProtocolError, match="circle"):
+    with pytest.raises(ProtocolError, match="redirects in a loop"):
         fetch(transport(server.url), server.url)
     assert len(server.requests) < 10
 
@@ -380,7 +380,7 @@ def test_silence_before_an_answer_counts_as_patience(
     server = fake_server(lambda _: (over.wait(60), Answer())[1])
     clock = Clock()
     try:
-        with pytest.raises(TemporaryError, match="never answered") as caught:
+        with pytest.raises(TemporaryError, match="accepted the request but sent no response in time") as caught:
             fetch(transport(server.url, first_byte=0.2, patience=0.3), server.url)
         soon = clock.within(2)
     finally:
@@ -395,7 +395,7 @@ def test_silence_within_an_answer_has_a_limit_of_its_own(
 ) -> None:
     body: list[bytes | float] = [b"a" * 10, 1.5, b"b" * 10]
     server = fake_server(lambda _: Answer(200, {}, body, framing="chunked"))
-    with pytest.raises(TemporaryError, match="fell silent"):
+    with pytest.raises(TemporaryError, match="stopped sending in the middle of its response"):
         fetch(transport(server.url, silence=0.2, first_byte=30.0), server.url)
     # In all more than the limit, and no pause near it.
     slow: list[bytes | float] = [b"a", 0.2] * 6
@@ -435,7 +435,7 @@ def test_a_body_that_cannot_be_decompressed_is_an_error(
     fake_server: FakeServer, transport: Callable[..., Transport]
 ) -> None:
     server = fake_server(lambda _: Answer(200, {"Content-Encoding": "gzip"}, b"not gzip"))
-    with pytest.raises(ProtocolError, match="gzip body that is damaged"):
+    with pytest.raises(ProtocolError, match="damaged gzip body"):
         fetch(transport(server.url), server.url)
 
 
@@ -523,7 +523,7 @@ def test_a_name_without_an_address_points_at_the_profile(
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
-    with pytest.raises(TemporaryError, match=r"no address for pacs\.example\.org") as caught:
+    with pytest.raises(TemporaryError, match=r"cannot resolve pacs\.example\.org") as caught:
         fetch(transport("http://pacs.example.org", tries=1), "http://pacs.example.org/")
     assert "profile show" in caught.value.hint
 

@@ -274,7 +274,7 @@ STORES = {
     "204 and nothing there": Store("azure", Answer(204), "failed", "does not have it", 1),
     "a list of one": Store("xnat", Answer(200, JSON, b"[" + STORED + b"]"), "stored"),
     "a list, one a study": Store("xnat", Answer(200, JSON, b"[{}," + STORED + b"]"), "stored"),
-    "200 and nothing, and it is there": Store("shanoir", Answer(200), "stored", "gives it back", 0, FILE),
+    "200 and nothing, and it is there": Store("shanoir", Answer(200), "stored", "returns it", 0, FILE),
     "duplicate": Store("tiny-pacs", Answer(409, JSON, sequences(t00081198=[failure(0x0110)])), "present", "equal", 0,
         FILE),
     "413 in words": Store("tiny-pacs", Answer(413, {"Content-Type": "text/plain"}, b"exceeds the byte budget"),

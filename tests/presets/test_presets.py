@@ -195,7 +195,7 @@ def test_a_tag_that_tiny_pacs_ignores_is_filtered_here(tiny_pacs: TinyPacs, run_
     assert (run.code, run.lines) == (0, [])
     run = run_dw("search", "StationName=NOWHERE", "-f", "uids", env=tiny_pacs.environment)
     assert (run.code, run.lines, "ignores StationName" in run.err) == (1, [], True)
-    assert "its rows do not show it" in run.err
+    assert "its rows do not contain it" in run.err
 
 
 def test_tiny_pacs_finds_what_was_asked_for_and_nothing_else(tiny_pacs: TinyPacs, run_dw: Dw) -> None:

@@ -1,1 +1,1 @@
-"""A local folder that answers DICOMweb: one WSGI application over SQLite and plain files."""
+"""A local folder served over DICOMweb: one WSGI application over SQLite and plain files."""

@@ -15,7 +15,7 @@ _QUOTED = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One way in which the client takes an answer. `transfer_syntax`: a UID, `*` for as stored, "" for the default."""
+    """One form that the client accepts. `transfer_syntax`: a UID, `*` for as stored, "" for the default."""
 
     kind: str
     multipart: bool
@@ -41,7 +41,7 @@ def ranges(header: str) -> list[MediaType]:
 
 
 def wants_json(header: str) -> str:
-    """The media type of a JSON answer. Raises Refusal 406 where the client takes none."""
+    """The media type of a JSON response. Raises Refusal 406 where the client takes none."""
     if not header.strip():
         return DICOM_JSON
     for found in ranges(header):
@@ -49,7 +49,7 @@ def wants_json(header: str) -> str:
             return DICOM_JSON
         if found.type == JSON:
             return JSON
-    raise Refusal(406, f"this archive answers in {DICOM_JSON} only")
+    raise Refusal(406, f"this archive responds with {DICOM_JSON} only")
 
 
 def wanted(header: str) -> list[Wanted]:
@@ -81,7 +81,7 @@ def wants_dicom(header: str) -> list[Wanted]:
 
 
 def wants_picture(header: str, offered: Sequence[str]) -> tuple[str, bool]:
-    """The picture type, and whether the client wants it as multipart. Raises Refusal 406."""
+    """The image type, and whether the client wants it as multipart. Raises Refusal 406."""
     if not header.strip():
         return offered[0], False
     for way in wanted(header):

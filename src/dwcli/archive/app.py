@@ -52,7 +52,7 @@ class Asked:
 
 
 class Archive:
-    """A folder that answers DICOMweb below `prefix`. Safe to use from several threads. Call `close` at the end.
+    """A folder served over DICOMweb below `prefix`. Safe to use from several threads. Call `close` at the end.
 
     What a service needs is imported when it is first asked for: a search should cost no more than a search.
     """
@@ -105,19 +105,19 @@ class Archive:
             return text(500, str(error))
         except Exception:
             traceback.print_exc(file=environ.get("wsgi.errors", sys.stderr))
-            return text(500, "a mistake in the archive itself; its log says more")
+            return text(500, "internal error in the archive; see its log")
 
     def _read(self, environ: dict[str, Any]) -> Asked:
         # PATH_INFO is decoded, so that a slash within a UID would be lost.
         query = environ.get("QUERY_STRING", "")
         if len(query) > _LONGEST_QUERY:
-            raise Refusal(414, f"a query has at most {_LONGEST_QUERY} bytes here")
+            raise Refusal(414, f"the query is longer than {_LONGEST_QUERY} bytes")
         target = environ.get("REQUEST_URI") or environ.get("PATH_INFO", "")
         path = target.partition("?")[0]
         path = re.sub(r"^https?://[^/]*", "", path)
         host = environ.get("HTTP_HOST", "")
         if not _HOST.fullmatch(host):
-            raise Refusal(400, "the Host header is missing or odd")
+            raise Refusal(400, "the Host header is missing or invalid")
         base = f"{environ.get('wsgi.url_scheme', 'http')}://{host}{self.prefix}"
         if self.prefix and not f"{path}/".startswith(f"{self.prefix}/"):
             raise Refusal(404, f"DICOMweb is at {base}")
@@ -143,7 +143,7 @@ class Archive:
         stores = rest == ("studies",) or (ref is not None and ref.level is Level.STUDY and not rest)
         allowed = ("GET", "HEAD", "POST") if stores else ("GET", "HEAD")
         if asked.method not in allowed:
-            raise Refusal(405, f"{asked.method} is not done here", Allow=", ".join(allowed))
+            raise Refusal(405, f"{asked.method} is not supported here", Allow=", ".join(allowed))
         if asked.method == "POST":
             return self._receive(asked, ref.study if ref else "")
         match ref, rest:
@@ -154,7 +154,7 @@ class Archive:
             case refs.SeriesRef(study, series), ("instances",):
                 return self._search(asked, Level.INSTANCE, study, series)
         if ref is None:
-            raise Refusal(404, "no such resource")
+            raise Refusal(404, "resource not found")
         return self._retrieve(asked, ref, rest)
 
     def _retrieve(self, asked: Asked, ref: Ref, rest: tuple[str, ...]) -> Reply:
@@ -176,7 +176,7 @@ class Archive:
                 return pixels.bulk(self.folder, ref, "/".join(path), asked.accept)
             case _, ("thumbnail" | "bulkdata" | "pixeldata",) | ("frames", _, "thumbnail"):
                 raise Refusal(501, f"this archive has no {rest[-1]}")
-        raise Refusal(404, "no such resource")
+        raise Refusal(404, "resource not found")
 
     def _search(self, asked: Asked, level: Level, study: str, series: str) -> Reply:
         answer = wants_json(asked.accept)
@@ -219,7 +219,7 @@ class Archive:
         environ = asked.environ
         length = environ.get("CONTENT_LENGTH") or None
         if length is None and not _is_chunked(environ):
-            raise Refusal(411, "the request says nothing about its length")
+            raise Refusal(411, "the request does not state its length")
         if length is not None and not re.fullmatch(r"\d{1,18}", length):
             raise Refusal(400, f"not a length: {length}")
         body = environ["wsgi.input"]
@@ -242,7 +242,7 @@ def _is_chunked(environ: dict[str, Any]) -> bool:
 
 
 def _drain(environ: dict[str, Any]) -> None:
-    """Read what is left of an upload that was refused: a client that is still sending would not see the answer."""
+    """Read what is left of a refused upload: a client that is still sending would not see the response."""
     body, length = environ.get("wsgi.input"), environ.get("CONTENT_LENGTH")
     if body is None or not (length or _is_chunked(environ)):
         return
@@ -263,9 +263,9 @@ def open_archive(
 ) -> Archive:
     """The archive in `root`, made where there is none; `say` hears of a damaged index. Raises DwError."""
     try:
-        root.mkdir(parents=True, exist_ok=True, mode=0o700)  # patients' data are not for everybody on this machine
+        root.mkdir(parents=True, exist_ok=True, mode=0o700)  # patient data must not be readable by other users
     except OSError as error:
-        raise UsageError(f"{root} cannot be an archive: {error.strerror}") from error
+        raise UsageError(f"cannot use {root} as an archive: {error.strerror}") from error
 
     def ready(folder: Folder) -> None:
         if folder.index.is_new:
@@ -312,7 +312,7 @@ def _opened(
                 ready(folder)
         except sqlite3.Error as error:
             raise DwError(
-                f"cannot use the index {path}: {error}", f"rm {path}* and try again: it is made anew"
+                f"cannot use the index {path}: {error}", f"rm {path}* and try again; dw rebuilds it"
             ) from error
     return folder
 

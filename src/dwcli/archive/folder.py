@@ -132,7 +132,7 @@ class Folder:
         return Seen(path, size, mtime, None)
 
     def recover(self) -> None:
-        """Take in what a process that was killed had put in place and not yet written down."""
+        """Index the files that a killed process had stored but not yet recorded."""
         db = self.index.connection()
         waiting = db.execute("SELECT folder, run, pid FROM pending").fetchall()
         waiting = [row for row in waiting if not row[1].startswith(self.index.run)]
@@ -178,7 +178,7 @@ class Folder:
             for study, series, instance, sop_class, syntax, path in found
         ]
         if not held:
-            raise Refusal(404, f"no such {ref.level} here")
+            raise Refusal(404, f"{ref.level} not found")
         return held
 
     def file(self, path: str) -> Path:

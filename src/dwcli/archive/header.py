@@ -1,4 +1,4 @@
-"""What the index keeps of one file: identity, the rows that searches answer with, and what they match."""
+"""What the index keeps of one file: identity, the rows that searches return, and the values to match."""
 
 import json
 import os

@@ -141,7 +141,7 @@ class Index:
             raise DwError("the archive is closed")
         found = self._connect()
         if self._builder != threading.get_ident() and _version(found) != _VERSION:
-            raise Damaged("the index is not whole")
+            raise Damaged("the index is incomplete")
         found.execute("PRAGMA journal_mode = WAL")
         found.execute("PRAGMA synchronous = FULL")
         self._local.connection = found
@@ -200,7 +200,7 @@ class Index:
                 raise Damaged(str(error)) from error
             raise
         if before != _identity(self.path):
-            raise Damaged("the index was replaced just now")
+            raise Damaged("the index was just replaced")
         return found
 
     def _prepare(self) -> None:
@@ -224,7 +224,7 @@ class Index:
                 db.execute(statement)
 
     def _failed(self, error: Exception) -> DwError:
-        return DwError(f"cannot open the index {self.path}: {error}", "is the folder writable?")
+        return DwError(f"cannot open the index {self.path}: {error}", "check that the folder is writable")
 
 
 def _version(db: sqlite3.Connection) -> int:
@@ -241,7 +241,7 @@ def alone(path: Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         fd = os.open(path.with_name(f"{path.name}.guard"), os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        raise DwError(f"cannot open the index {path}: {error.strerror}", "is the folder writable?") from error
+        raise DwError(f"cannot open the index {path}: {error.strerror}", "check that the folder is writable") from error
     try:
         jsonl.hold(fd, wait=True)
         yield

@@ -1,4 +1,4 @@
-"""Frames, bulk data and pictures (PS3.18 10.4.1.1.3 to 10.4.1.1.5)."""
+"""Frames, bulk data and rendered images (PS3.18 10.4.1.1.3 to 10.4.1.1.5)."""
 
 import math
 import re
@@ -41,7 +41,7 @@ def frames(folder: Folder, ref: InstanceRef, numbers: tuple[int, ...], accept: s
 def bulk(folder: Folder, ref: InstanceRef, path: str, accept: str) -> Reply:
     """One value by the path that the metadata's BulkDataURI has. Raises Refusal 404, 406."""
     if not _PATH.fullmatch(path):
-        raise Refusal(404, f"no bulk data here: {path}")
+        raise Refusal(404, f"no bulk data at {path}")
     path = path.upper()
     if path not in ("7FE00008", "7FE00009", "7FE00010"):
         (held,) = folder.held(ref)
@@ -57,7 +57,7 @@ def bulk(folder: Folder, ref: InstanceRef, path: str, accept: str) -> Reply:
 def _pixels(folder: Folder, ref: InstanceRef) -> tuple[Held, PixelData]:
     (held,) = folder.held(ref)
     if not held.path.is_file():
-        raise Refusal(404, "the file is gone from the archive")
+        raise Refusal(404, "the file is missing from the archive")
     try:
         found = native.describe(held.path)
     except DwError as error:
@@ -99,14 +99,14 @@ def _forms(held: Held, found: PixelData) -> list[_Form]:
 
 def _as_wanted(accept: str, forms: list[_Form], numbers: tuple[int, ...], *, joined: bool = False) -> Reply:
     """The frames in the first form that the client takes and that can be had; `joined`: plain ones as one value."""
-    why = f"this archive gives {' or '.join(form.content_type for form in forms)}, in parts"
+    why = f"this archive sends {' or '.join(form.content_type for form in forms)}, as multipart"
     for way in wanted(accept):
         for form in forms:
             one = len(numbers) == 1 or (joined and not form.stored)
             if not form.fits(way) or not (way.multipart or one):
                 continue
             try:
-                # The first is read before the answer begins: what cannot be had is said with the right status.
+                # Read the first before the response begins, so that a failure gets the right status.
                 first = form.read(numbers[0])
             except UsageError as error:
                 raise Refusal(404, error.message) from error
@@ -145,11 +145,11 @@ def _value(held: Held, path: str) -> bytes:
         except (LookupError, TypeError):
             raise Refusal(404, f"this instance has no {path}") from None
         except FileNotFoundError:
-            raise Refusal(404, "the file is gone from the archive") from None
+            raise Refusal(404, "the file is missing from the archive") from None
         except Exception as error:  # whatever pydicom meets in bytes that break the rules
             raise Refusal(406, f"{path} cannot be read: {error}") from error
     if not isinstance(element.value, bytes):
-        raise Refusal(404, f"{path} is no bulk data here: its value stands in the metadata")
+        raise Refusal(404, f"{path} is inline in the metadata, not bulk data")
     value: bytes = element.value
     return value if little else jsonmodel.swapped(value, str(element.VR))
 
@@ -167,7 +167,7 @@ def _octets(accept: str, body: Iterable[bytes], length: int | None = None) -> Re
 
 
 def rendered(folder: Folder, ref: Ref, numbers: tuple[int, ...], accept: str, query: str) -> Reply:
-    """Pictures (PS3.18 8.3.5): one, or as multipart one for each frame asked for, each instance that has pixels.
+    """Rendered images (PS3.18 8.3.5): one, or as multipart one for each requested frame or instance with pixels.
 
     Raises Refusal 400, 404, 406.
     """
@@ -179,9 +179,13 @@ def rendered(folder: Folder, ref: Ref, numbers: tuple[int, ...], accept: str, qu
         every = numbers or tuple(range(1, _count(one, alone=len(held) == 1) + 1))
         pictures += [(one, number) for number in every]
     if not pictures:
-        raise Refusal(406, "nothing here has pixels to render")
+        raise Refusal(406, "no instance here has pixels to render")
     if not multiple and len(pictures) > 1:
-        what = "frames: ask for one, as …/frames/1/rendered," if len(held) == 1 else "pictures: ask for an instance,"
+        what = (
+            "frames: request one, as …/frames/1/rendered,"
+            if len(held) == 1
+            else "rendered images: request an instance,"
+        )
         raise Refusal(406, f'{len(pictures)} {what} or for multipart/related; type="{kind}"')
     first = _picture(*pictures[0], options)
     if not multiple:
@@ -209,7 +213,7 @@ def _picture(one: Held, number: int, options: render.Options) -> bytes:
 
 
 def _options(query: str, kind: str) -> render.Options:
-    """The rendering that a query string asks for. Raises Refusal 400, and 501 for what is not done here."""
+    """The rendering that a query string asks for. Raises Refusal 400, and 501 for what is not supported here."""
     media_type = cast("Literal['image/jpeg', 'image/png']", kind)
     options = render.Options(media_type=media_type)
     for name, value in pairs(query):
@@ -219,7 +223,7 @@ def _options(query: str, kind: str) -> render.Options:
             case "viewport":
                 if not re.fullmatch(r"[1-9]\d{0,4},[1-9]\d{0,4}", value):
                     if re.fullmatch(r"\d+,\d+(,-?[\d.]*){4}", value):
-                        raise Refusal(501, "this archive renders no regions: viewport=width,height")
+                        raise Refusal(501, "this archive does not render regions; use viewport=width,height")
                     raise Refusal(400, f"viewport={value} is not width,height")
                 width, height = map(int, value.split(","))
                 options = replace(options, viewport=(width, height))
@@ -228,9 +232,9 @@ def _options(query: str, kind: str) -> render.Options:
                     raise Refusal(400, f"quality={value} is not 1 to 100")
                 options = replace(options, quality=int(value))
             case "annotation" if value:
-                raise Refusal(501, "this archive burns no annotations into pictures")
+                raise Refusal(501, "this archive does not burn annotations into images")
             case "iccprofile" if value not in ("", "no"):
-                raise Refusal(501, "this archive adds no colour profiles")
+                raise Refusal(501, "this archive does not add colour profiles")
             case _:
                 pass
     return options

@@ -1,4 +1,4 @@
-"""What the archive answers, and the refusals that its parts raise."""
+"""The archive's responses, and the refusals that its parts raise."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -16,7 +16,7 @@ CHUNK = 256 * 1024
 
 
 class Refusal(Exception):
-    """An HTTP status of 400 or above, with the reason in words for whoever asked."""
+    """An HTTP status of 400 or above, with the reason for the client."""
 
     def __init__(self, status: int, reason: str, **headers: str) -> None:
         super().__init__(reason)
@@ -35,7 +35,7 @@ def retrieve_url(base: str, ref: Ref) -> Json:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer. `length`: the body's bytes where they are known before; None sends it in chunks."""
+    """A response. `length`: the body's bytes where they are known before; None sends it in chunks."""
 
     status: int
     content_type: str = ""
@@ -50,19 +50,19 @@ class Reply:
 
 
 def text(status: int, words: str, headers: dict[str, str] | None = None) -> Reply:
-    """A reply of one line of text."""
+    """A response of one line of text."""
     data = f"{words}\n".encode()
     return Reply(status, "text/plain; charset=utf-8", [data], len(data), headers or {})
 
 
 def whole(status: int, content_type: str, data: bytes) -> Reply:
-    """A reply whose body is in memory."""
+    """A response whose body is in memory."""
     return Reply(status, content_type, [data], len(data))
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part of a multipart reply: its media type, its bytes, and how many they are (None: not known before)."""
+    """One part of a multipart response: its media type, its bytes, and how many they are (None: not known before)."""
 
     content_type: str
     body: Iterable[bytes]
@@ -70,7 +70,7 @@ class Part:
 
 
 def parts(kind: str, found: Iterable[Part], status: int = 200, headers: dict[str, str] | None = None) -> Reply:
-    """A multipart/related reply (PS3.18 8.6.1.2.1); of known length where all its parts are."""
+    """A multipart/related response (PS3.18 8.6.1.2.1); of known length where all its parts are."""
     boundary = multipart.new_boundary()
     content_type = f'multipart/related; type="{kind or OCTETS}"; boundary={boundary}'
     length = None

@@ -41,10 +41,10 @@ def _as_wanted(held: list[Held], way: Wanted) -> Reply:
         raise Refusal(406, f"stored as {', '.join(sorted(foreign))}; this archive converts to {EXPLICIT} only")
     there = [one for one in held if one.path.is_file()]
     if not there:
-        raise Refusal(404, "the files are gone from the archive")
+        raise Refusal(404, "the files are missing from the archive")
     headers = {}
     if len(there) < len(held):
-        headers["Warning"] = f'299 dw "{len(held) - len(there)} files are gone from the archive"'
+        headers["Warning"] = f'299 dw "{len(held) - len(there)} files are missing from the archive"'
     status = 206 if headers else 200
     as_stored = [one for one in there if syntax in ("*", one.syntax)]
     if len(as_stored) == len(there):
@@ -55,7 +55,7 @@ def _as_wanted(held: list[Held], way: Wanted) -> Reply:
     for one in there:
         _see_that_it_decodes(one)
     if len(there) == 1:
-        # Converted before the answer begins, so that what cannot be is said with the right status.
+        # Convert before the response begins, so that a failure gets the right status.
         part = _converted(there[0])
         if way.multipart:
             return parts(DICOM, [part], status, headers)
@@ -64,7 +64,7 @@ def _as_wanted(held: list[Held], way: Wanted) -> Reply:
 
 
 def _each(held: list[Held], syntax: str) -> Iterator[Part]:
-    """One after the other, as one that cannot be converted after all ends the answer where it stands."""
+    """Yield one after the other; one that cannot be converted after all ends the response there."""
     for one in held:
         yield _stored(one) if one.syntax == syntax else _converted(one)
 
@@ -165,7 +165,7 @@ def load(path: Path) -> tuple[Any, bool]:
 
                 correct_ambiguous_vr(found, little)
         except FileNotFoundError:
-            raise Refusal(404, "the file is gone from the archive") from None
+            raise Refusal(404, "the file is missing from the archive") from None
         except Exception as error:  # whatever pydicom meets in bytes that break the rules
             raise Refusal(500, f"{path.name} cannot be read: {error}") from error
     return found, little

@@ -117,7 +117,7 @@ def pairs(query: str) -> list[tuple[str, str]]:
 
 def _count(name: str, value: str) -> int:
     if not re.fullmatch(r"\d{1,18}", value):
-        raise Refusal(400, f"{name}={value} is no number of rows")
+        raise Refusal(400, f"{name}={value} is not a number of rows")
     return int(value)
 
 
@@ -149,7 +149,7 @@ def _path(name: str) -> str:
         try:
             tags.append(dictionary.parse_tag(part))
         except UsageError:
-            raise Refusal(400, f"no attribute is called {name}") from None
+            raise Refusal(400, f"unknown attribute {name}") from None
     return ".".join(tags)
 
 
@@ -189,7 +189,7 @@ def _match(asked: Search, terms: dict[str, str]) -> None:
             raise Refusal(400, f"the value of {path} is too long: at most {_LONGEST_VALUE} characters")
         elif path in _NUMBERS:
             if not re.fullmatch(r"[+-]?\d{1,12}", value):
-                raise Refusal(400, f"{path}={value} is no number")
+                raise Refusal(400, f"{path}={value} is not a number")
             asked.where(f"{_NUMBERS[path]} = ?", int(value))
         elif path in _MOMENTS:
             low, high = (_days if dictionary.vr(path) == "DA" else _times)(value)
@@ -227,7 +227,7 @@ def _days(value: str) -> tuple[str, str]:
     ends = _ends(value)
     for end in ends:
         if end and not re.fullmatch(r"\d{8}", end):
-            raise Refusal(400, f"{value} is no date or range of dates: YYYYMMDD-YYYYMMDD")
+            raise Refusal(400, f"{value} is not a date or date range: YYYYMMDD-YYYYMMDD")
     return ends
 
 
@@ -236,7 +236,7 @@ def _times(value: str) -> tuple[str, str]:
     ends = _ends(value)
     for end in ends:
         if end and not time_of(end):
-            raise Refusal(400, f"{value} is no time or range of times: HHMMSS-HHMMSS")
+            raise Refusal(400, f"{value} is not a time or time range: HHMMSS-HHMMSS")
     low, high = ends
     return (time_of(low) if low else ""), (_last_moment(high) if high else "")
 

@@ -19,9 +19,9 @@ _SILENCE = 60  # seconds
 
 
 def run(archive: Archive, port: int, *, ready: Callable[[str], None], log: Callable[[str], None]) -> None:
-    """Answer on 127.0.0.1 until KeyboardInterrupt, which ends it without an error.
+    """Serve on 127.0.0.1 until KeyboardInterrupt, which ends it without an error.
 
-    `ready(url)` is told the address once the port is open, `log(line)` of every request. Raises DwError.
+    `ready(url)` receives the address once the port is open, `log(line)` every request. Raises DwError.
     """
     from cheroot.wsgi import Server
 
@@ -39,7 +39,7 @@ def run(archive: Archive, port: int, *, ready: Callable[[str], None], log: Calla
         server.prepare()
     except OSError as error:
         if error.errno == errno.EADDRINUSE or "already in use" in str(error):
-            raise UsageError(f"port {port} is taken", "--port N, or --port 0 for any free one") from error
+            raise UsageError(f"port {port} is already in use", "use --port N, or --port 0 for any free port") from error
         raise DwError(f"cannot listen on port {port}: {error}") from error
     try:
         ready(f"http://{_ADDRESS}:{server.bind_addr[1]}{PREFIX}")
@@ -69,12 +69,12 @@ class _Guarded:
             named = urlsplit(f"//{environ.get('HTTP_HOST', '')}")
             host = named.hostname
             if named.port is None:
-                # dicomweb_client leaves the port out; the URLs in the answer need it.
+                # dicomweb_client leaves the port out; the URLs in the response need it.
                 environ["HTTP_HOST"] = f"{named.netloc}:{environ['SERVER_PORT']}"
         except ValueError:
             host = None
         if host not in _NAMES:
-            refused = text(421, "this server answers to 127.0.0.1 and localhost only")
+            refused = text(421, "this server accepts only the hosts 127.0.0.1 and localhost")
             started(refused.line, [("Content-Type", refused.content_type), ("Content-Length", str(refused.length))])
             body: Iterable[bytes] = refused.body
         else:
@@ -89,10 +89,10 @@ class _Guarded:
                 sent += len(chunk)
                 yield chunk
         except GeneratorExit:
-            end = ", and the client went away"
+            end = ", and the client disconnected"
             raise
         except Exception as error:
-            end = f", and broke off: {error}"
+            end = f", and stopped: {error}"
             raise
         finally:
             target = environ.get("REQUEST_URI", environ.get("PATH_INFO", ""))

@@ -1,4 +1,4 @@
-"""STOW-RS of application/dicom (PS3.18 10.5): on the disk first, then in the index, then in the reply."""
+"""STOW-RS of application/dicom (PS3.18 10.5): on the disk first, then in the index, then in the response."""
 
 import itertools
 import json
@@ -111,7 +111,7 @@ class Store:
         if declared.type != "multipart/related" or kind != media.DICOM:
             raise Refusal(415, f'this archive stores multipart/related; type="{media.DICOM}" only')
         if not declared.boundary:
-            raise Refusal(400, "the Content-Type names no boundary")
+            raise Refusal(400, "the Content-Type has no boundary")
         request = _Request()
         with self._using():
             stored = self._stored(request, declared.boundary, _chunks(body, length), study)
@@ -121,7 +121,7 @@ class Store:
         try:
             self._receive(request, multipart.Reader(boundary), chunks, study)
             if not request.received and not request.failures:
-                raise Refusal(400, "the request holds no part")
+                raise Refusal(400, "the request contains no part")
             return self._keep(request)
         finally:
             for received in request.received:
@@ -182,13 +182,13 @@ class Store:
             return
         if study and head.study != study:
             draft.discard()
-            reason = f"it is of study {head.study}"
+            reason = f"it belongs to study {head.study}"
             request.failures.append(_Failure(_OTHER_STUDY, reason, head.sop_class, head.instance))
             return
         request.received.append(_Received(draft, head))
 
     def _keep(self, request: _Request) -> list[_Stored]:
-        """Names for what was received, then its rows; what is in the reply has both."""
+        """Name the received files, then index them; what the response lists has both."""
         if not request.received:
             return []
         folders = {self._place(received.head).parent.as_posix() for received in request.received}
@@ -216,7 +216,7 @@ class Store:
                 request.failures.append(_Failure(_RESOURCES, error.message, *names))
             else:
                 if kept.outcome == "conflict":
-                    reason = "other bytes are stored under this UID"
+                    reason = "different content is stored under this UID"
                     request.failures.append(_Failure(_DUPLICATE, reason, *names))
                     continue
                 stored.append(_Stored(head, kept.outcome == "same"))
@@ -272,7 +272,7 @@ def _sync(root: Path, folder: str) -> None:
 
 
 def _reply(stored: list[_Stored], failures: list[_Failure], base: str, answer: str) -> Reply:
-    """The store reply (PS3.18 10.5.3, annex I)."""
+    """The store response (PS3.18 10.5.3, annex I)."""
     found: Json = {}
     studies = {one.head.study for one in stored}
     if len(studies) == 1:

@@ -1,8 +1,8 @@
 """The DICOMweb services of one server as iterators of values. Knows the dialect; holds nothing larger than a chunk.
 
-`learned` is what is known of the server, `exchange` one request with its checked response. `pages` reads one resource
-page by page, `keys` says what is matched here, `auto` has the questions by which a server is learnt, and `search` asks
-all of them; `transfer` retrieves and stores.
+`learned` holds what is known about the server, `exchange` sends and checks one request. `pages` reads one resource
+page by page, `keys` selects what to match locally, `auto` probes a server's behaviour, and `search` combines
+them; `transfer` retrieves and stores.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -32,8 +32,8 @@ __all__ = ["Client", "Event", "Opened", "UnansweredError"]
 class Client:
     """One server with all its services, safe to use from several threads.
 
-    `warn(text)` is told, each thing once, what a user should know and cannot see in the values. What the responses
-    teach of the server is kept for the rest of the run.
+    `warn(text)` receives, once each, what a user should know but cannot see in the values. What the responses
+    reveal about the server is kept for the rest of the run.
     """
 
     def __init__(
@@ -53,23 +53,23 @@ class Client:
 
     @property
     def dialect(self) -> Dialect:
-        """The server's ways as they are known now."""
+        """Return the dialect as it is known now."""
         return self._learned.now.dialect
 
     def learn(self, **changes: Any) -> None:
-        """Take fields of the dialect for known."""
+        """Set dialect fields that are already known."""
         self._learned.learn(self._learned.now, **changes)
 
     def prefer_xml(self) -> None:
-        """Ask for XML in searches and metadata from now on; a server that has none is asked for JSON as ever."""
+        """Prefer XML in searches and metadata from now on; fall back to JSON where the server has none."""
         self.learn(json_type=media.DICOM_XML)
 
     def warn(self, text: str) -> None:
-        """Tell the user, each thing once."""
+        """Warn the user, once per text."""
         self._learned.warn(text)
 
     def request(self, asked: Request) -> AbstractContextManager[Response]:
-        """Send any request with this server's login; refusals too are handed out as responses."""
+        """Send any request with this server's login; return refusals as responses, too."""
         return self._exchange.request(asked)
 
     def call(self, asked: Request) -> bytes:
@@ -89,7 +89,7 @@ class Client:
         return self._search.resolve(ref)
 
     def locate(self, ref: Ref) -> Ref:
-        """Like `resolve`, but as it is where the UIDs above are not to be had and `retrieve` needs none."""
+        """Like `resolve`, but unchanged if the UIDs above are unavailable and `retrieve` needs none."""
         return self._search.locate(ref)
 
     def metadata(self, ref: Ref) -> Iterator[Row]:
@@ -104,7 +104,7 @@ class Client:
         return self._transfer.retrieve(ref, transfer_syntax)
 
     def frames(self, ref: FrameRef, transfer_syntax: str = "") -> Iterator[Event]:
-        """The frames asked for, one part each, in ascending order; raw little endian unless a syntax is named."""
+        """Yield the frames in ascending order, one part each; raw little endian unless a syntax is given."""
         return self._transfer.frames(ref, transfer_syntax)
 
     def bulkdata(self, url: str) -> Iterator[Event]:
@@ -116,7 +116,7 @@ class Client:
         return self._transfer.bulkdata_url(ref, tag)
 
     def rendered(self, ref: Ref | FrameRef, wanted: Rendering) -> Iterator[Event]:
-        """A picture made by the server (PS3.18 10.4.1.1.3)."""
+        """Yield the server's rendered image (PS3.18 10.4.1.1.3)."""
         return self._transfer.rendered(ref, wanted)
 
     def wado_uri(self, ref: InstanceRef, transfer_syntax: str = "*", *, anonymize: bool = False) -> Iterator[Event]:

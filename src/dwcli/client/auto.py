@@ -1,7 +1,7 @@
-"""What `auto` finds out of a server: one small question for each thing that it may do otherwise than PS3.18 says.
+"""Probes for `auto`: one small request for each way in which a server may deviate from PS3.18.
 
-The functions ask whoever they are given, so that the doctor puts the same questions; `Auto` puts them through an
-exchange, and says what a search that was refused, or found nothing, teaches. It changes nothing itself.
+The functions take the sender as an argument, so that doctor uses the same probes; `Auto` sends them through an
+exchange and derives changes from a search that was refused or found nothing. It changes nothing itself.
 """
 
 from collections.abc import Callable, Iterable
@@ -19,14 +19,14 @@ from dwcli.errors import AbsentError, RefusedError
 
 NOT_UNDERSTOOD = frozenset({400, 422, 500, 501})
 NOBODY = "2.25.17071979"
-"""A UID that nothing has."""
+"""A UID that no object has."""
 COUNT = "00201209"  # NumberOfSeriesRelatedInstances
 PAGED: dict[str, Any] = {"paging_required": True, "page_size": AUTO_PAGE}
-"""The ways of a server that lists studies only where `limit` and `offset` are both named."""
+"""The dialect fields of a server that lists studies only with both `limit` and `offset`."""
 _SAMPLES = 20
 
 Ask = Callable[[Query, Dialect], list[Row] | None]
-"""Sends a query as a dialect has it: its first rows, None where it is refused."""
+"""Sends a query in a dialect; returns its first rows, or None if the server refuses it."""
 
 
 def takes(ask: Ask, query: Query, dialect: Dialect) -> bool:
@@ -35,13 +35,13 @@ def takes(ask: Ask, query: Query, dialect: Dialect) -> bool:
 
 
 def lists(ask: Ask, query: Query, dialect: Dialect) -> bool | None:
-    """Whether the resource of a query lists anything at all; None where it is refused."""
+    """Whether the resource of a query lists anything at all; None if refused."""
     rows = ask(plain(query), dialect)
     return None if rows is None else bool(rows)
 
 
 def heeds(ask: Ask, query: Query, term: Term, dialect: Dialect) -> bool:
-    """Whether the server looks at a key: it is asked for with a value that nothing has. A refusal is a look."""
+    """Whether the server evaluates a key: search for a value that no object has. A refusal counts as evaluated."""
     limit = 1 if dialect.paging else None
     return not ask(plain(query)._replace(terms=(impossible(term),), limit=limit), dialect)
 
@@ -73,7 +73,7 @@ def counted(rows: list[Row]) -> bool:
 
 
 class Turn(NamedTuple):
-    """A search that was refused, or found nothing: what was wanted, what was sent, and by which snapshot."""
+    """A search that was refused or found nothing: the query wanted, the query sent, and the snapshot used."""
 
     wanted: Query
     sent: Query
@@ -82,7 +82,7 @@ class Turn(NamedTuple):
 
 
 class Lesson(NamedTuple):
-    """The fields of the dialect that a search teaches, so that it is sent again.
+    """The dialect changes that a search suggests before it is sent again.
 
     `tried`: they hold only if the search, sent so, finds something; `refused` are the changes if it is refused.
     """
@@ -93,7 +93,7 @@ class Lesson(NamedTuple):
 
 
 class Auto:
-    """Puts the questions to one server. Each is put once for a server and key, as its outcome becomes a fact."""
+    """Probes one server. Each probe runs once per server and key, because its result becomes a fact."""
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
@@ -122,7 +122,7 @@ class Auto:
     # What reading page after page depends on.
 
     def heeds(self, query: Query, term: Term, known: Known) -> bool:
-        """Whether the server looks at a key; asked once."""
+        """Whether the server evaluates a key; probed once."""
         name = f"{query.level} {term.name}"
         facts = self._learned.now.facts  # of rows in their thousands, each would ask again by an old snapshot
         if ("heeds", name) in facts or ("ignores", name) in facts:
@@ -145,7 +145,7 @@ class Auto:
         return offset_counts(self.ask, query, known.dialect) in ("rows", "")
 
     def unsure_of_offset(self, known: Known) -> bool:
-        """Whether nobody has seen yet what `offset` counts."""
+        """Whether it is still unknown what `offset` counts."""
         return known.learns and known.facts.isdisjoint([("offset", "rows"), ("offset", "ignored")])
 
     def saw_offset(self, known: Known, query: Query, seen: set[str], first: str, *, overlaps: bool) -> Dialect:
@@ -169,10 +169,10 @@ class Auto:
     # What a search that failed, or found nothing, teaches.
 
     def _refused(self, turn: Turn) -> Lesson | None:
-        """After a refusal: which part of the search does this server not take?
+        """After a refusal, find the part of the search that this server does not accept.
 
-        Each part is asked alone, as messages name what they mind in their own words or not at all. A key is asked with
-        a sound value that nothing has: a key is refused for ever, a bad value is the user's to mend.
+        Each part is probed alone, as error messages name the cause inconsistently or not at all. A key is probed with
+        a valid value that no object has: a refused key stays refused, a bad value is for the user to correct.
         """
         error = turn.failure
         if not turn.known.learns or not isinstance(error, RefusedError) or error.status not in NOT_UNDERSTOOD:
@@ -199,13 +199,13 @@ class Auto:
         return Lesson(changes) if changes else None
 
     def _raw(self, turn: Turn) -> Lesson | None:
-        """Does it decode a query? Where the same raw finds something, it does not; where raw is refused, it did."""
+        """Find whether the server decodes queries: not if the raw query finds rows; it does if raw is refused."""
         if turn.failure or turn.known.dialect.escaping != "auto" or not worth_raw(turn.sent):
             return None
         return Lesson({"escaping": "raw"}, tried=True, refused={"escaping": "standard"})
 
     def _wildcards(self, turn: Turn) -> Lesson | None:
-        """Does it know `*` and `?` at all? A value that it has is asked for by its first letter and `*`."""
+        """Find whether the server supports `*` and `?`: search for an existing value by its first letter and `*`."""
         known = turn.known
         if turn.failure or not known.learns or not known.dialect.wildcards or ("wildcards",) in known.facts:
             return None
@@ -228,13 +228,13 @@ class Auto:
         return None
 
     def _loosened(self, turn: Turn) -> Lesson | None:
-        """Does it find what cannot go raw, asked for with wildcards in its place? Then it never decodes."""
+        """If wildcards find what cannot be sent raw, the server never decodes."""
         if turn.failure or turn.known.dialect.escaping != "auto" or not worth_loosening(turn.wanted):
             return None
         return Lesson({"escaping": "raw"}, tried=True)
 
     def _relational(self, turn: Turn) -> Lesson | None:
-        """Does it search across studies, or series, at all? Those that do not answer 404, 400 or an empty list.
+        """Find whether it searches across studies or series. Servers that do not respond 404, 400 or an empty list.
 
         It does not where that resource lists nothing whatever is asked, and the level above does.
         """
@@ -269,9 +269,9 @@ class Auto:
 
 
 class Inquiry:
-    """One search, asked by one snapshot after the other: where that brings nothing, the next question is put.
+    """One search, sent by one snapshot after another: if it finds nothing, the next probe runs.
 
-    It ends, as each question is put once until what is known has changed, and that changes in one direction only.
+    It ends because each probe runs once per state of knowledge, which changes in one direction only.
     `since` is the snapshot by which it was chosen to ask so.
     """
 
@@ -287,12 +287,12 @@ class Inquiry:
 
     @property
     def cannot(self) -> bool:
-        """Whether the search turned out to be one that this server has no resource for."""
+        """Whether this server turned out to have no resource for the search."""
         chosen, known = self._since.dialect.relational, self._known.dialect.relational
         return chosen and not known and is_relational(self._query)
 
     def snapshot(self) -> Known:
-        """What to ask by."""
+        """The snapshot to search with."""
         self._known = known = self._learned.now
         self.ended = True
         return known.tried(**self._trial.changes) if self._trial else known
@@ -303,7 +303,7 @@ class Inquiry:
             self._learned.learn(self._known, **self._trial.changes)
 
     def note(self, fact: tuple[str, ...]) -> None:
-        """Ask again with one fact more."""
+        """Search again with one more fact."""
         self._learned.learn(self._known, fact)
         self.ended = False
 

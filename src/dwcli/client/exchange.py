@@ -1,4 +1,4 @@
-"""One request, one checked response: what was asked, what came, and what that turned out to be."""
+"""One request and its checked response: what was sent, what was received, and what kind of content it is."""
 
 import re
 import shlex
@@ -41,14 +41,14 @@ _DUE = {
     media.Body.DICOM: "a DICOM file",
     media.Body.JSON: "JSON",
     media.Body.XML: "XML",
-    media.Body.PICTURE: "a picture",
+    media.Body.PICTURE: "an image",
 }
 
 Value = TypeVar("Value")
 
 
 class Opened(NamedTuple):
-    """An answer has begun: its HTTP status, media type, length in bytes where known, and Warning header."""
+    """A response has begun: its HTTP status, media type, length in bytes where known, and Warning header."""
 
     status: int
     media_type: str
@@ -73,7 +73,7 @@ class Page:
 
 
 class Tally:
-    """Counts what one study lists, which its readers collect: a list that never ends must not fill the memory."""
+    """Counts the rows of one study, which callers collect: an endless list must not fill the memory."""
 
     def __init__(self, most: int = 300_000) -> None:
         self._most = most
@@ -81,17 +81,17 @@ class Tally:
         self._text = 0
 
     def add(self, uid: str) -> None:
-        """Count a row. Raises ProtocolError where there are more than any study has."""
+        """Count a row. Raises ProtocolError if there are more than any study has."""
         self._rows += 1
         self._text += len(uid)
         if self._rows > self._most or self._text > 64 * self._most:
             raise ProtocolError(
-                f"the server lists more than {self._most:,} in one study, and no end", "dw doctor looks at its lists"
+                f"the server lists more than {self._most:,} in one study, without end", "check its lists: dw doctor"
             )
 
 
 class Exchange:
-    """Asks one server and looks at what comes."""
+    """Sends requests to one server and checks the responses."""
 
     def __init__(self, base: str, learned: Learned, transport: Transport) -> None:
         self.base = base
@@ -100,7 +100,7 @@ class Exchange:
 
     @contextmanager
     def request(self, asked: Request) -> Iterator[Response]:
-        """Send any request with this server's login; refusals too are handed out as answers."""
+        """Send any request with this server's login; return refusals as responses, too."""
         try:
             with self.transport.exchange(asked) as response:
                 yield response
@@ -109,7 +109,7 @@ class Exchange:
             raise
 
     def advise(self, error: DwError) -> None:
-        """Under `auto`, name the preset that the server's address or its refusal points to.
+        """Under `auto`, suggest the preset that the server's address or its refusal points to.
 
         A warning and no hint, as a job makes a refusal the reason of one item among many.
         """
@@ -126,7 +126,7 @@ class Exchange:
 
     @contextmanager
     def opened(self, asked: Request) -> Iterator[tuple[Response, bytes, Iterator[bytes]]]:
-        """An answer with its first bytes, by which it is told what it is."""
+        """A response with its first bytes, which identify its content."""
         try:
             with self.transport.exchange(asked) as response:
                 response.check()
@@ -145,7 +145,7 @@ class Exchange:
             if not resource:
                 raise
             self.advise(error)
-            hint = error.hint or f"it is not there, or this server has no {resource[1]}: dw doctor tells"
+            hint = error.hint or f"it does not exist, or this server has no {resource[1]}: dw doctor"
             raise error.worded(hint=hint) from None
 
     def events(self, response: Response, head: bytes, chunks: Iterator[bytes]) -> Iterator[Event]:
@@ -225,7 +225,7 @@ class Exchange:
                 return
 
     def _reader(self, response: Response, head: bytes, accept: str) -> "RowReader | XmlRowReader | None":
-        """What reads the rows of a response; None where XML came in place of JSON, which its other name may bring."""
+        """The row reader for a response; None for XML instead of JSON, which the other media type may bring."""
         kind = media.classify(response.content_type, head)
         if kind not in (media.Body.XML, media.Body.MULTIPART):
             if response.status != 204:
@@ -239,7 +239,7 @@ class Exchange:
         return XmlRowReader(response.content_type, head)
 
     def _relay(self, warning: str) -> None:
-        """Tell what a server warns of (299), but for the rows that the next pages bring."""
+        """Report a server's warnings (299), except about rows that the next pages bring."""
         if warning and not re.search(r"\d+ additional", warning):
             self.learned.warn(f"the server warns: {warning}")
 
@@ -250,9 +250,9 @@ class Exchange:
         ask: Callable[[str], Request],
         wanted: tuple[media.Body, ...] = (),
     ) -> Iterator[Event]:
-        """Ask with each media range until one is accepted; the one that was is asked first from then on.
+        """Try each media range until one is accepted; that one is tried first from then on.
 
-        `wanted`: what the answer may be; anything where it is empty.
+        `wanted`: the acceptable kinds of body; any if empty.
         """
         now = self.learned.now
         known = self.learned.accepted(key)
@@ -267,7 +267,7 @@ class Exchange:
                 with self.opened(ask(accept)) as (response, head, chunks):
                     kind = media.classify(response.content_type, head)
                     if wanted:
-                        # A text in place of images is a complaint, whatever its status.
+                        # A text instead of images is an error message, whatever its status.
                         text_came = media.parse(response.content_type).type.startswith("text/")
                         fit = (body for body in wanted if not (text_came and body is media.Body.OTHER))
                         self.expect(response, kind, head, *fit)
@@ -281,10 +281,10 @@ class Exchange:
         raise refusals[0]
 
     def either(self, what: str, ask: Callable[[bool], Iterator[Value]], *, own: bool) -> Iterator[Value]:
-        """`ask(True)`, the server's own path; where that answers 404, 400 or 405, `ask(False)`, the path of PS3.18.
+        """`ask(True)`, the server's own path; if that responds 404, 400 or 405, `ask(False)`, the path of PS3.18.
 
-        A standard path that answered is the first and only one for the rest of the run. Raises the first refusal where
-        neither path answers.
+        A standard path that worked is the first and only one for the rest of the run. Raises the first refusal if
+        neither path works.
         """
         if not own or ("standard path", what) in self.learned.now.facts:
             return ask(False)
@@ -316,7 +316,7 @@ class Exchange:
         if resource in self.learned.now.dialect.missing:
             raise RefusedError(
                 f"this server has no {resource} resource (dialect {self.learned.now.dialect.name})",
-                f"dw retrieve {ref.level} {shlex.quote(refs.show(ref))} -o DIR brings the instances whole"
+                f"dw retrieve {ref.level} {shlex.quote(refs.show(ref))} -o DIR retrieves whole instances"
                 if ref
                 else "",
                 status=501,
@@ -326,14 +326,14 @@ class Exchange:
         if kind in wanted or (kind is media.Body.EMPTY and media.Body.JSON in wanted):
             return
         if response.status == 204:
-            raise AbsentError(f"{response.host} has nothing there (204)")
+            raise AbsentError(f"{response.host}: no content (204)")
         if kind is media.Body.HTML:
             raise AuthError(
-                f"{response.host} answered with a web page where {_DUE[wanted[0]]} was due",
+                f"{response.host} sent a web page instead of {_DUE[wanted[0]]}",
                 "this is usually a login page or a wrong address: dw profile test",
             )
         said = response.headers.get("X-Error-Reason", "") or excerpt(head, 200)
         raise ProtocolError(
-            f"{response.host} answered {kind.value} ({response.content_type or 'no Content-Type'}) where "
-            f"{_DUE[wanted[0]]} was due: {said or 'nothing'}"
+            f"{response.host} sent {kind.value} ({response.content_type or 'no Content-Type'}) instead of "
+            f"{_DUE[wanted[0]]}: {said or 'nothing'}"
         )

@@ -1,4 +1,4 @@
-"""Which keys of a search a server is sent, and which are matched here because it does not understand them."""
+"""Which matching attributes go to the server, and which are matched locally because it does not support them."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -12,7 +12,7 @@ from dwcli.errors import RefusedError
 
 
 class Division(NamedTuple):
-    """The query that is sent, the keys that are matched here, and what the user should know of it."""
+    """The query to send, the attributes to match locally, and remarks for the user."""
 
     sent: Query
     here: tuple[Term, ...]
@@ -33,7 +33,7 @@ def divide(query: Query, known: Known) -> Division:
         terms=tuple(loose.get(term, term) for term in query.terms if term not in here),
         include=tuple(field for field in dict.fromkeys(wanted) if field not in dialect.refused_fields),
     )
-    remarks = ["this server knows no wildcards: all its rows are fetched and matched here"] if patterns else []
+    remarks = ["this server does not support wildcards; fetching all rows to match them locally"] if patterns else []
     remarks += _remarks(query, known, strange, ignored, loose)
     matched = (*here, *loose)
     return Division(sent._replace(limit=None, offset=0) if matched else sent, matched, remarks)
@@ -50,20 +50,20 @@ def _remarks(
     query: Query, known: Known, strange: list[Term], ignored: list[Term], loose: dict[Term, Term]
 ) -> Iterator[str]:
     for term in strange:
-        yield f"this server cannot search by {term.name}: all its rows are fetched and matched here"
+        yield f"this server cannot search by {term.name}; fetching all rows to match them locally"
     for term in ignored:
-        yield f"this server ignores {term.name}: all its rows are fetched and matched here"
+        yield f"this server ignores {term.name}; fetching all rows to match them locally"
     for term, other in loose.items():
-        yield f"this server takes no {term.name}={term.value}: {other.value} is asked for and matched here"
+        yield f"this server does not accept {term.name}={term.value}: {other.value} is queried and matched locally"
     for field in query.include:
         if field in known.dialect.refused_fields:
-            yield f"this server refuses includefield={field}: its rows come without"
+            yield f"this server refuses includefield={field}; its rows will lack it"
 
 
 def fitting(query: Query, terms: tuple[Term, ...], rows: Iterator[Row]) -> Iterator[Row]:
     """The rows that fit the keys that are matched here, `offset` and `limit` of the query counted in these.
 
-    Raises RefusedError at the end where no row showed what was to be matched.
+    Raises RefusedError at the end if no row contained the attribute to match.
     """
     questions = Questions((), terms)
     unseen = {term for term in terms if term.value.strip("*")}
@@ -81,8 +81,8 @@ def fitting(query: Query, terms: tuple[Term, ...], rows: Iterator[Row]) -> Itera
     if came and unseen:
         names = ", ".join(term.name for term in unseen)
         raise RefusedError(
-            f"this server cannot search by {names}, and its rows do not show it",
-            "leave it out; dw metadata shows what it is",
+            f"this server cannot search by {names}, and its rows do not contain it",
+            "omit it; dw metadata shows its value",
             status=501,
         )
 

@@ -1,4 +1,4 @@
-"""What is known of one server: taken as a value for each request, changed in one place only."""
+"""What is known about one server: an immutable snapshot per request, changed in one place only."""
 
 import threading
 from collections.abc import Callable, Hashable
@@ -28,9 +28,9 @@ class Known(NamedTuple):
 
 
 class Learned:
-    """One server's memory, shared by all who ask it. Safe in threads.
+    """The facts known about one server, shared by all its requests. Thread-safe.
 
-    Whoever asks takes a snapshot (`now`) and judges the response by that snapshot, whatever others learn meanwhile.
+    Each request takes a snapshot (`now`) and its response is judged by that snapshot, whatever other threads learn.
     """
 
     def __init__(self, dialect: Dialect, tell: Callable[[str], None]) -> None:
@@ -72,7 +72,7 @@ class Learned:
             self._accepted[what] = media_range
 
     def warn(self, text: str) -> None:
-        """Tell the user, each thing once."""
+        """Warn the user, once per text."""
         with self._lock:
             told = text in self._told
             self._told.add(text)

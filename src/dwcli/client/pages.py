@@ -1,4 +1,4 @@
-"""The rows of one searchable resource, each once, whatever the server's ways with pages (PS3.18 8.3.4)."""
+"""The rows of one searchable resource, each once, however the server pages (PS3.18 8.3.4)."""
 
 from collections.abc import Iterator
 from typing import Protocol
@@ -14,16 +14,16 @@ from dwcli.dicomweb.refs import Level
 
 
 class Doubts(Protocol):
-    """What no page tells by itself, so that whoever knows how to ask is asked. `known` is the search's snapshot."""
+    """What no page shows by itself; the implementation probes the server. `known` is the search's snapshot."""
 
     def heeds(self, query: Query, term: Term, known: Known) -> bool:
-        """Whether the server looks at a key."""
+        """Whether the server evaluates a key."""
 
     def skips(self, query: Query, known: Known) -> bool:
         """Whether a search may begin at its `offset`."""
 
     def unsure_of_offset(self, known: Known) -> bool:
-        """Whether the second page has to show what `offset` counts."""
+        """Whether the second page must show what `offset` counts."""
 
     def saw_offset(self, known: Known, query: Query, seen: set[str], first: str, *, overlaps: bool) -> Dialect:
         """The dialect by which to go on after the second page, whose first row is `first`; empty where it has none.
@@ -143,8 +143,7 @@ class Pages:
             return False
         if not new and page.rows and may_be_a_cap(len(self.seen)):
             self._exchange.learned.warn(
-                f"this server ignores offset: whether it has more than the {len(self.seen)} rows that came "
-                "nobody can tell"
+                f"this server ignores offset; it may have more than the {len(self.seen)} rows received"
             )
         return new
 
@@ -158,7 +157,7 @@ class Pages:
         return False
 
     def _fits(self, row: Row) -> bool:
-        """Whether the row answers the questions; what the server ignores is told of."""
+        """Whether the row matches; warns about attributes that the server ignores."""
         fits = self._questions.answered_by(row)
         for complaint in self._questions.complaints():
             self._exchange.learned.warn(complaint)

@@ -1,7 +1,7 @@
 """QIDO-RS: the rows that match a query, from a server that may list or walk in its own way only (PS3.18 10.6).
 
-A search asks by a snapshot of what is known; where that is refused, or finds nothing, the next question of `auto` is
-put, and what it teaches makes another snapshot to ask by. Below it lie `pages`, then `exchange`.
+A search uses a snapshot of what is known; if that is refused or finds nothing, the next probe of `auto` is
+run, and its result makes another snapshot to search by. Below it lie `pages`, then `exchange`.
 """
 
 from collections.abc import Generator, Iterator
@@ -39,12 +39,12 @@ class Search:
     def search(self, query: Query) -> Iterator[Row]:
         """The rows that match, in the server's order, each UID once (PS3.18 10.6).
 
-        Where the server cannot search below a study, or a key belongs to a level above, the levels are walked.
+        If the server cannot search below a study, or a key belongs to a level above, the levels are walked.
         """
         known = self._learned.now
         dialect = known.dialect
         for value in cannot_ask(query, dialect):
-            self._learned.warn(f"this server never decodes a query, so {value!r} will find nothing there")
+            self._learned.warn(f"this server does not percent-decode queries; {value!r} cannot match")
         if query.series and not query.study and not dialect.own_uids:
             return self._placed(query)
         if _must_walk(query, dialect) and (_has_path(query) or not dialect.relational):
@@ -67,9 +67,9 @@ class Search:
         return self._listed(asked, known, listed)
 
     def _answers(self, query: Query, known: Known, walked: Query | None) -> Generator[Row, None, None]:
-        """The rows of one resource: asks, and where that is refused or finds nothing puts the next question.
+        """The rows of one resource: searches, and if that is refused or finds nothing runs the next probe.
 
-        No row is given twice, as a row ends the asking. It ends anyhow: each question is put once until what is known
+        No row is given twice, as a row ends the probing. It ends anyhow: each probe runs once until what is known
         has changed, and that changes in one direction only. `known`: the snapshot by which this way was chosen;
         `walked`: what is searched where it turns out to be none.
         """
@@ -105,7 +105,7 @@ class Search:
                 inquiry.go_on(source.query, failure, came=source.came)
 
     def _source(self, query: Query, known: Known) -> "Pages | _Matched | _Described":
-        """Where the rows of a query come from, as this server has it."""
+        """Choose the source of a query's rows on this server."""
         if known.dialect.instances_from == "metadata" and _is_one_series(query):
             self._exchange.offers("metadata")
             return _Described(self._exchange, query)
@@ -116,18 +116,18 @@ class Search:
         return _Matched(query, terms, pages) if terms else pages
 
     def _meant(self, query: Query, error: AbsentError | RefusedError) -> AbsentError | RefusedError:
-        """An error as what it means: where nobody asked for anything that could be absent, there is no such service."""
+        """Reword the error: if the request named no object that could be absent, the service is missing."""
         if query.level is not Level.STUDY or not isinstance(error, AbsentError):
             return error
-        hint = "is it the DICOMweb root, up to /studies without it? dw profile test"
-        meant = RefusedError(f"no search at {self._exchange.base}: {error.message}", hint, status=404)
+        hint = "check that the URL is the DICOMweb root, without /studies: dw profile test"
+        meant = RefusedError(f"cannot search at {self._exchange.base}: {error.message}", hint, status=404)
         meant.__cause__ = error
         return meant
 
     def _listed(self, query: Query, known: Known, term: Term) -> Generator[Row, None, None]:
         """From the first row on: what a list of UIDs finds, and what it leaves out asked for UID by UID.
 
-        Some servers know no lists: they refuse one, find nothing, or only one of its UIDs.
+        Some servers do not support lists: they refuse one, find nothing, or find only one of its UIDs.
         """
         seen: set[str] = set()
         named: set[str] = set()
@@ -142,9 +142,7 @@ class Search:
                         continue
                     seen.add(uid)
                     if alone is not None:
-                        self._learned.warn(
-                            "this server finds less by a list of UIDs than by each: they are asked for one by one"
-                        )
+                        self._learned.warn("this server does not support UID lists; querying UIDs one at a time")
                     if len(seen) > query.offset:
                         yield row
                     if len(seen) == query.end:
@@ -197,7 +195,7 @@ class Search:
         include = ("NumberOfSeriesRelatedInstances",) if dialect.include_fields and dialect.counts else ()
         tally = Tally(_MOST_SERIES)
         for row in self.search(Query(Level.SERIES, study=study, include=include)):
-            # Whoever asks keeps them all.
+            # The caller keeps them all in memory.
             uid, count = text(row, refs.SERIES_UID), text(row, COUNT)
             tally.add(uid)
             yield refs.uid_row(refs.SERIES_UID, uid) | ({COUNT: {"vr": "IS", "Value": [count[:16]]}} if count else {})
@@ -247,11 +245,11 @@ class Search:
             raise AbsentError(f"no {ref.level} {uid} found", "dw search studies")
         placed = refs.from_row({**found, **refs.uid_row(ref.level.uid_tag, uid)}, ref.level)
         if not placed.known:
-            raise UsageError(f"this server does not say in which study {ref.level} {uid} is", "write STUDY/SERIES/…")
+            raise UsageError(f"this server does not return the study of {ref.level} {uid}", "write STUDY/SERIES/…")
         return placed
 
     def locate(self, ref: Ref) -> Ref:
-        """Like `resolve`, but as it is where the UIDs above are not to be had and `retrieve` needs none."""
+        """Like `resolve`, but unchanged if the UIDs above are unavailable and `retrieve` needs none."""
         try:
             return self.resolve(ref)
         except (AbsentError, RefusedError, UsageError):
@@ -261,7 +259,7 @@ class Search:
 
 
 class _Matched:
-    """The rows of one resource, of which some keys are matched here."""
+    """The rows of one resource, with some attributes matched locally."""
 
     def __init__(self, wanted: Query, terms: tuple[Term, ...], pages: Pages) -> None:
         self.query = pages.query

@@ -1,4 +1,4 @@
-"""What goes over whole: instances, frames, bulk data and pictures as they come, and stores (PS3.18 10.4, 10.5, 9)."""
+"""Transfers: instances, frames, bulk data and rendered images as streams, and stores (PS3.18 10.4, 10.5, 9)."""
 
 import shlex
 from collections.abc import Callable, Iterator, Sequence
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
     from dwcli.net.body import Part
 
 
-_LARGEST = 16 << 20  # bytes of a reply to a store; 300 an instance are usual
+_LARGEST = 16 << 20  # bytes of a store response; 300 per instance are usual
 
 
 class UnansweredError(TemporaryError):
-    """A store request went out, and no reply came: nobody knows what the server took in."""
+    """A store request was sent but no response came: it is unknown what the server stored."""
 
 
 class Transfer:
-    """Asks with the media range that this server takes, and instance by instance where it has no other way."""
+    """Requests the media range that this server accepts, instance by instance where necessary."""
 
     def __init__(self, exchange: Exchange, search: Search) -> None:
         self._exchange = exchange
@@ -61,7 +61,7 @@ class Transfer:
     def retrieve(self, ref: Ref, transfer_syntax: str = "*") -> Iterator[Event]:
         """The instances below `ref` as they come: Opened, then PartStart, PartData…, PartEnd for each (PS3.18 10.4).
 
-        Ends with Truncated, or raises, where the answer stops early; a part is whole only after its PartEnd.
+        Ends with Truncated, or raises, where the response stops early; a part is whole only after its PartEnd.
         """
         whole = str(ref.level) in self._dialect.retrieves
         for one in [ref] if whole else self._below(self._search.resolve(ref)):
@@ -93,20 +93,19 @@ class Transfer:
         return self._exchange.either(f"retrieve {ref.level}", ask, own=self._exchange.has_own(ref.level))
 
     def _truly(self, ref: Ref, error: DwError) -> DwError:
-        """The error itself, unless a UID in `ref` is one that this server mistakes: then what it says is not so."""
+        """Return the error, reworded if this server misreads a UID in `ref`, so that its message would mislead."""
         uids = [uid for uid in (ref.study, ref.series, ref.instance) if uid]
         if any(char in uid for uid in uids for char in "*?"):
             return RefusedError(
-                f"it may be there, but a UID with * or ? is a wildcard to many servers, which never find it by name "
-                f"({error.message})",
-                "the server's own pages or tools reach it",
+                f"it may exist, but many servers treat * or ? in a UID as a wildcard ({error.message})",
+                "use the server's own pages or tools",
                 status=getattr(error, "status", 404),
             )
         if all(map(refs.is_segment, uids)) or not self._is_listed(ref):
             return error
         return RefusedError(
-            f"it is there, but the paths of this server cannot name a UID with a / ({error.message})",
-            f"dw retrieve {ref.level} {shlex.quote(refs.show(ref))} -o DIR brings the instances whole",
+            f"it exists, but this server's paths cannot address a UID with a / ({error.message})",
+            f"dw retrieve {ref.level} {shlex.quote(refs.show(ref))} -o DIR retrieves whole instances",
             status=getattr(error, "status", 404),
         )
 
@@ -130,7 +129,7 @@ class Transfer:
                 yield InstanceRef(ref.study, uid, text(row, refs.INSTANCE_UID))
 
     def frames(self, ref: FrameRef, transfer_syntax: str = "") -> Iterator[Event]:
-        """The frames asked for, one part each, in ascending order; raw little endian unless a syntax is named."""
+        """Yield the frames in ascending order, one part each; raw little endian unless a syntax is given."""
         self._exchange.offers("frames", ref.instance)
         ladder = media.frames_ladder(transfer_syntax)
         asked = FrameRef(self._instance(ref.instance), ref.frames)
@@ -145,7 +144,7 @@ class Transfer:
         """Bulk data by its URL, which must lie under the profile's own address."""
         self._exchange.offers("bulkdata")
         if refs.origin(url) != refs.origin(self._exchange.base):
-            raise UsageError(f"{url} is on another server", "bulk data is fetched from the profile's own server only")
+            raise UsageError(f"{url} is on another server", "dw fetches bulk data only from the profile's own server")
         yield from self._exchange.climb(
             ("bulkdata",), media.bulkdata_ladder(), lambda accept: request.bulkdata(url, accept)
         )
@@ -161,13 +160,13 @@ class Transfer:
                 return request.rebase(str(element["BulkDataURI"]), self._exchange.base, asked.url)
             if element:
                 raise AbsentError(
-                    f"{tag} is no bulk data here: its value stands in the metadata",
+                    f"{tag} is inline in the metadata, not bulk data",
                     "dw metadata REF --tag " + tag,
                 )
         raise AbsentError(f"this instance has no {tag}")
 
     def rendered(self, ref: Ref | FrameRef, wanted: Rendering) -> Iterator[Event]:
-        """A picture made by the server (PS3.18 10.4.1.1.3)."""
+        """Yield the server's rendered image (PS3.18 10.4.1.1.3)."""
         self._exchange.offers(
             "thumbnail" if wanted.thumbnail else "rendered", ref.instance if isinstance(ref, FrameRef) else ref
         )
@@ -203,11 +202,11 @@ class Transfer:
         *,
         on_bytes: Callable[[int], None],
     ) -> "stow.Reply":
-        """Store Part 10 bytes in one request (PS3.18 10.5); the reply's body decides, whatever the status.
+        """Store Part 10 bytes in one request (PS3.18 10.5); the store response's body decides, not the status.
 
-        `instances`: the SOP Instance UIDs in the parts' order; where the reply is cut, each is Unknown. Raises only
-        where the server took nothing in (a refusal without an account of instances, a login, no connection), and
-        UnansweredError where bytes went out and no reply came.
+        `instances`: the SOP Instance UIDs in the parts' order; all Unknown if the response is truncated. Raises only
+        if the server stored nothing (a refusal that lists no instances, a login, no connection), and
+        UnansweredError if bytes were sent but no response came.
         """
         from dwcli.net.body import Multipart
 
@@ -236,13 +235,13 @@ class Transfer:
         return next(self._exchange.either("store", ask, own=self._dialect.store_at_root))
 
     def _reply(self, response: Response, instances: Sequence[str]) -> "stow.Reply | DwError":
-        """What a store reply says, or the refusal that it is."""
+        """The parsed store response, or the refusal that it represents."""
         from dwcli.dicomweb import stow
 
         try:
             data = response.read(_LARGEST + 1)
             if len(data) > _LARGEST:
-                raise ProtocolError(f"{response.host} sent a store reply of more than {_LARGEST >> 20} MB")
+                raise ProtocolError(f"{response.host} sent a store response of more than {_LARGEST >> 20} MB")
         except (TruncatedError, ProtocolError) as error:
             if response.status >= 400:
                 return response.refusal(b"")
@@ -261,7 +260,7 @@ class Transfer:
 
 
 def _accounts(reply: "stow.Reply") -> bool:
-    """Whether a store reply says anything about an instance."""
+    """Whether a store response reports on any instance."""
     from dwcli.dicomweb import stow
 
     return bool(reply.strays) or any(not isinstance(o, stow.Unknown) for o in reply.outcomes.values())

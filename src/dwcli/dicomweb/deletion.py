@@ -1,4 +1,4 @@
-"""Deleting is not in PS3.18: the requests of the ways that servers have of their own, and what they answer."""
+"""PS3.18 does not define deletion: requests for each server's own mechanism, and their responses."""
 
 import json
 import re
@@ -33,7 +33,7 @@ def parse_reason(typed: str) -> str:
 
 
 def reject(base: str, ref: Ref, reason: str) -> Request:
-    """Reject with a coded reason (`CODE^SCHEME`), after which nobody sees the objects."""
+    """Reject with a coded reason (`CODE^SCHEME`), which hides the objects."""
     return Request("POST", f"{base}/{refs.path(ref)}/reject/{quote(reason, safe='')}", _ACCEPT)
 
 
@@ -57,7 +57,7 @@ class Known:
 
 
 def known(answer: bytes, level: Level) -> list[Known]:
-    """The objects of one level in the answer of `lookup`. Raises ProtocolError."""
+    """The objects of one level in the response to `lookup`. Raises ProtocolError."""
     found = _json(answer)
     try:
         return [
@@ -66,7 +66,7 @@ def known(answer: bytes, level: Level) -> list[Known]:
             if _TYPES.get(entry["Type"]) is level
         ]
     except (KeyError, TypeError):
-        raise ProtocolError(f"the server's lookup answered something else: {excerpt(answer, 60)}") from None
+        raise ProtocolError(f"the server's lookup sent an unexpected response: {excerpt(answer, 60)}") from None
 
 
 def own_uid(ref: Ref) -> str:
@@ -84,7 +84,7 @@ class Operation:
 
 
 def operation(base: str, answer: bytes) -> Operation | None:
-    """The operation that an answer names; None where it names none, as what is deleted at once has none.
+    """The operation that a response names; None if the deletion has already finished.
 
     Its name, `projects/P/…/operations/N`, is a path below the API's root, which is where the base URL has its first
     segment: `https://host/v1/projects/P/…`.
@@ -109,4 +109,4 @@ def _json(answer: bytes) -> Any:
     try:
         return json.loads(answer)
     except ValueError:
-        raise ProtocolError(f"the answer is no JSON: {excerpt(answer, 60)}") from None
+        raise ProtocolError(f"the response is not JSON: {excerpt(answer, 60)}") from None

@@ -1,4 +1,4 @@
-"""What is different about each server, as data. No other room asks which server it talks to.
+"""What is different about each server, as data. No other module asks which server it talks to.
 
 Two differences need no field: every upload has a known length, so that no server has to take a chunked one; and the
 head `Content-Type: application/dicom` is right for every part everywhere, while any word more loses files (Orthanc).
@@ -16,7 +16,7 @@ Whole = Literal["study", "series", "instance"]
 
 
 class Dialect(NamedTuple):
-    """One server's ways. Each field is one difference; the defaults are PS3.18's."""
+    """One server's deviations. Each field is one difference; the defaults are PS3.18's."""
 
     name: str = "standard"
 
@@ -29,11 +29,11 @@ class Dialect(NamedTuple):
     """How matching keys are written: PatientID, since some servers ignore tags (tiny-pacs), or 00100020 (PostDICOM)."""
 
     paging: bool = True
-    """Whether `limit` and `offset` may be sent; where not, one answer has all the rows and is cut here."""
+    """Whether `limit` and `offset` may be sent; if not, one response has all the rows and is cut here."""
 
     own_uids: bool = False
     """Whether a series or an instance has paths by its own UID alone: `studies/series/{uid}`, and searches such as
-    `studies/series?0020000D=` (PostDICOM). Where one answers 404 or 400, the path of PS3.18 is asked."""
+    `studies/series?0020000D=` (PostDICOM). If one responds 404 or 400, the path of PS3.18 is used."""
 
     json_type: str = "application/dicom+json"
     """The media type asked for in searches and metadata (Orthanc's plugin before 0.5: `application/json`)."""
@@ -86,7 +86,7 @@ class Dialect(NamedTuple):
     """Whether NumberOfSeriesRelatedInstances can be had from a search (tiny-pacs has none)."""
 
     missing: tuple[Resource, ...] = ()
-    """Resources that this server does not have, so that nobody waits for a 404 (tiny-pacs)."""
+    """Resources that this server does not have, to save waiting for a 404 (tiny-pacs)."""
 
     single_part: bool = False
     """Whether an instance is asked for as one `application/dicom` body first, not as multipart."""
@@ -111,7 +111,7 @@ class Dialect(NamedTuple):
     """Store requests that the server stands at once; 0: any number (tiny-pacs: of several, most instances fail)."""
 
     store_bytes: int = 0
-    """Bytes that the body of a store request may have; 0: nobody says. A file that does not fit is refused here, by
+    """Bytes that the body of a store request may have; 0: unknown. A file that does not fit is refused here, by
     name, before it is sent (tiny-pacs: 64 MiB; AWS: 1 GB; Orthanc fails beyond 4 GB). Azure's 2 GB hold for the open
     source server alone and stand in no preset."""
 
@@ -126,7 +126,7 @@ class Dialect(NamedTuple):
 
     delete: Delete = "plain"
     """How things are deleted, which PS3.18 does not say. `plain`: DELETE on the resource (Azure). `operation`: the
-    same, answered by a long-running operation that is asked after (Google). `reject`: POST …/reject/CODE (dcm4chee).
+    same, with a long-running operation that is polled (Google). `reject`: POST …/reject/CODE (dcm4chee).
     `lookup`: found and deleted in the server's own REST interface at `core` (Orthanc). `none`: not at all."""
 
     delete_otherwise: str = ""
@@ -259,7 +259,7 @@ PRESETS: dict[str, Dialect] = {
             store_jobs=1,
             store_bytes=64 * 1024**2,
             delete="none",
-            delete_otherwise="stop the server and take the study out of its database and storage folder",
+            delete_otherwise="stop the server and remove the study from its database and storage folder",
         ),
         Dialect(
             name="postdicom",
@@ -312,12 +312,12 @@ def choose(name: str, differences: dict[str, Any] | None = None) -> Dialect:
     """The preset of that name with single fields changed. Raises UsageError on an unknown name, field or type."""
     preset = PRESETS.get(name)
     if preset is None:
-        raise UsageError(f"no dialect called {name!r}", did_you_mean(name, PRESETS))
+        raise UsageError(f"unknown dialect {name!r}", did_you_mean(name, PRESETS))
     known = set(Dialect._fields) - {"name"}
     changes: dict[str, Any] = {}
     for key, value in (differences or {}).items():
         if key not in known:
-            raise UsageError(f"a dialect has no field {key!r}", did_you_mean(key, known))
+            raise UsageError(f"unknown dialect field {key!r}", did_you_mean(key, known))
         changes[key] = _typed(key, value)
     return preset._replace(**changes)
 

@@ -102,9 +102,9 @@ class RowReader:
         self.check()
         if self._row:
             _refuse_broken("".join(self._row))
-            raise TruncatedError("the answer ended in the middle of a row")
+            raise TruncatedError("the response ended inside a row")
         if self._arrays:
-            raise TruncatedError("the answer ended before its list did")
+            raise TruncatedError("the response ended inside its list")
         rows: list[Row] = []
         self._read(self._utf8.decode(b"", final=True), rows)
         return rows
@@ -129,7 +129,9 @@ class RowReader:
         self._structures += mine.count("{") + mine.count("[") + mine.count(",")
         if self._size > LARGEST or self._structures > _STRUCTURES:
             self._row.clear()
-            raise ProtocolError(f"the answer has a row of more than {LARGEST >> 20} MB, or of millions of values")
+            raise ProtocolError(
+                f"the response contains a row of more than {LARGEST >> 20} MB, or of millions of values"
+            )
 
     def _walk(self, text: str, rows: list[Row]) -> None:
         at = 0
@@ -256,7 +258,7 @@ def number(word: str, vr: str) -> int | float | str:
 
 
 def excerpt(text: str | bytes, length: int = 80) -> str:
-    """The beginning of an answer on one line, with every control character made visible, for messages."""
+    """The beginning of a response on one line, with every control character made visible, for messages."""
     if isinstance(text, bytes):
         text = text[: 4 * length].decode("utf-8", "replace")
     words = " ".join(text[: 4 * length].split())
@@ -272,9 +274,9 @@ def _decoded(text: str, start: int) -> tuple[Row, int]:
     except json.JSONDecodeError:
         raise
     except ValueError:
-        raise ProtocolError("the answer is not DICOM JSON: a number in it has thousands of digits") from None
+        raise ProtocolError("the response is not DICOM JSON: a number in it has thousands of digits") from None
     except RecursionError:
-        raise ProtocolError("the answer is not DICOM JSON: it is nested thousands of levels deep") from None
+        raise ProtocolError("the response is not DICOM JSON: it is nested thousands of levels deep") from None
 
 
 def _tidied(text: str) -> str:
@@ -311,8 +313,8 @@ def _skip(text: str, at: int) -> int:
 def _not_rows(text: str) -> ProtocolError:
     what = "a web page" if text.startswith("<") else "not DICOM JSON"
     return ProtocolError(
-        f"the answer is {what}: {excerpt(text)}",
-        hint="is this the DICOMweb address of the server? dw profile test",
+        f"the response is {what}: {excerpt(text)}",
+        hint="check that this is the server's DICOMweb URL: dw profile test",
     )
 
 

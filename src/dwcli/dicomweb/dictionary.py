@@ -70,7 +70,7 @@ def parse_tag(name: str) -> str:
         return tag
     similar = near(word)
     hint = f"did you mean {' or '.join(similar)}?" if similar else "use a keyword of the standard or a tag: 0010,0020"
-    raise UsageError(f"no attribute is called {name!r}", hint=hint)
+    raise UsageError(f"unknown attribute {name!r}", hint=hint)
 
 
 def keyword(tag: str) -> str:

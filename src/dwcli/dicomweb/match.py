@@ -1,4 +1,4 @@
-"""Does a row answer the question? Servers ignore keys that they do not know, and say nothing (PS3.18 8.3.4.1).
+"""Whether a row matches a query. Servers silently ignore attributes that they do not support (PS3.18 8.3.4.1).
 
 The comparison is lenient, as it accuses a server: names in any case and accent and as a part, text in any case.
 """
@@ -14,7 +14,7 @@ _SEPARATORS = re.compile(r"[\s^,=]+")
 
 
 def fits(term: Term, row: Row, *, exact: bool = False) -> bool | None:
-    """Whether a row has what a key asks for; None where the row does not show the attribute, or shows it empty.
+    """Whether a row matches a key; None if the attribute is missing from the row or empty.
 
     `exact`: as a server would take a text and its wildcards (PS3.4 C.2.2.2.4), the whole of it and in its own case; a
     name is taken in any case, and by any of its groups.
@@ -94,7 +94,7 @@ def _same_number(value: str, wanted: str) -> bool:
 
 
 class IgnoredKeyError(Exception):
-    """The server ignores a key of which its rows have shown nothing so far, so that none was given."""
+    """The server ignores a key that its rows have not contained so far; no row was given."""
 
     def __init__(self, term: Term) -> None:
         super().__init__(term.name)
@@ -102,7 +102,7 @@ class IgnoredKeyError(Exception):
 
 
 class Questions:
-    """The keys of one search, held against each row that comes. `here`: those that were not sent at all.
+    """The keys of one search, checked against each row. `here`: keys that were not sent at all.
 
     A row without the attribute that was asked for may match all the same, as servers need not show what they search
     by: `ignores(term)` is asked, and finds out once, before such a row is given.
@@ -156,7 +156,7 @@ class Questions:
         for term in self.ignored:
             if term not in self._told:
                 self._told.add(term)
-                yield f"this server ignores {term.name}={term.value}: its rows are filtered here"
+                yield f"this server ignores {term.name}={term.value}; filtering its rows locally"
 
 
 def impossible(term: Term) -> Term:

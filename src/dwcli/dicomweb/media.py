@@ -100,7 +100,7 @@ def classify(header: str, head: bytes) -> Body:
 
 
 def multipart(kind: str, transfer_syntax: str = "") -> str:
-    """One media range for a multipart answer; `type` is quoted, the transfer syntax is not (PS3.18 8.7.3.5.2)."""
+    """One media range for a multipart response; `type` is quoted, the transfer syntax is not (PS3.18 8.7.3.5.2)."""
     suffix = f"; transfer-syntax={transfer_syntax}" if transfer_syntax else ""
     return f'multipart/related; type="{kind}"{suffix}'
 
@@ -111,7 +111,7 @@ def unquoted(accept: str) -> str:
 
 
 def single(kind: str, transfer_syntax: str = "") -> str:
-    """One media range for a single-part answer."""
+    """One media range for a single-part response."""
     return f"{kind}; transfer-syntax={transfer_syntax}" if transfer_syntax else kind
 
 
@@ -218,4 +218,4 @@ def parse_transfer_syntax(typed: str) -> str:
         return TRANSFER_SYNTAXES[name]
     if re.fullmatch(r"[0-9]+(\.[0-9]+)+", name):
         return name
-    raise UsageError(f"no transfer syntax called {typed!r}", did_you_mean(name, [*TRANSFER_SYNTAXES, "*"]))
+    raise UsageError(f"unknown transfer syntax {typed!r}", did_you_mean(name, [*TRANSFER_SYNTAXES, "*"]))

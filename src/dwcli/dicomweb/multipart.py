@@ -1,6 +1,6 @@
 """Multipart bodies (RFC 2046 5.1, PS3.18 8.6): a push parser, and the lines that a writer puts between parts.
 
-`Reader` takes the body in pieces of any size and answers with events. It never holds more than one part
+`Reader` takes the body in pieces of any size and returns events. It never holds more than one part
 head or one possible delimiter line, and the bytes of a part leave it as they came in.
 
 A delimiter ends a part, whatever the part's own Content-Length says: servers omit it or get it wrong, and searching
@@ -71,7 +71,7 @@ class Reader:
     """Reads one multipart body: `feed` every piece as it comes, then `finish` once.
 
     `boundary` is the parameter of the media type, unquoted; None (or empty) takes the first line minus its
-    "--", as Shanoir's answers need, which come without a Content-Type.
+    "--", as Shanoir's responses need, which come without a Content-Type.
 
     A delimiter counts at a line start only (after CRLF or LF, or at the very beginning) and with nothing
     but white space behind it on its line. The line break before it is not data: CRLF where there is one,
@@ -84,7 +84,7 @@ class Reader:
 
     def __init__(self, boundary: str | None) -> None:
         self._state = _State.LEARN
-        # A line break that nobody sent, so that a delimiter at the very beginning is found like any other.
+        # A line break that was not sent, so that a delimiter at the very beginning is found like any other.
         self._buffer = b"\n"
         self._at = 0  # how far the buffer is read
         self._searched = 0  # in HEAD: as many bytes of it hold no end of the head
@@ -150,13 +150,13 @@ class Reader:
                 assert last is not None
                 return [PartStart(_parse_head(buffer[1 : last.start()])), PartEnd()]
             case _State.HEAD:
-                return [Truncated("ended inside a part head" if buffer.strip() else _UNCLOSED)]
+                return [Truncated("ended inside a part header" if buffer.strip() else _UNCLOSED)]
             case _ if closed or (self._empty and not early):
                 return []
             case _ if early or last or buffer[self._possible_delimiter(buffer, 0) :].strip():
                 return [Truncated(_BEFORE)]
         raise ProtocolError(
-            "the response calls itself multipart, but its boundary never occurs in it",
+            "the response is declared as multipart but does not contain its boundary",
             hint="look at the raw response with `dw request GET PATH -o FILE`",
         )
 
@@ -222,7 +222,7 @@ class Reader:
         found = self._head_end.search(buffer, start + self._searched)
         undecided = max(start, len(buffer) - self._line_limit)
         if (found.start() if found else undecided) - start > HEAD_LIMIT:
-            raise ProtocolError(f"the response has a part head of more than {HEAD_LIMIT // 1024} KiB")
+            raise ProtocolError(f"the response has a part header of more than {HEAD_LIMIT // 1024} KiB")
         if found is None:
             self._searched = undecided - start
             return False

@@ -51,13 +51,13 @@ def parse(data: bytes) -> Row:
             raise _not_model(data, f"its root is {_local(root)}")
         return _Reader().data_set(root)
     except DTDForbidden:
-        raise _not_model(data, "it has a DTD, which is never read") from None
+        raise _not_model(data, "it has a DTD, which dw does not read") from None
     except (ParseError, ValueError, LookupError, RecursionError) as error:
         raise _not_model(data, str(error)) from None
 
 
 def _not_model(data: bytes, why: str) -> ProtocolError:
-    return ProtocolError(f"the answer is not a DICOM data set in XML ({excerpt(why)}): {excerpt(data)}")
+    return ProtocolError(f"the response is not DICOM XML ({excerpt(why)}): {excerpt(data)}")
 
 
 class _Reader:

@@ -3,7 +3,7 @@
 from dwcli.dicomweb.dialects import Dialect
 
 AUTO_PAGE = 100
-"""Rows a page where nobody says how many a server wants to be asked for."""
+"""Rows per page if the server's preferred number is unknown."""
 
 
 class Place:

@@ -27,7 +27,7 @@ BIG_ENDIAN = "1.2.840.10008.1.2.2"
 # Deflated Explicit VR Little Endian and the two JPIP Referenced Deflate (PS3.5 A.5).
 DEFLATED = frozenset({"1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"})
 _INFLATE_FIRST = 64 * 1024  # bytes
-_INFLATE_LIMIT = 64 * 1024 * 1024  # bytes; whoever needs more before the UIDs sends a bomb
+_INFLATE_LIMIT = 64 * 1024 * 1024  # bytes; more before the UIDs is a decompression bomb
 
 # PS3.5 7.1.2: the first have a 16-bit length, the others two reserved bytes and a 32-bit length.
 SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
@@ -81,7 +81,7 @@ def read_head(data: bytes, *, final: bool = False, wanted: frozenset[str] = froz
     """Read the head of the file that begins with `data`; None when more bytes are needed, never when `final`.
 
     `wanted` names further top-level elements ("00100020"); pixel data and values of undefined length never
-    come back. Whoever reads a file in pieces asks again with a longer prefix, up to a limit of their own.
+    come back. A caller that reads a file in pieces retries with a longer prefix, up to its own limit.
     `final`: `data` is the whole file.
 
     Reads explicit and implicit VR little endian, big endian and deflated; with a preamble, or without one
@@ -152,7 +152,7 @@ def _head(found: Mapping[int, bytes], keys: Mapping[int, str], wanted: frozenset
     sop_class = _shared_uid(uid(_META_CLASS, b""))
     instance = _uid(uid(_INSTANCE, b"")) or _uid(uid(_META_INSTANCE, b""))
     if not instance and sop_class != DICOMDIR:
-        raise NotDicom("the file names no SOP Instance UID")
+        raise NotDicom("the file has no SOP Instance UID")
     return Head(
         transfer_syntax=_shared_uid(uid(_META_SYNTAX, b"")),
         sop_class=_shared_uid(uid(_SOP_CLASS, b"")) or sop_class,
@@ -245,7 +245,7 @@ def _inflate_and_walk(deflated: bytes, keys: Mapping[int, str], last: int, found
                 raise
         size *= 4
         if size > _INFLATE_LIMIT:
-            raise NotDicom("the deflated data set does not name itself in its first 64 MiB")
+            raise NotDicom("no SOP Instance UID in the first 64 MiB of the deflated data set")
 
 
 def _walk(
@@ -267,7 +267,7 @@ def _walk(
         raise _Short
     explicit, little = encoding(data, at, syntax)
     if int.from_bytes(data[at : at + 2], "little" if little else "big") >= 0x0400:
-        raise NotDicom("the data set does not begin with a group that can name it")
+        raise NotDicom("the data set begins with an unexpected group")
     unpack = (_EXPLICIT if explicit else _IMPLICIT)[little].unpack_from
     plain = True
     while at < end:
@@ -340,7 +340,7 @@ def _skip(data: bytes, at: int, *, explicit: bool, little: bool) -> int:
                 raise _Short
             explicit_inside, little_inside = data[value + 4 : value + 6] in _VRS, little
         else:
-            raise NotDicom("a sequence holds something that is not an item")
+            raise NotDicom("a sequence contains something other than an item")
         if length == _UNDEFINED:
             open_ones.append((not in_item, explicit_inside, little_inside))
             at = value

@@ -1,4 +1,4 @@
-"""The ends of pictures and films: walks over their chunks, markers, blocks and boxes."""
+"""The ends of images and videos: walks over their chunks, markers, blocks and boxes."""
 
 from collections.abc import Generator
 

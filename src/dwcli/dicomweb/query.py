@@ -160,7 +160,7 @@ def _value(term: Term, *, raw: bool) -> str:
 
 
 def worth_raw(query: Query) -> bool:
-    """Whether to ask again unescaped a server of which nobody knows whether it decodes.
+    """Whether to retry unescaped on a server not yet known to decode queries.
 
     Only where that makes a difference, and where a server that does decode cannot read it as something else: a raw
     `+` is a space to many, `;` ends a parameter, `,` makes a list.
@@ -176,13 +176,13 @@ def loosened(term: Term) -> Term | None:
     """
     if term.vr not in _PATTERNED or not _unspeakable(term.value):
         return None
-    # Of a letter beyond ASCII nobody knows how many characters such a server sees.
+    # Such a server may see a non-ASCII letter as any number of characters.
     loose = "".join(c if not _unspeakable(c) else "?" if c.isascii() else "*" for c in term.value)
     return Term(term.path, re.sub(r"\*{2,}", "*", loose))
 
 
 def worth_loosening(query: Query) -> bool:
-    """Whether to ask again so a server of which nobody knows whether it decodes: where little more would come of it."""
+    """Whether to retry with wildcards on a server not yet known to decode: only where few extra rows would result."""
     loose = [term for term in query.terms if loosened(term)]
     return bool(loose) and all(term.value.isascii() and term.value.strip("*? ") for term in loose)
 
@@ -202,7 +202,7 @@ def parse_term(typed: str) -> Term:
     """`KEY=VALUE`: a keyword, a tag (`00100020`, `0010,0020`) or a path (`00400275.0040000A`). Raises UsageError."""
     key, equals, value = typed.partition("=")
     if not equals or not key.strip():
-        raise UsageError(f"not a search term: {typed}", "write KEY=VALUE, for example PatientID=123 or 00100020=123")
+        raise UsageError(f"not a filter: {typed}", "write KEY=VALUE, for example PatientID=123 or 00100020=123")
     return Term(parse_path(key), parse_value(value))
 
 
@@ -305,7 +305,7 @@ def parse_time(typed: str) -> str:
         return first if first == last else f"{first}-{last}"
     low, high = (end.ljust(6, "0") if end else "" for end in ends)
     if low and high and low > high:
-        raise UsageError(f"the time range {typed} ends before it begins", "ask for the evening and the morning apart")
+        raise UsageError(f"the time range {typed} ends before it begins", "search evening and morning separately")
     return f"{low}-{high}"
 
 

@@ -1,6 +1,6 @@
 """References to studies, series, instances and frames: how people write them, and their paths (PS3.18 10.1.1).
 
-A UID is an opaque string from a stranger: it is percent-encoded into a path, never checked and never a path itself.
+A UID is an opaque, untrusted string: it is percent-encoded into a path, never checked and never a path itself.
 Where it is typed, `/` separates study, series and instance; a `/` or `%` within a UID is written `%2F` or `%25`.
 """
 
@@ -129,7 +129,8 @@ def segment(uid: str) -> str:
     """A UID as one path segment, percent-encoded. Raises UsageError for `.` and `..`, which servers walk even so."""
     if uid in (".", ".."):
         raise UsageError(
-            f"a UID of {uid} cannot be asked for: servers take it for a folder", "ask for its parts by search"
+            f"a UID of {uid} cannot be requested: servers treat it as a folder",
+            "search for its series or instances instead",
         )
     # What is no text at all (half a surrogate pair) becomes a question mark, which names nothing.
     return quote(uid, safe="", errors="replace")
@@ -200,13 +201,13 @@ def parse(typed: str, level: Level | None = None) -> Ref:
     """
     given = typed.strip()
     if not given:
-        raise UsageError("an empty reference", "give a UID, STUDY/SERIES/INSTANCE or a RetrieveURL")
+        raise UsageError("the reference is empty", "give a UID, STUDY/SERIES/INSTANCE or a RetrieveURL")
     if "://" in given and not origin(given):
-        raise UsageError(f"not an http address: {given}", "a RetrieveURL begins with http:// or https://")
+        raise UsageError(f"not an HTTP URL: {given}", "a RetrieveURL begins with http:// or https://")
     uids = _dicomweb_path(given)
     if uids is None:
         if origin(given):
-            raise UsageError(f"no study in this URL: {given}", "a RetrieveURL has …/studies/UID in it")
+            raise UsageError(f"no study in this URL: {given}", "a RetrieveURL contains …/studies/UID")
         uids = [unquote(part) for part in given.split("/")]
         if len(uids) == 1 and level in (Level.SERIES, Level.INSTANCE):
             uids = [""] * _LEVELS.index(level) + uids
@@ -219,7 +220,7 @@ def parse(typed: str, level: Level | None = None) -> Ref:
     if level is not None and own is not level:
         raise UsageError(
             f"{given} names {_article(own)}, not {_article(level)}",
-            f"say `{own}`, or leave the level word out",
+            f"say `{own}`, or omit the level",
         )
     return make(*uids)
 

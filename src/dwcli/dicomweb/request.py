@@ -1,4 +1,4 @@
-"""Requests: what is sent, as a value. The URL arrives at the transport finished; nobody encodes it again."""
+"""Requests as values. The URL reaches the transport finished and is never encoded again."""
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
@@ -39,7 +39,7 @@ class Rendering(NamedTuple):
     quality: int | None = None
     annotation: tuple[str, ...] = ()
     thumbnail: bool = False
-    """A small picture that stands for the whole (Supplement 203); it takes no window and no quality."""
+    """A thumbnail (Supplement 203); it takes no window and no quality."""
 
     @property
     def parameters(self) -> str:
@@ -96,7 +96,7 @@ def wado_uri(
     """An instance by WADO-URI (PS3.18 9.4.1); `transfer_syntax`: a UID, or `*` for as stored."""
     if not dialect.wado_uri:
         raise UsageError(
-            "this profile's dialect names no WADO-URI address",
+            "this profile's dialect has no WADO-URI address",
             "dw profile edit NAME --set 'dialect.wado_uri=../wado' (relative to the profile's URL)",
         )
     uids = zip(("studyUID", "seriesUID", "objectUID"), (ref.study, ref.series, ref.instance), strict=True)
@@ -131,13 +131,13 @@ def rebase(url: str, base: str, request_url: str) -> str:
 
     Relative ones are resolved against the request (PS3.18 F.2.2). A foreign host's `/studies/…` is cut out and put
     under `base`, and so is what lies below the path of `base` there, as proxies make servers print addresses that
-    nobody can reach. Anything else stays as it is.
+    are unreachable. Anything else stays as it is.
     """
     try:
         absolute = urljoin(request_url, "".join(url.split()))
         split = urlsplit(absolute)
     except ValueError as error:
-        raise ProtocolError(f"the server named an address that is none: {url}") from error
+        raise ProtocolError(f"the server sent an invalid URL: {url}") from error
     if absolute.startswith(f"{base}/"):
         return absolute
     query = f"?{split.query}" if split.query else ""

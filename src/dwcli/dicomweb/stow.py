@@ -1,6 +1,6 @@
-"""The reply to a store (PS3.18 section 10.5.3 and annex I.2): what became of every instance that was sent.
+"""The store response (PS3.18 section 10.5.3 and annex I.2): the outcome of every instance that was sent.
 
-The body decides, not the status: a 200 may hide failures and a 409 may list successes. What the reply does
+The body decides, not the status: a 200 may hide failures and a 409 may list successes. What the response does
 not name is `Unknown`.
 """
 
@@ -55,7 +55,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """The reply does not say what became of the instance."""
+    """The store response does not report the instance's outcome."""
 
     instance: str
     reason: str
@@ -66,10 +66,10 @@ Outcome = Stored | Warned | Failed | Unknown
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a store reply says.
+    """A parsed store response.
 
     `outcomes` holds one outcome for every SOP Instance UID that was sent, in that order; `strays` what was
-    said about instances that were not sent or not named; `notes` remarks for the user on the reply itself.
+    said about instances that were not sent or not named; `notes` remarks for the user on the response itself.
     """
 
     outcomes: Mapping[str, Outcome]
@@ -78,7 +78,7 @@ class Reply:
 
 
 def read(status: int, content_type: str, body: bytes, sent: Sequence[str]) -> Reply:
-    """What became of the instances with the UIDs `sent`, from a store reply in JSON or XML; never raises.
+    """Read the outcomes of the instances `sent` from a store response in JSON or XML; never raises.
 
     One data set, a list of them (one a study) and a list of one are read alike; so is a body under a wrong or
     no Content-Type. An instance both stored and failed counts as failed. A failure without a UID belongs to
@@ -99,9 +99,9 @@ def read(status: int, content_type: str, body: bytes, sent: Sequence[str]) -> Re
             found[only] = Failed(only, code, words)
             strays = []
     others = [stray.instance for stray in strays if stray.instance]
-    silence = "the reply does not name it" if found or others else "the reply names no instance"
+    silence = "the store response does not list it" if found or others else "the store response lists no instance"
     if len(sent) == 1 and len(others) == 1 and not found:
-        silence = f"the reply names {others[0]} in its place"
+        silence = f"the store response lists {others[0]} instead"
     if not 200 <= status < 300:
         silence = f"HTTP {status}, and {silence}"
     outcomes = {uid: found.get(uid) or Unknown(uid, silence) for uid in sent}
@@ -139,12 +139,12 @@ _REASONS = {
     0x0211: "unrecognized operation",
     0x0212: "mistyped argument",
     0x0213: "resource limitation",
-    0xA901: "the data set is of another study",  # Azure
+    0xA901: "the data set belongs to another study",  # Azure
     0xA922: "bulk data missing",  # dcm4chee
     0xB000: "stored with elements coerced",
     0xB006: "stored with elements discarded",
     0xB007: "stored, but the data set does not match its SOP class",
-    0xB00E: "the instance is there already",  # Azure
+    0xB00E: "the instance already exists",  # Azure
     0xB00F: "the instance is being stored by another request",  # Azure
     0xC122: "transfer syntax not supported",
 }
@@ -169,10 +169,10 @@ def _data_sets(content_type: str, body: bytes) -> tuple[list[Row], list[str]]:
             rows += reader.feed(start)
             rows += reader.finish()
     except TruncatedError:
-        return rows, ["the reply was cut short"]
+        return rows, ["the store response was truncated"]
     except ProtocolError:
         kind = excerpt(content_type.partition(";")[0]) or "no Content-Type"
-        return rows, [f"the server answered ({kind}): {excerpt(start, 200)}"]
+        return rows, [f"the server responded ({kind}): {excerpt(start, 200)}"]
     return rows, []
 
 

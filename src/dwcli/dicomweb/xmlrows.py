@@ -1,4 +1,4 @@
-"""Rows out of an XML answer: one Native DICOM Model document a part, or a single one (PS3.18 8.7.3.4)."""
+"""Rows of an XML response: one Native DICOM Model document a part, or a single one (PS3.18 8.7.3.4)."""
 
 from dwcli.dicomweb import media, multipart, nativexml
 from dwcli.dicomweb.dicomjson import Row
@@ -9,9 +9,9 @@ LARGEST = 32 * 1024 * 1024  # bytes of one document, which is held whole, and re
 
 
 class XmlRowReader:
-    """Reads an answer in chunks, as `dicomjson.RowReader` does; each row comes out with the chunk that ends its part.
+    """Reads a response in chunks, as `dicomjson.RowReader` does; each row comes out with the chunk that ends its part.
 
-    `content_type` is the answer's header and `head` its first bytes, by which a single document is told from parts.
+    `content_type` is the response's header and `head` its first bytes, which tell a single document from parts.
     """
 
     def __init__(self, content_type: str, head: bytes) -> None:

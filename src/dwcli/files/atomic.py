@@ -1,4 +1,4 @@
-"""One file that appears whole or not at all: pictures, bulk data, frames, bodies."""
+"""One file that appears complete or not at all: images, bulk data, frames, bodies."""
 
 import os
 from contextlib import suppress
@@ -29,7 +29,7 @@ class WholeFile:
         if path.is_dir():
             raise UsageError(f"{path} is a folder", "-o FILE")
         if not path.parent.is_dir():
-            raise UsageError(f"there is no folder {path.parent}", f"mkdir -p {path.parent}")
+            raise UsageError(f"folder does not exist: {path.parent}", f"mkdir -p {path.parent}")
 
     def __enter__(self) -> Self:
         try:

@@ -67,7 +67,7 @@ class Writer(Protocol):
         """Remove what was written, and what `place` has no use for any more."""
 
     def failed(self, error: OSError) -> FolderError:
-        """What the user is told of an error."""
+        """Return the error to raise for an OSError."""
 
 
 class Destination(Protocol):
@@ -154,7 +154,7 @@ class Draft:
             study, series = head.study or name_hint[0], head.series or name_hint[1]
             instance = head.instance or name_hint[2]
             if not instance:
-                raise part10.NotDicom("the file names no SOP Instance UID")
+                raise part10.NotDicom("the file has no SOP Instance UID")
             self._close()
             return self._writer.place(self.size, head, (study, series, instance))
         except OSError as error:
@@ -244,7 +244,7 @@ class Draft:
         if not self.head and not self._rejected:
             self._read(bytes(self._prefix), final=True)
         if self._rejected or not self.head:
-            raise self._rejected or part10.NotDicom("the file names no SOP Instance UID")
+            raise self._rejected or part10.NotDicom("the file has no SOP Instance UID")
         return self.head
 
     def _close(self) -> str:

@@ -125,7 +125,7 @@ class Journal:
 
     def _foreign(self) -> UsageError:
         return UsageError(
-            f"{self.path} is not a journal; it was left as it is", hint="name another file: --journal FILE.jsonl"
+            f"{self.path} is not a journal; left unchanged", hint="name another file: --journal FILE.jsonl"
         )
 
     def _failed(self, verb: str, error: OSError) -> DwError:

@@ -45,7 +45,7 @@ class Relay:
     """A Destination that keeps nothing: each instance is held until it is released. Threads may share one.
 
     A further instance is begun only while those held and those begun take less than `room` bytes, so at most that and
-    the rest of one instance for each thread take space; whoever begins one waits for a release.
+    the rest of one instance for each thread take space; beginning another waits for a release.
     """
 
     overwrite = True
@@ -160,10 +160,10 @@ class _Nameless:
             self._file.close()
 
     def failed(self, error: OSError) -> FolderError:
-        """What the user is told where a large instance finds no place."""
-        hint = "another folder for temporary files: TMPDIR=DIR dw copy …"
+        """The error for an instance that does not fit into the temporary folder."""
+        hint = "use another folder for temporary files: TMPDIR=DIR dw copy …"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            hint = f"make room there, or {hint}"
+            hint = f"free space there, or {hint}"
         with suppress(OSError):
             return FolderError(f"cannot write in {tempfile.gettempdir()}: {error.strerror or error}", hint=hint)
-        return FolderError(f"there is no folder for temporary files: {error.strerror or error}", hint=hint)
+        return FolderError(f"no folder for temporary files: {error.strerror or error}", hint=hint)

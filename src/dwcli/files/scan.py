@@ -74,7 +74,7 @@ class DicomFile:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A file that isn't a DICOM instance, so nobody can expect it to be sent."""
+    """A file that isn't a DICOM instance and is never sent."""
 
     path: Path
     reason: str

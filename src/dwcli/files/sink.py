@@ -31,7 +31,7 @@ _NO_LINKS = {
     errno.EINVAL,
 }
 _NOTHING_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
-_HINT = f'give the layout more fields, as in --layout "{DEFAULT}"'
+_HINT = f'add fields to the layout, as in --layout "{DEFAULT}"'
 
 
 class Sink:
@@ -131,7 +131,7 @@ class Sink:
             if self._spool:
                 return self._spool
             if self._closed:  # a thread that woke up too late must not begin a new folder of drafts
-                raise FolderError(f"nothing more is written in {self.root}")
+                raise FolderError(f"stopped writing in {self.root}")
             try:
                 self._spool = Spool(self.root)
             except (FileExistsError, NotADirectoryError):
@@ -173,18 +173,18 @@ class Sink:
     def _settle(self, draft: Path, size: int, instance: str, final: Path, *, mine: bool) -> Outcome:
         """What to do about a file that has the name already; replaces it where that is asked for."""
         if final.is_dir():
-            raise CollisionError(f"{instance} would be {final}, which is a folder", hint=_HINT)
+            raise CollisionError(f"cannot write {instance} to {final}: it is a folder", hint=_HINT)
         try:
             there = head_of(final)
         except OSError as error:
             if self.overwrite and not mine:
                 return _take_over(draft, final)
             raise CollisionError(
-                f"{final} is there and cannot be read: {error.strerror or error}",
-                hint="make it readable, or --overwrite",
+                f"{final} exists but cannot be read: {error.strerror or error}",
+                hint="make it readable, or use --overwrite",
             ) from error
         except part10.NotDicom:
-            # Spoilt since it was put there whole: nothing of it is worth keeping.
+            # Damaged since it was stored complete: nothing of it is worth keeping.
             return _take_over(draft, final)
         own = self.layout.template == DEFAULT  # no other instance has this name by right
         if there.instance != instance and not (own and self.overwrite and not mine):
@@ -197,17 +197,15 @@ class Sink:
 
     def _taken(self, final: Path, there: str, instance: str, *, own: bool) -> CollisionError:
         if own:
-            words = (
-                f"{final} holds another instance: {there}, which is there by a wrong name; --overwrite puts it right"
-            )
+            words = f"{final} contains a different instance ({there}); use --overwrite to replace it"
             return CollisionError(words, hint="--overwrite")
-        return CollisionError(f"two instances would be {final}: {there}, which is there, and {instance}", hint=_HINT)
+        return CollisionError(f"two instances map to {final}: {there}, already stored, and {instance}", hint=_HINT)
 
     def failed(self, error: OSError) -> FolderError:
-        """What the user is told where the folder can't be written."""
+        """The error for a folder that cannot be written."""
         hint = "-o DIR for another folder"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            hint = "make room there, then run the same command again: it fetches only what is missing"
+            hint = "free space there, then run the same command again; it fetches only what is missing"
         where = str(error.filename2 or error.filename or "")
         spool = self._spool and str(self._spool.folder)
         if not where or (spool and where.startswith(spool)):

@@ -1,7 +1,6 @@
 """The hidden folder in which a run keeps what is not whole yet, and the lock that tells whether the run still lives.
 
-The system drops the lock when the process ends, however it ends: so a later run knows which drafts nobody writes any
-more.
+The system drops the lock when the process ends, however it ends, so a later run knows which drafts are abandoned.
 """
 
 import itertools
@@ -41,7 +40,7 @@ class Spool:
                 raise
 
     def name(self) -> str:
-        """A path in it that nobody has used."""
+        """Return an unused path in it."""
         return f"{self._prefix}{next(self._numbers)}"
 
     def __enter__(self) -> Self:
@@ -116,7 +115,7 @@ def _clear_if_dead(lock: Path) -> None:
     except OSError:
         return
     try:
-        if jsonl.hold(fd):  # and keep it meanwhile, so that nobody starts to use what goes
+        if jsonl.hold(fd):  # and keep it meanwhile, so that no other run starts to use what is removed
             shutil.rmtree(lock.with_suffix(".tmp"), ignore_errors=True)
             with suppress(OSError):
                 lock.unlink()

@@ -1,4 +1,4 @@
-"""Pixels to pictures: one frame of a DICOM instance becomes a PNG or JPEG.
+"""Pixels to images: one frame of a DICOM instance becomes a PNG or JPEG.
 
 pydicom, numpy and pillow are imported inside functions only, so that importing this package costs nothing.
 """

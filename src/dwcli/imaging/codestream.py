@@ -30,11 +30,11 @@ def jpeg(data: bytes) -> Codestream:
     """
     at, jfif, adobe = data.find(_JPEG_START) + 2, False, -1
     if at < 2:
-        raise ValueError("no JPEG codestream")
+        raise ValueError("not a JPEG codestream")
     bits, identifiers, lossless = 0, b"", False
     while at + 4 <= len(data):
         if data[at] != 0xFF:
-            raise ValueError("a JPEG marker is not where it should be")
+            raise ValueError("a JPEG marker is misplaced")
         marker = data[at + 1]
         if marker == 0xFF or marker in _WITHOUT_LENGTH:
             at += 1 if marker == 0xFF else 2
@@ -67,7 +67,7 @@ def jpeg_2000(data: bytes) -> Codestream:
     """JPEG 2000 (ISO 15444-1) or HTJ2K, bare or in a JP2 file, by its main header. Raises ValueError."""
     at = data.find(_JPEG_2000_START)
     if at < 0 or len(data) < at + 43:
-        raise ValueError("no JPEG 2000 codestream")
+        raise ValueError("not a JPEG 2000 codestream")
     components, depth = int.from_bytes(data[at + 40 : at + 42], "big"), data[at + 42]
     colour, at = "", at + 2
     while at + 4 <= len(data):

@@ -120,7 +120,7 @@ def cells(stream: BinaryIO, header: "Dataset", number: int) -> Cells:
     total = count(header)
     if not 1 <= number <= total:
         frames = "1 frame" if total == 1 else f"{total} frames"
-        raise UsageError(f"frame {number} is not there: the instance has {frames}", hint="--frame counts from 1")
+        raise UsageError(f"frame {number} does not exist: the instance has {frames}", hint="--frame counts from 1")
     _refuse_undecodable(header.file_meta.TransferSyntaxUID)
     try:
         if is_compressed(header):
@@ -187,7 +187,7 @@ def element(stream: BinaryIO, header: "Dataset") -> tuple[int, str, int, int]:
     stream.seek(at)
     tag = int.from_bytes(head[:2], order) << 16 | int.from_bytes(head[2:4], order)
     if tag not in PIXELS:
-        raise DwError(f"an element {tag:08X} stands where the pixel data should")
+        raise DwError(f"an element {tag:08X} is where the pixel data should be")
     if header.original_encoding[0]:
         vr, offset, length = PIXELS[tag], at + 8, int.from_bytes(head[4:8], order)
     else:
@@ -236,7 +236,7 @@ def numbers(value: Any) -> list[float]:
             return [float(value)]
         return [float(one) for one in value]
     except (TypeError, ValueError) as error:
-        raise _unreadable("a number in the header is not one", error) from error
+        raise _unreadable("a numeric value in the header is not a number", error) from error
 
 
 def _filled(dataset: "Dataset", keyword: str) -> bool:
@@ -371,7 +371,7 @@ def _plain(stream: BinaryIO, header: "Dataset", index: int) -> "NDArray[np.gener
     if bits == 1 and samples == 1:
         return _bits(stream, offset, rows, columns, index, swapped=swapped)
     if bits % 8:
-        raise NotImplementedError(f"Bits Allocated {bits} is not a number of bytes")
+        raise NotImplementedError(f"Bits Allocated {bits} is not a multiple of 8")
     # two pixels of YBR_FULL_422 share their chrominance (PS3.3 C.7.6.3.1.2)
     size = rows * columns * (2 if halved else samples) * bits // 8
     at = index * size
@@ -397,7 +397,7 @@ def _read(stream: BinaryIO, offset: int, size: int) -> bytes:
     stream.seek(offset)
     data = stream.read(size)
     if len(data) < size:
-        raise ValueError(f"{len(data)} bytes where the header asks for {size}")
+        raise ValueError(f"{len(data)} bytes, but the header requires {size}")
     return data
 
 
@@ -415,7 +415,7 @@ def _bits(
         packed = packed[: len(packed) & ~1].reshape(-1, 2)[:, ::-1].reshape(-1)
     bits = np.unpackbits(packed, bitorder="little")[first - start * 8 :]
     if len(bits) < rows * columns:
-        raise ValueError(f"{len(bits)} bits where the header asks for {rows * columns}")
+        raise ValueError(f"{len(bits)} bits, but the header requires {rows * columns}")
     return bits[: rows * columns].reshape(rows, columns)
 
 
@@ -425,7 +425,7 @@ def _check_length(header: "Dataset", length: int, *, halved: bool) -> None:
     halves = 4 if halved else 2 * int(header.get("SamplesPerPixel") or 1)
     expected = (pixels * halves // 2 * int(header.BitsAllocated) + 7) // 8
     if length < expected:
-        raise ValueError(f"{length} bytes where the header asks for {expected}")
+        raise ValueError(f"{length} bytes, but the header requires {expected}")
     if halved and length >= expected // 2 * 3:
         raise ValueError(f"{length} bytes are too many for YBR_FULL_422, which takes {expected}")
 
@@ -442,7 +442,7 @@ def _values(samples: "NDArray[np.generic]", header: "Dataset") -> "NDArray[np.ge
         return bits
     high = int(header.get("HighBit", stored - 1))
     if not 0 < stored <= high + 1 <= allocated:
-        raise ValueError(f"Bits Allocated {allocated}, Bits Stored {stored}, High Bit {high} cannot be")
+        raise ValueError(f"Bits Allocated {allocated}, Bits Stored {stored}, High Bit {high} do not fit together")
     return (bits << (allocated - 1 - high)) >> (allocated - stored)
 
 
@@ -496,7 +496,7 @@ def _without_pixels(header: "Dataset") -> DwError:
             hint="dw retrieve bulkdata REF EncapsulatedDocument -o FILE writes the document",
         )
     if "DirectoryRecordSequence" in header:
-        return DwError("a DICOMDIR lists images and holds none", hint="render one of the files it names")
+        return DwError("a DICOMDIR lists images but contains none", hint="render one of the files it names")
     fetch = "dw retrieve instance REF -o DIR fetches the file"
     if "WaveformSequence" in header:
         return DwError("the instance is a waveform: it has no pixels to render", hint=fetch)

@@ -124,10 +124,10 @@ def _checked(window: Window) -> Window:
     if function not in _FUNCTIONS.values():
         raise UsageError(f"unknown window function {function!r}", hint="linear, linear-exact or sigmoid")
     if not (abs(center) < float("inf") and 0 < width < float("inf")):
-        raise UsageError(f"a window of centre {center:g} and width {width:g} cannot be", hint="--window 40,400")
+        raise UsageError(f"invalid window: centre {center:g}, width {width:g}", hint="--window 40,400")
     if function == "linear" and width < 1:
         raise UsageError(
-            f"a linear window is at least 1 wide, not {width:g}",
+            f"a linear window must be at least 1 wide, not {width:g}",
             hint=f"--window {center:g},{width:g},linear-exact",
         )
     return window
@@ -225,7 +225,7 @@ def _palette(header: "Dataset", name: str) -> "tuple[NDArray[np.int64], int]":
 
     descriptor = header.get(f"{name}PaletteColorLookupTableDescriptor")
     if descriptor is None:
-        raise DwError(f"PALETTE COLOR without a {name.lower()} table: cannot know its colours")
+        raise DwError(f"PALETTE COLOR without a {name.lower()} lookup table")
     count, first, bits = _descriptor(descriptor)
     if header.get("PixelRepresentation") == 1 and first > 0x7FFF:
         first -= 0x10000
@@ -235,7 +235,7 @@ def _palette(header: "Dataset", name: str) -> "tuple[NDArray[np.int64], int]":
         words = _packed(data, header) if bits <= 8 else np.frombuffer(data[: len(data) & ~1], _word(header))
         table = _expanded([int(word) for word in words], count, octets=bits <= 8)
         return np.array(table, dtype=np.int64), first
-    raise DwError(f"PALETTE COLOR without a {name.lower()} table: cannot know its colours")
+    raise DwError(f"PALETTE COLOR without a {name.lower()} lookup table")
 
 
 def _descriptor(value: Any) -> tuple[int, int, int]:
@@ -258,7 +258,7 @@ def _entries(data: Any, count: int, header: "Dataset") -> "NDArray[np.uint16] | 
     if len(raw) >= 2 * count:
         return np.frombuffer(raw[: 2 * count], _word(header)).astype(np.uint16)
     if len(raw) < count:
-        raise DwError(f"a lookup table of {count} entries holds only {len(raw)} bytes")
+        raise DwError(f"a lookup table of {count} entries contains only {len(raw)} bytes")
     return _packed(raw, header)[:count]
 
 
@@ -308,9 +308,9 @@ def _expanded(words: list[int], count: int, *, octets: bool) -> list[int]:
             for _ in range(words[at + 1]):
                 # an offset that meets no segment would copy colours out of the middle of one
                 if target not in starts or (offset % 2 and not octets):
-                    raise DwError("a segmented palette refers to a segment that is not there")
+                    raise DwError("a segmented palette refers to a missing segment")
                 target = copy(target)
             at += 6 if octets else 4
     except (IndexError, ValueError):
-        raise DwError(f"a segmented palette of {count} entries holds only {len(table)}") from None
+        raise DwError(f"a segmented palette of {count} entries contains only {len(table)}") from None
     return table[:count]

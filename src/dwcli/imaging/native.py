@@ -48,7 +48,7 @@ def describe(path: Path) -> PixelData | None:
         try:
             header = frame.read_header(stream)
         except DwError as error:
-            if "no pixels" in error.message or "holds none" in error.message:
+            if "no pixels" in error.message or "contains none" in error.message:
                 return None
             raise
         return _described(stream, header)
@@ -123,7 +123,7 @@ def native_frame(path: Path, pixels: PixelData, number: int) -> bytes:
 
 def _check(pixels: PixelData, number: int) -> None:
     if not 1 <= number <= pixels.frames:
-        raise UsageError(f"frame {number} is not there: the instance has {pixels.frames}")
+        raise UsageError(f"frame {number} does not exist: the instance has {pixels.frames}")
 
 
 def _swapped(data: bytes, pixels: PixelData) -> bytes:
@@ -136,7 +136,7 @@ def _reordered(data: bytes, width: int) -> bytes:
     import numpy as np
 
     if len(data) % width:
-        raise DwError("a value is no whole number of words")
+        raise DwError("a value is not a whole number of words")
     return np.frombuffer(data, f">u{width}").astype(f"<u{width}").tobytes() if width > 1 else data
 
 
@@ -146,8 +146,8 @@ def _decoded(path: Path, pixels: PixelData, number: int) -> bytes:
         found = frame.cells(stream, header, number)
     if pixels.photometric != found.photometric:
         raise DwError(
-            f"frames of {pixels.photometric} can be had as stored or rendered; decoded, they would be "
-            f"{found.photometric} and not what the metadata says"
+            f"frames of {pixels.photometric} are available as stored or rendered only; "
+            f"decoded, they would be {found.photometric}, unlike the metadata"
         )
     return _as_bytes(found, header)
 
@@ -172,7 +172,7 @@ def explicit_little(path: Path) -> IO[bytes]:
     The cells stay what they are or what their codec gives, and the header says in which colours (PS3.5 8.2).
     """
     if path.stat().st_size > _LARGEST:
-        raise DwError("the instance is too large to be converted here", "take it as stored: transfer-syntax=*")
+        raise DwError("the instance is too large to convert", "request it as stored: transfer-syntax=*")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -222,7 +222,7 @@ def _decompress(path: Path, found: "Dataset") -> None:
         start, bits = stream.tell(), int(header.BitsAllocated)
         total = frame.count(header)
         if bits == 1 and total > 1 and int(header.Rows) * int(header.Columns) % 8:
-            raise DwError("its frames of single bits end inside a byte")
+            raise DwError("its single-bit frames end inside a byte")
         for number in range(1, total + 1):
             stream.seek(start)
             cells = frame.cells(stream, header, number)
@@ -260,6 +260,6 @@ def slices(path: Path, offset: int, length: int) -> Iterator[bytes]:
         while length > 0:
             data = file.read(min(_CHUNK, length))
             if not data:
-                raise DwError(f"{path.name} is shorter than it was")
+                raise DwError(f"{path.name} has become shorter")
             length -= len(data)
             yield data

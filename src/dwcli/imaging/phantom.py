@@ -73,7 +73,7 @@ def make_phantom(slices: int = 40, size: int = 256) -> Iterator[bytes]:
     1.
     """
     if slices < 1 or size < 1:
-        raise ValueError("a phantom has at least one slice and one pixel")
+        raise ValueError("a phantom needs at least one slice and one pixel")
     for index in range(slices):
         yield _instance(index, slices, size)
 

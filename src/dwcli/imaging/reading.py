@@ -1,4 +1,4 @@
-"""Files read by pydicom, which is told the encoding that their bytes show."""
+"""Read files with pydicom in the encoding that their bytes show."""
 
 import zlib
 from io import BytesIO
@@ -52,7 +52,7 @@ def read(stream: BinaryIO, *, pixels: bool = False, tags: list[int] | None = Non
     explicit, little = part10.encoding(first, 0, syntax)
     if (explicit, little) not in _PLAIN:
         if syntax:
-            raise ValueError("it is written big endian and without VRs, which no transfer syntax is")
+            raise ValueError("it is big endian with implicit VRs, which matches no transfer syntax")
         little = True
 
     def at_pixels(tag: int, _vr: Any, _length: int) -> bool:
@@ -99,6 +99,6 @@ def _inflated(data: bytes) -> bytes:
     except zlib.error as error:
         raise ValueError(f"the deflated data set is damaged: {error}") from None
     if not inflater.eof:
-        what = "too large" if inflater.unconsumed_tail else "cut short"
+        what = "too large" if inflater.unconsumed_tail else "truncated"
         raise ValueError(f"the deflated data set is {what}")
     return made

@@ -1,4 +1,4 @@
-"""One frame of a DICOM instance as a PNG or JPEG, made here: what a server's `/rendered` would answer (PS3.18
+"""One frame of a DICOM instance as a PNG or JPEG, made here: what a server's `/rendered` would return (PS3.18
 8.3.5).
 """
 
@@ -29,7 +29,7 @@ class Options:
 
     `frame` counts from 1. `window` is (centre, width, function) in the units of the modality (Hounsfield
     units for CT), function one of linear, linear-exact, sigmoid; None takes the instance's own. `viewport` is
-    (width, height) in pixels; the picture is scaled up or down to fit inside, its aspect kept (PS3.18
+    (width, height) in pixels; the image is scaled up or down to fit inside, its aspect kept (PS3.18
     8.3.5.1.3); None keeps the image's size. `quality` (1 to 100) is that of a JPEG.
     """
 
@@ -46,7 +46,7 @@ def render(source: Path | bytes, options: Options) -> bytes:
 
     8 bits a sample, grey or RGB; pixels that are not square are made square. `UsageError` for options that
     cannot be met (frame, window, viewport, quality), `DwError` for an instance without pixels, with pixels
-    that cannot be decoded here, or with ones whose meaning is not known: never a picture that is silently
+    that cannot be decoded here, or with ones whose meaning is not known: never an image that is silently
     wrong. A `DwError` about a path names the file.
     """
     _check(options)
@@ -76,11 +76,11 @@ def frame_count(source: Path | bytes) -> int:
 
 def _check(options: Options) -> None:
     if not 1 <= options.quality <= 100:
-        raise UsageError(f"quality goes from 1 to 100, not {options.quality}")
+        raise UsageError(f"quality must be 1 to 100, not {options.quality}")
     if options.media_type not in ("image/png", "image/jpeg"):
         raise UsageError(f"cannot render {options.media_type} here", hint="image/png or image/jpeg")
     if options.viewport is not None and min(options.viewport) < 1:
-        raise UsageError("a viewport is at least one pixel wide and high", hint="--viewport 512,512")
+        raise UsageError("a viewport must be at least one pixel wide and high", hint="--viewport 512,512")
 
 
 def _picture(header: "Dataset", samples: "NDArray[np.generic]", options: Options) -> "Image":
@@ -90,7 +90,7 @@ def _picture(header: "Dataset", samples: "NDArray[np.generic]", options: Options
     if photometric in frame.GREY:
         return Image.fromarray(grey.levels(samples, header, options.frame, options.window))
     if options.window is not None:
-        raise UsageError(f"a window applies to grey images, not to {photometric}", hint="leave --window out")
+        raise UsageError(f"a window applies to grey images, not to {photometric}", hint="omit --window")
     if photometric == "PALETTE COLOR":
         return Image.fromarray(grey.coloured(samples, header))
     return Image.fromarray(grey.eight_bit(samples, header))
@@ -117,7 +117,9 @@ def _size(size: tuple[int, int], stretch: float, viewport: tuple[int, int] | Non
         width, height = width * scale, height * scale
     target = max(1, round(width)), max(1, round(height))
     if max(target) > _MAX_SIDE or target[0] * target[1] > _MAX_PIXELS:
-        raise UsageError(f"a picture of {target[0]} x {target[1]} pixels is too large", hint="--viewport 2048,2048")
+        raise UsageError(
+            f"a rendered image of {target[0]} x {target[1]} pixels is too large", hint="--viewport 2048,2048"
+        )
     return target
 
 
@@ -136,5 +138,5 @@ def _encoded(picture: "Image", options: Options) -> bytes:
             # colour at half resolution blurs the thin lines and letters of an ultrasound
             picture.save(out, "JPEG", quality=options.quality, subsampling=0 if options.quality >= 90 else 2)
     except (OSError, ValueError) as error:
-        raise DwError(f"cannot write the picture as {options.media_type}: {error}") from error
+        raise DwError(f"cannot encode the rendered image as {options.media_type}: {error}") from error
     return out.getvalue()

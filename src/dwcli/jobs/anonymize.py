@@ -1,6 +1,6 @@
-"""Instances that the server makes anonymous before it sends them (WADO-URI `anonymize=yes`, PS3.18 9.4.1.2.1).
+"""Instances that the server de-identifies before sending them (WADO-URI `anonymize=yes`, PS3.18 9.4.1.2.1).
 
-A server that does not know the parameter sends the patient's name: so what came is looked at before it is kept.
+A server that ignores the parameter sends the patient's name, so each response is checked before it is kept.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -69,12 +69,12 @@ def _one(client: Client, ref: InstanceRef, sink: Sink, transfer_syntax: str, on_
         draft.discard()
         raise
     if kept.outcome == "conflict":
-        raise DwError(f"{kept.path} is there already, with other bytes")
+        raise DwError(f"{kept.path} already exists with different content")
     outcome = {"written": "received", "same": "present"}.get(kept.outcome, kept.outcome)
     item = Item(outcome, kept.study, kept.series, kept.instance, kept.path, kept.size)  # type: ignore[arg-type]
     if proven or end in (End.WHOLE, End.PLAUSIBLE):
         return item
-    return item.ended("unverified", "nothing proves that the file is whole")
+    return item.ended("unverified", "cannot confirm that the file is complete")
 
 
 def _end(draft: Draft, *, proven: bool) -> End:
@@ -90,11 +90,11 @@ def _end(draft: Draft, *, proven: bool) -> End:
 
 
 def _look(prefix: bytes, ref: InstanceRef, *, complete: bool) -> None:
-    """Raises DwError where nothing shows that the server took the patient out."""
+    """Raises DwError if nothing shows that the server de-identified it."""
     head = part10.read_head(prefix, final=complete, wanted=frozenset({_IDENTITY_REMOVED}))
     said = head.elements.get(_IDENTITY_REMOVED, b"").strip(b" \0") if head else b""
     if head is None or (said != b"YES" and head.instance == ref.instance):
         raise DwError(
-            "the server sent the instance as it is, with the patient in it; it was not kept",
-            "this server does not know anonymize=yes",
+            "the server did not de-identify the instance; it was not kept",
+            "this server does not support anonymize=yes",
         )

@@ -1,4 +1,4 @@
-"""Is a folder complete? Compares the instances that a server lists with those in the files of a folder."""
+"""Check a folder for completeness: compare the instances that a server lists with the files."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -61,7 +61,7 @@ class _Check:
         yield from self._pool.run(partial(self._guarded, ref, partial(self._start, ref)) for ref in asked)
 
     def _guarded(self, ref: Ref, task: Callable[[], None]) -> None:
-        """One thing that cannot be checked does not stop the others; a login that fails does."""
+        """Continue after one failed check; a failed login ends the run."""
         try:
             task()
         except AuthError:
@@ -99,7 +99,7 @@ class _Check:
             if not there and not all(named):
                 raise NamelessError("the server lists instances without their SOP Instance UIDs")
             if not there and (isinstance(ref, InstanceRef) or not files):
-                raise AbsentError("the server lists no such thing")
+                raise AbsentError("not found in the server's lists")
         except _CANNOT as error:
             self._unlisted(ref, error)
             return
@@ -123,7 +123,7 @@ class _Check:
                 for file in files.values():
                     if ref.instance in ("", file.instance):
                         self._pool.emit(self._compared(file))
-        words = f"the server lists nothing, so nobody can tell what is missing ({error.message})"
+        words = f"the server lists nothing, so missing instances are unknown ({error.message})"
         if isinstance(error, NamelessError):
             words = f"cannot be verified: {error.message}"
         above = ref.study, ref.series, ref.instance
@@ -143,7 +143,7 @@ class _Check:
         return found if meant else {}
 
     def _lists(self) -> bool:
-        """Whether the server can list at all: it is asked for a study that cannot be."""
+        """Whether the server can list at all: request a study that cannot exist."""
         try:
             for _ in self._client.search(Query(Level.STUDY, terms=(Term(refs.STUDY_UID, "2.25.0"),), limit=1)):
                 break
@@ -173,7 +173,7 @@ class _Check:
                     self._pool.emit(ended(file, "extra", "the server does not list it", ExitCode.FAILED))
 
     def _nameless(self, ref: Ref, count: int) -> None:
-        """What the server lists without saying which instance it is cannot be compared with anything."""
+        """Report rows without UIDs, which cannot be compared with anything."""
         rows = "1 row names" if count == 1 else f"{count} rows name"
         words = f"cannot be verified: {rows} no SOP Instance UID, or no Series Instance UID"
         above = ref.study, ref.series, ref.instance
@@ -183,10 +183,10 @@ class _Check:
         """A file that is there, by itself."""
         try:
             if is_truncated(file.path):
-                words = "there, but truncated: it ends inside a data element; --deep compares it with the server's"
+                words = "present, but truncated: it ends inside a data element; --deep compares it with the server's"
                 return ended(file, "conflict", words, ExitCode.FAILED)
         except OSError as error:
-            return ended(file, "failed", f"it cannot be read: {error.strerror or error}", ExitCode.FAILED)
+            return ended(file, "failed", f"cannot be read: {error.strerror or error}", ExitCode.FAILED)
         return ended(file, "present")
 
     def _compared(self, file: DicomFile) -> Item:
@@ -197,11 +197,11 @@ class _Check:
             case compare.Verdict.EQUAL:
                 return ended(file, "present")
             case compare.Verdict.DIFFERENT:
-                return ended(file, "conflict", "its bytes are not those that the server gives", ExitCode.FAILED)
+                return ended(file, "conflict", "its content differs from the server's", ExitCode.FAILED)
             case compare.Verdict.ABSENT:
                 return ended(file, "extra", "the server does not have it", ExitCode.FAILED)
             case compare.Verdict.UNKNOWN:
-                words = "the server does not give it out, so it cannot be compared"
+                words = "the server does not return it, so it cannot be compared"
                 return ended(file, "failed", words, ExitCode.FAILED)
 
 
@@ -225,19 +225,19 @@ class _Folder:
     unreadable: dict[Path, Unreadable] = field(default_factory=dict)
 
     def lacks(self, study: str, series: str, instance: str) -> Item:
-        """Why an instance is not here."""
+        """The reason why an instance is not here."""
         item = Item("missing", study, series, instance, reason="not in the folder", code=ExitCode.FAILED)
         found = self.broken.get(instance)
         if found is None:
             return item
         match found:
             case DicomFile(path):
-                return item.ended("missing", f"{path} has its name, and holds {found.instance}", ExitCode.FAILED)
+                return item.ended("missing", f"{path} has its name but contains {found.instance}", ExitCode.FAILED)
             case Skipped(path, reason):
-                outcome, words = "conflict", f"there, but spoilt: {reason}"
+                outcome, words = "conflict", f"present, but damaged: {reason}"
             case Unreadable(path, reason):
                 self.unreadable.pop(path, None)
-                outcome, words = "failed", f"there, but {reason}"
+                outcome, words = "failed", f"present, but {reason}"
         return Item(outcome, study, series, instance, str(path), reason=words, code=ExitCode.FAILED)  # type: ignore[arg-type]
 
     def left(self) -> list[Item]:

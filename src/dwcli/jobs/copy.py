@@ -1,4 +1,4 @@
-"""Server to server: what is retrieved is held only until the other server has taken it.
+"""Server to server: each instance is held only until the target has accepted it.
 
 A copy is a retrieve that feeds a store, so that both keep their promises: every instance is whole before it is sent,
 is sent with its exact length, and is compared with what should have come.
@@ -42,7 +42,7 @@ def copy(
 
     What the target had before under a UID is compared afterwards, for some servers say stored and keep the old one.
     At the end the target is asked for what it was given. Raises DwError, after the items that there are, where the
-    fetching broke off.
+    fetching stopped.
     """
     with Relay(_ROOM) as relay:
         fetch = retrieve.Retrieval(source, relay, fetching, on_bytes=on_bytes, on_expect=on_expect, backlog=_BACKLOG)
@@ -60,7 +60,7 @@ def copy(
             yield from arrivals.troubles()
         finally:
             if not arrivals.ended:
-                # Whoever waits for room, or for the source, waits in vain now.
+                # Threads that wait for room, or for the source, would wait in vain now.
                 relay.close()
                 source.transport.stop()
                 with suppress(ValueError):  # a thread that is about to end still runs it
@@ -118,7 +118,7 @@ class _Arrivals:
         first = self._digests.setdefault(item.instance, digest)
         if first is not digest:
             if first != digest:
-                words = "the source gave other bytes of this SOP Instance UID, too; the first ones were copied"
+                words = "the source sent different content for this SOP Instance UID; the first version was copied"
                 self._troubles.append(item._replace(path="").ended("conflict", words, ExitCode.FAILED))
             return False
         if item.reason:
@@ -186,5 +186,5 @@ def _unseen(target: Client, study: str, series: str, uids: set[str], storing: st
         yield Item("unverified", study, series, reason=f"the target cannot list the series: {error.message}", code=code)
         return
     for uid in sorted(uids - listed):
-        gone = DwError("the target took it, and does not list it", exit_code=ExitCode.FAILED)
+        gone = DwError("the target accepted it but does not list it", exit_code=ExitCode.FAILED)
         yield failed(gone, study, series, uid)

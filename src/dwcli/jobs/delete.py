@@ -1,4 +1,4 @@
-"""Deleting: what would go, then the way that the server has for it, then whether it is gone."""
+"""Deletion: plan it, use the server's own mechanism, then check that the objects are gone."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ _OPERATION_SECONDS = 600.0
 
 @dataclass(frozen=True, slots=True)
 class DeletionPlan:
-    """What would go. `instances` None where nobody can say; `row` is the study's, {} where it cannot be found."""
+    """What would be deleted. `instances` None if unknown; `row` is the study's, {} where it cannot be found."""
 
     ref: Ref
     series: int
@@ -32,7 +32,7 @@ class DeletionPlan:
 
 
 def plan(client: Client, ref: Ref) -> DeletionPlan:
-    """What lies below a reference. Raises AbsentError where the server knows nothing of it."""
+    """What lies below a reference. Raises AbsentError if the server does not have it."""
     ref = client.resolve(ref)
     rows = [row for row in client.series_of(ref.study) if text(row, refs.SERIES_UID)]
     studies = client.search(Query(Level.STUDY, terms=(Term(refs.STUDY_UID, ref.study),)))
@@ -50,8 +50,8 @@ def plan(client: Client, ref: Ref) -> DeletionPlan:
 
 
 def look(client: Client, ref: Ref) -> DeletionPlan | Item:
-    """The plan, or an item that says why this one cannot go. What holds for every other one too is raised: a login
-    that fails, a server that does not answer."""
+    """The plan, or an item with the reason why not. Raises what would fail for every other reference as well: a login
+    that fails, a server that does not respond."""
     try:
         return plan(client, ref)
     except DwError as error:
@@ -82,7 +82,7 @@ def can(client: Client, folder: Path | None = None) -> None:
     if client.dialect.delete == "none":
         own = f"delete its files: they are in {folder}" if folder else client.dialect.delete_otherwise
         raise RefusedError(
-            f"this server deletes nothing over DICOMweb (dialect {client.dialect.name})",
+            f"this server does not delete over DICOMweb (dialect {client.dialect.name})",
             own or "ask its administrator, or see its own interface",
             status=501,
         )
@@ -91,15 +91,15 @@ def can(client: Client, folder: Path | None = None) -> None:
 def delete(
     client: Client, planned: DeletionPlan, *, reason: str = "113001^DCM", wait: Callable[[float], None] = time.sleep
 ) -> Item:
-    """Delete it, and look whether it is gone: `deleted`, or `failed` with the reason. An AuthError is raised."""
+    """Delete it, and check that it is gone: `deleted`, or `failed` with the reason. An AuthError is raised."""
     ref = planned.ref
-    said = "the server said yes, and lists it still"
+    said = "the server accepted the deletion but still lists it"
     try:
         try:
             _remove(client, ref, reason, wait)
         except AbsentError as error:
             # It was listed a moment ago: gone since then, or deleted in another way here.
-            said = f"{error.message}, and lists it still: this server deletes in another way"
+            said = f"{error.message}, but still lists it: this server deletes in another way"
         for pause in _PAUSES:
             wait(pause)
             if not _listed(client, ref):
@@ -119,18 +119,18 @@ def _remove(client: Client, ref: Ref, reason: str, wait: Callable[[float], None]
         case "lookup":
             _by_own_name(client, ref)
         case _:
-            # Whether it is done at once or by an operation the answer tells, also where nobody knows the server.
+            # The response shows whether it is done at once or by an operation, also for unknown servers.
             _awaited(client, client.call(deletion.plain(client.base, ref)), wait)
 
 
 def _by_own_name(client: Client, ref: Ref) -> None:
-    """Through the server's own REST interface, which has names of its own for everything."""
+    """Delete through the server's own REST interface, which uses its own identifiers."""
     for one in rest_lookup.find(client, ref):
         client.call(Request("DELETE", deletion.core(client.base, client.dialect, one.path)))
 
 
 def _awaited(client: Client, answer: bytes, wait: Callable[[float], None]) -> None:
-    """Ask after a long-running operation until it is done."""
+    """Poll a long-running operation until it is done."""
     waited = 0.0
     pauses = iter(_OPERATION_PAUSES)
     while (running := deletion.operation(client.base, answer)) is not None:

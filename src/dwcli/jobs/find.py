@@ -12,7 +12,7 @@ from dwcli.errors import AbsentError
 
 
 def found(client: Client, queries: Sequence[Query]) -> Iterator[tuple[Query, Row]]:
-    """Each row with the query that found it. Raises AbsentError where every query does; of some of them it is told."""
+    """Each row with the query that found it. Raises AbsentError if every query does; warns if only some do."""
     if len(queries) == 1:
         return zip(repeat(queries[0]), client.search(queries[0]))
     return _distinct(client, queries)

@@ -1,4 +1,4 @@
-"""Log in at an OpenID provider, by the first way that works here, and out again. Yields what a person is told."""
+"""Log in at an OpenID provider by the first grant that works here, and log out. Yields what the user should see."""
 
 import secrets
 import time
@@ -73,8 +73,8 @@ def login(
 ) -> Iterator[Event]:
     """Log in and keep the token.
 
-    `browser`: whether one can be opened here; `credentials()` asks for user name and password, and raises where nobody
-    can answer. Raises AuthError, with the last way's reason, where none works.
+    `browser`: whether one can be opened here; `credentials()` prompts for user name and password, and raises if it
+    cannot. Raises AuthError, with the last grant's reason, if none works.
     """
     reasons: list[DwError] = []
     for grant in _ways(provider, browser=browser):
@@ -91,7 +91,11 @@ def login(
         again = bool(token.refresh) or grant == "client_credentials" or provider.registration.unattended
         yield LoggedIn(grant, token.expires, again)
         return
-    raise reasons[-1] if reasons else AuthError(f"{provider.host} offers no login that dw knows", "--grant names one")
+    raise (
+        reasons[-1]
+        if reasons
+        else AuthError(f"{provider.host} offers no login that dw supports", "choose one with --grant")
+    )
 
 
 def _ways(provider: Provider, *, browser: bool) -> list[Grant]:
@@ -105,7 +109,7 @@ def _ways(provider: Provider, *, browser: bool) -> list[Grant]:
     elif browser:
         order = ["code", "device", "password"]
     else:
-        # A page's way back leads to this machine, where whoever logs in may have no browser.
+        # The redirect leads to this machine, where the user may have no browser.
         order = ["device", "password", "code"]
     if registered.secret:
         order.append("client_credentials")
@@ -144,7 +148,7 @@ def _by_page(provider: Provider) -> Generator[Event, None, Token]:
 
 
 def _by_device(provider: Provider, pause: Callable[[float], None]) -> Generator[Event, None, Token]:
-    """Ask until a person has agreed (RFC 8628 3.3 to 3.5)."""
+    """Poll until the user has agreed (RFC 8628 3.3 to 3.5)."""
     device = provider.start_device()
     yield TypeCode(device.url, device.user_code, device.complete_url, device.seconds)
     interval, waited = device.interval, 0.0
@@ -167,7 +171,7 @@ def _by_device(provider: Provider, pause: Callable[[float], None]) -> Generator[
                     break
                 case _:
                     raise
-    raise AuthError("the code was not used in time", provider.command)
+    raise AuthError("the code expired before it was used", provider.command)
 
 
 def logout(provider: Provider, file: TokenFile) -> LoggedOut:

@@ -1,4 +1,4 @@
-"""The metadata of many references, and the bulkdata that they name by URL: rows with files in place of the URLs."""
+"""The metadata of many references, and the bulkdata that they name by URL: rows with files instead of the URLs."""
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -22,9 +22,9 @@ _NAMED = Layout("{SOPInstanceUID}")
 
 
 class Describing:
-    """One run. `on_error` is told of each reference that shows nothing, and `codes` counts those; `shown` the others.
+    """One run. `on_error` receives each reference that shows nothing, and `codes` counts those; `shown` the others.
 
-    A reference that is alone raises its error in place of that.
+    A single reference raises its error instead.
     """
 
     def __init__(self, client: Client, *, on_error: Callable[[DwError], None]) -> None:
@@ -141,7 +141,7 @@ class Fetching:
             for part, name in zip(found, names, strict=True):
                 part.path.replace(name)
                 if part.end is End.UNPROVEN:
-                    self._on_doubt(f"{name}: nothing proves that it is whole (unverified)")
+                    self._on_doubt(f"{name}: cannot confirm that it is complete (unverified)")
         except AuthError:
             raise
         except OSError as error:

@@ -225,7 +225,7 @@ def _must_be_pixels(part: Part, number: int, transfer_syntax: str, expected: "_E
     if not fits:
         raise ProtocolError(
             f"the server sent {part.kind.value} instead of frame {number}",
-            "dw retrieve instance REF -o DIR brings the instance whole",
+            "dw retrieve instance REF -o DIR retrieves the whole instance",
         )
 
 

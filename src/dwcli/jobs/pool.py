@@ -89,7 +89,7 @@ class Pool(Generic[Result]):
                         raise value
             finished = True
         except KeyboardInterrupt:
-            # What was done until now is told of even so.
+            # Report what was done until now even so.
             finished = True
             yield from self._end(threads)
             raise
@@ -98,7 +98,7 @@ class Pool(Generic[Result]):
                 self._end(threads)
 
     def _end(self, threads: list[threading.Thread]) -> list[Result]:
-        """Stop, with a moment for half files to be removed; the results that nobody took yet.
+        """Stop, with a moment to remove partial files; yield the results not taken yet.
 
         A thread that connects won't end in it.
         """

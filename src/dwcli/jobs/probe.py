@@ -1,4 +1,4 @@
-"""Is a server reachable, does it let us in, and does it speak DICOMweb? Each step says what came."""
+"""Check in steps whether a server is reachable, accepts the login, and speaks DICOMweb."""
 
 import re
 import socket
@@ -39,9 +39,9 @@ def probe(client: Client, *, login: str, tls: ssl.SSLContext | None, proxy: str,
     """
     try:
         if here:
-            yield Step("folder", "answered in this process, without a server")
+            yield Step("folder", "handled in this process, without a server")
         elif proxy:
-            yield Step("proxy", f"through {proxy}: name, connection and TLS are seen by the search below only")
+            yield Step("proxy", f"through {proxy}: only the search below checks name, connection and TLS")
         else:
             yield from _reach(client.base, tls)
         if flow := client.transport.login:
@@ -67,14 +67,16 @@ def _reach(base: str, tls: ssl.SSLContext | None) -> Iterator[Step]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as error:
-        reason = TemporaryError(f"no address for {host}: {error.strerror}", "check the profile's URL")
+        reason = TemporaryError(f"cannot resolve {host}: {error.strerror}", "check the profile's URL")
         raise _FailedError("name", reason) from None
     yield Step("name", f"{host} is {', '.join(sorted({str(info[4][0]) for info in found}))}")
     try:
         raw = socket.create_connection((host, port), _SECONDS)
     except OSError as error:
         what = f"port {port} of {host}: {error.strerror or error}"
-        raise _FailedError("connection", TemporaryError(what, "is the server up, the port right?")) from None
+        raise _FailedError(
+            "connection", TemporaryError(what, "check the port, and that the server is running")
+        ) from None
     with raw:
         yield Step("connection", f"port {port} is open")
         if tls is None:
@@ -86,8 +88,10 @@ def _reach(base: str, tls: ssl.SSLContext | None) -> Iterator[Step]:
             raise _FailedError("TLS", trust.failure(error, host)) from None
         except OSError as error:
             what = f"{host} ended the TLS handshake: {error.strerror or error}"
-            raise _FailedError("TLS", TemporaryError(what, "is it https?")) from None
-    until = f", its certificate is good until {certificate['notAfter']}" if certificate else ", certificate not checked"
+            raise _FailedError("TLS", TemporaryError(what, "check that the port uses https")) from None
+    until = (
+        f", its certificate is valid until {certificate['notAfter']}" if certificate else ", certificate not checked"
+    )
     yield Step("TLS", f"{version}{until}")
 
 
@@ -109,8 +113,8 @@ def _use(client: Client, login: str) -> Iterator[Step]:
         if isinstance(error, ProtocolError):
             yield from _answer(client)
         return
-    yield Step("login", f"let in ({login})")
-    yield Step("search", "studies can be searched" if rows else "studies can be searched; there are none to be seen")
+    yield Step("login", f"accepted ({login})")
+    yield Step("search", "studies can be searched" if rows else "studies can be searched; none are visible")
     yield from _retrieve(client, rows)
 
 
@@ -133,13 +137,13 @@ def _retrieve(client: Client, rows: list[Row]) -> Iterator[Step]:
         # The rest of the study is not asked for.
         events.close()  # type: ignore[attr-defined]
     if head[128:132] != b"DICM":
-        yield Step("retrieve", "", ProtocolError("what came is no DICOM file", "dw doctor"))
+        yield Step("retrieve", "", ProtocolError("the response is not a DICOM file", "dw doctor"))
         return
     yield Step("retrieve", "instances can be retrieved")
 
 
 def _answer(client: Client) -> Iterator[Step]:
-    """What the answer to a search looks like, where it is none: a login page has a title."""
+    """Describe a response that is not a search result: a login page has a title."""
     asked = Request("GET", f"{client.base}/studies?limit=1", {"Accept": media.DICOM_JSON})
     try:
         with client.request(asked) as response:
@@ -150,7 +154,7 @@ def _answer(client: Client) -> Iterator[Step]:
     title = re.search(r"<title[^>]*>(.*?)</title>", page, re.IGNORECASE | re.DOTALL)
     kind = response.content_type or "no Content-Type"
     if media.classify(response.content_type, data) is media.Body.HTML:
-        form = ", with a field for a password" if re.search(r"type=[\"']?password", page, re.IGNORECASE) else ""
+        form = ", with a password field" if re.search(r"type=[\"']?password", page, re.IGNORECASE) else ""
         called = f" titled {' '.join(title[1].split())!r}" if title else ""
         yield Step("answer", f"status {response.status}, a web page{called}{form}")
     else:

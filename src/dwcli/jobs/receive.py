@@ -1,4 +1,4 @@
-"""One response into the folder: each whole part gets its name, and is told apart from what nobody asked for."""
+"""Write one response into the folder: each complete part gets its name; unrequested instances are told apart."""
 
 import re
 from collections.abc import Callable, Container, Iterator
@@ -28,7 +28,7 @@ class Received:
         self._series: dict[tuple[str, str], set[str]] = {}
 
     def add(self, instance: InstanceRef) -> None:
-        """One more that came whole."""
+        """Count one more complete instance."""
         self.uids.add(instance.instance)
         self._series.setdefault((instance.study, instance.series), set()).add(instance.instance)
 
@@ -87,7 +87,7 @@ class Receiver:
                     case Opened(status, _, _, warning):
                         received.partial = status == 206
                         if received.partial:
-                            self._client.warn(f"{refs.show(ref)}: the server says that this is only a part of it (206)")
+                            self._client.warn(f"{refs.show(ref)}: the server sent only a part of it (206)")
                         if warning:
                             self._client.warn(f"{refs.show(ref)}: the server warns: {_said(warning)}")
         except (AuthError, FolderError):
@@ -119,7 +119,7 @@ class Receiver:
                 draft.discard()
                 came = InstanceRef(head.study or hint[0], head.series or hint[1], head.instance or hint[2])
                 received.add(came)
-                reason = f"it came as {head.transfer_syntax}, not as {self._transfer_syntax}, and was not kept"
+                reason = f"received as {head.transfer_syntax} instead of {self._transfer_syntax}; not kept"
                 self._emit(Item("failed", *came, reason=reason, code=ExitCode.FAILED))
                 return
             kept = draft.keep(hint)
@@ -140,7 +140,7 @@ class Receiver:
             item = item.ended("warned", "; ".join(filter(None, ("truncated on the server", item.reason))))
         elif end is End.UNPROVEN and not part.proven and item.code is ExitCode.OK:
             code = ExitCode.PARTIAL if self._verify else ExitCode.OK
-            item = item.ended("unverified", "nothing proves that the file is whole", code)
+            item = item.ended("unverified", "cannot confirm that the file is complete", code)
         self._emit(item)
 
 
@@ -149,10 +149,12 @@ def _became(kept: Kept, ref: Ref, asked_for: bool) -> Item:
     item = Item("received", kept.study, kept.series, kept.instance, kept.path, kept.size)
     match kept.outcome:
         case "conflict":
-            return item.ended("conflict", "other bytes of this SOP Instance UID are there and stay", ExitCode.FAILED)
+            return item.ended(
+                "conflict", "different content exists for this SOP Instance UID and was kept", ExitCode.FAILED
+            )
         case _ if not asked_for:
             own = ref.study and kept.study != ref.study
-            return item.ended("unexpected", f"by its own word of study {kept.study}" if own else "nobody asked for it")
+            return item.ended("unexpected", f"its header says study {kept.study}" if own else "not requested")
         case "same":
             return item.ended("present")
         case "replaced":
@@ -171,7 +173,7 @@ def _believe(end: End, part: PartEnd, *, last: bool) -> None:
     elif last:
         enough = {*enough, End.UNPROVEN}
     if end not in enough:
-        raise part10.EndsEarly("nothing proves that the file is whole")
+        raise part10.EndsEarly("cannot confirm that the file is complete")
 
 
 def _said(warning: str) -> str:

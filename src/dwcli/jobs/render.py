@@ -1,4 +1,4 @@
-"""Pictures: from the server where it can, else made here from the instance."""
+"""Rendered images: from the server if it can, else made here from the instance."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ _CANNOT = frozenset({400, 404, 406, 415, 500, 501})
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """An encoded picture, and who made it: the server, or `dw` from the instance."""
+    """An encoded image, and its source: the server, or `dw` from the instance."""
 
     data: bytes
     by_server: bool
@@ -40,11 +40,11 @@ def picture(
     local: bool,
     on_bytes: Callable[[int], None],
 ) -> Picture:
-    """One picture of a frame (the first, or the one the server chooses, where None is asked for).
+    """Render one frame (the first, or the server's choice, if None is given).
 
-    Where the server answers 400, 404, 406, 415, 500 or 501 the instance is fetched and rendered here. Raises DwError.
+    Where the server responds 400, 404, 406, 415, 500 or 501 the instance is fetched and rendered here. Raises DwError.
     """
-    why = "asked for with --local"
+    why = "requested with --local"
     if not local:
         asked: Ref | FrameRef = ref
         if frame is not None and isinstance(ref, InstanceRef):
@@ -60,8 +60,8 @@ def picture(
         except AbsentError as error:
             if not isinstance(ref, InstanceRef):
                 raise AbsentError(
-                    f"no picture of this {ref.level}: {error.message}",
-                    "it is not there, or the server renders instances only: STUDY/SERIES/INSTANCE",
+                    f"no rendered image of this {ref.level}: {error.message}",
+                    "it does not exist, or the server renders instances only: STUDY/SERIES/INSTANCE",
                 ) from error
             why = error.message
     if not isinstance(ref, InstanceRef):
@@ -71,7 +71,7 @@ def picture(
 
 
 def thumbnail(client: Client, ref: Ref, wanted: Rendering, *, local: bool, on_bytes: Callable[[int], None]) -> Picture:
-    """A small picture of a study, series or instance: the server's own, or a rendered instance of it.
+    """A thumbnail of a study, series or instance: the server's own, or a rendered instance of it.
 
     Where the server has no thumbnails, the instance in the middle of the first series stands for the whole.
     """
@@ -106,7 +106,7 @@ def _middle(client: Client, ref: Ref) -> InstanceRef:
 
 
 def from_file(path: Path, frame: int | None, wanted: Rendering) -> Picture:
-    """One picture of a DICOM file on this disk. Raises DwError."""
+    """Render a DICOM file on this disk. Raises DwError."""
     return Picture(_local(path, frame, wanted), by_server=False, why="from a file")
 
 
@@ -124,11 +124,11 @@ def _local(source: Path | bytes, frame: int | None, wanted: Rendering) -> bytes:
 
 
 class _OtherKindError(DwError):
-    """What the server sent is no image of the type asked for."""
+    """The server did not send an image of the requested type."""
 
 
 def _by_server(client: Client, ref: Ref | FrameRef, wanted: Rendering, on_bytes: Callable[[int], None]) -> Picture:
-    """The server's own image. Raises _OtherKindError where it is no image of the type asked for."""
+    """The server's own image. Raises _OtherKindError if it is not an image of the requested type."""
     data = _whole(partial(client.rendered, ref, wanted), on_bytes)
     kind = content.kind_of(data[:_HEAD])
     if kind is not _KINDS[wanted.media_type]:

@@ -15,7 +15,7 @@ def find(client: Client, ref: Ref) -> list[deletion.Known]:
     answer = client.call(deletion.lookup(client.base, client.dialect, Bytes(uid.encode())))
     found = [one for one in deletion.known(answer, ref.level) if _is_below(client, one, ref)]
     if not found:
-        raise AbsentError(f"the server knows no {ref.level} {refs.show(ref)}", f"dw search {ref.level.resource}")
+        raise AbsentError(f"the server has no {ref.level} {refs.show(ref)}", f"dw search {ref.level.resource}")
     return found
 
 

@@ -1,4 +1,4 @@
-"""What became of one instance, for screens, pipes and reports."""
+"""The outcome of one instance, for screens, pipes and reports."""
 
 from collections import Counter
 from threading import Lock
@@ -8,14 +8,14 @@ from dwcli.errors import DwError, ExitCode, UsageError, combine
 
 Outcome = Literal[
     "received",  # fetched, whole, new in the folder
-    "replaced",  # fetched, in place of what was there (--overwrite, or no DICOM file any more)
+    "replaced",  # fetched, replacing what was there (--overwrite, or no DICOM file any more)
     "present",  # was there already, equal as far as was looked
     "unexpected",  # fetched and kept, without being asked for
     "stored",  # the server says it has it
     "warned",  # stored, but the server changed something or complains; received, but truncated on the server
     "conflict",  # the same SOP Instance UID with other bytes: the first one stays
     "failed",  # did not come, or was not taken; `reason` says why
-    "unknown",  # sent, but nobody said what became of it
+    "unknown",  # sent, but its outcome is unknown
     "skipped",  # not a DICOM instance, or a twin of one: never sent
     "planned",  # would be sent (--dry-run)
     "missing",  # the server lists it, and the folder does not have it (check)
@@ -58,7 +58,7 @@ class Item(NamedTuple):
 
 
 class Tally:
-    """Counts of a run. `whole`: how many of what failed are studies or series, of which nobody counts the instances."""
+    """Counts of a run. `whole`: how many failures are whole studies or series, with unknown numbers of instances."""
 
     def __init__(self) -> None:
         self.outcomes: Counter[str] = Counter()
@@ -86,7 +86,7 @@ class Tally:
 
 
 class Strikes:
-    """Counts failures as they happen; `out` says once that there were as many as `--max-errors` bears."""
+    """Counts failures as they happen; `out` reports once that `--max-errors` is reached."""
 
     def __init__(self, most: int | None) -> None:
         self._most = most
@@ -103,7 +103,7 @@ class Strikes:
 
     @property
     def words(self) -> str:
-        """What to tell the user then."""
+        """The message for the user then."""
         return f"stopped after {self._most} failures (--max-errors); the rest was not tried"
 
 

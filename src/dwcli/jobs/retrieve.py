@@ -2,7 +2,7 @@
 
 Before a study is fetched its series are asked for with their counts, which costs little; instances are listed only
 for a series whose count disagrees afterwards (a list of 2,000 costs more than their download). What a listing names
-and the answer did not bring is fetched again by itself, then reported.
+but the response lacks is fetched again by itself, then reported.
 """
 
 from collections.abc import Callable, Container, Iterable, Iterator
@@ -55,7 +55,7 @@ class Planned(NamedTuple):
 
 
 class Retrieval:
-    """One run. `on_bytes(n)` hears of bytes as they come, `on_expect(n)` of instances to come.
+    """One run. `on_bytes(n)` is called for bytes received, `on_expect(n)` for instances to come.
 
     At most `backlog` items wait to be taken; then the transfer waits.
     """
@@ -148,7 +148,7 @@ class Retrieval:
                 count = text(row, _COUNT)
                 present = self._present(ref.study, uid)
                 plans.append(Planned(ref.study, uid, int(count) if count.isdecimal() else None, present))
-        # An empty list proves nothing: Orthanc answers one for a study that it does not know, others for every study.
+        # An empty list proves nothing: Orthanc returns one for a study that it does not have, others for every study.
         return plans or None
 
     def _counted(self, plan: Planned) -> Planned:
@@ -165,7 +165,7 @@ class Retrieval:
     def _listed(self, ref: StudyRef | SeriesRef) -> dict[str, InstanceRef]:
         """The instances that the server names below a reference; none where it cannot tell.
 
-        Shanoir answers every search for instances with nothing, so the metadata are asked too, which cost more.
+        Shanoir returns nothing for every instance search, so the metadata are requested, too, which cost more.
         """
         series = ref.series
         asks: tuple[Callable[[], Iterator[Row]], ...] = (
@@ -227,7 +227,9 @@ class Retrieval:
         as_announced = plan.announced == len(uids)
         if as_announced and (uids or received.error is None) and not self._options.verify and not received.partial:
             if received.error is not None:
-                self._client.warn(f"{refs.show(ref)}: {received.error.message}; {_instances(len(uids))}, as announced")
+                self._client.warn(
+                    f"{refs.show(ref)}: {received.error.message}; received {_instances(len(uids))}, as announced"
+                )
             self._remark(received)
             return
         listed = self._listed(ref)
@@ -236,7 +238,7 @@ class Retrieval:
             if uid not in received.uids:
                 self._add(named, partial(self._fetch_instance, named))
         if listed and (strange := uids - listed.keys()):
-            words = f"{len(strange)} that came the server does not list, such as {min(strange)}"
+            words = f"{len(strange)} received that the server does not list, such as {min(strange)}"
             self._client.warn(f"{refs.show(ref)}: {words}")
         known = len(uids | listed.keys())
         if listed and (plan.announced is None or plan.announced <= known):
@@ -251,7 +253,7 @@ class Retrieval:
         elif listed:
             self._emit(self._unverified(ref, _fewer(plan.announced or 0, len(listed))))
         elif plan.announced is not None and plan.announced > len(uids):
-            short = DwError(f"{len(uids)} of {_instances(plan.announced)} came, and the server cannot list them")
+            short = DwError(f"received {len(uids)} of {_instances(plan.announced)}; the server cannot list them")
             self._emit(failed(short, plan.study, plan.series))
         elif not uids:
             self._emit(failed(AbsentError("the series is empty"), plan.study, plan.series))
@@ -275,12 +277,12 @@ class Retrieval:
         if received.error is not None:
             self._emit(failed(_with_counts(received.error, len(uids), None), ref.study, ref.series))
         elif uids:
-            self._emit(self._unverified(ref, f"the server lists nothing; {_instances(len(uids))} came"))
+            self._emit(self._unverified(ref, f"the server lists nothing; received {_instances(len(uids))}"))
         elif not received.rejected:
-            self._emit(failed(AbsentError("the answer holds no instance"), ref.study, ref.series))
+            self._emit(failed(AbsentError("the response contains no instance"), ref.study, ref.series))
 
     def _fetch_instance(self, ref: InstanceRef) -> None:
-        """One instance by itself; tried twice where the answer is cut."""
+        """Fetch one instance by itself; twice if the response is truncated."""
         for last in (False, True):
             received = self._stream(ref, last=last)
             if ref.instance in received.uids:
@@ -291,12 +293,12 @@ class Retrieval:
         if received.error is None and received.rejected:
             self._emit(received.rejected[0])
             return
-        reason = "the answer holds other instances" if received.uids else "the answer is empty"
+        reason = "the response contains other instances" if received.uids else "the response is empty"
         error = received.error or DwError(reason)
         self._emit(failed(error, ref.study, ref.series, ref.instance))
 
     def _stream(self, ref: Ref, series: Container[str] | None = None, *, last: bool = False) -> Received:
-        """One answer into the folder. A server that falls silent or is busy is left alone until the next run."""
+        """Write one response into the folder. A busy or silent server is left alone until the next run."""
         received = self._receiver.take(ref, series, last=last)
         self._pool.ease(self._client.transport.throttled)
         if isinstance(received.error, TemporaryError):
@@ -314,9 +316,9 @@ class Retrieval:
         return Item("unverified", ref.study, ref.series, reason=reason, code=code)
 
     def _remark(self, received: Received) -> None:
-        """Parts that could not be kept, of an answer whose every instance is here or asked for again."""
+        """Warn about parts that could not be kept, if every instance of the response is here or requested again."""
         for item in received.rejected:
-            self._client.warn(f"a part of the answer was dropped: {item.reason}")
+            self._client.warn(f"a part of the response was dropped: {item.reason}")
 
     def _add(self, ref: Ref, task: Callable[[], None]) -> None:
         self._pool.add(partial(self._guarded, ref, task))
@@ -346,9 +348,9 @@ def _fewer(count: int, listed: int) -> str:
 
 
 def _with_counts(error: DwError, came: int, expected: int | None) -> DwError:
-    """The same error, saying how many instances came."""
+    """The same error with the number of instances received."""
     of = f"{came} of {_instances(expected)}" if expected is not None else _instances(came)
-    return DwError(f"{error.message}; {of} came whole", error.hint, error.exit_code)
+    return DwError(f"{error.message}; received {of}", error.hint, error.exit_code)
 
 
 def _instances(count: int) -> str:
@@ -363,7 +365,7 @@ def _size(path: Path | None) -> int:
 
 
 def _lacks_end(one: Present) -> bool:
-    """Whether somebody cut a file that was put there whole."""
+    """Whether a file that was stored complete has been truncated since."""
     try:
         return is_truncated(one.path)
     except OSError:

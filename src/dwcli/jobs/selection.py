@@ -1,4 +1,4 @@
-"""Which of the files found are to be sent, and what becomes of the others."""
+"""Select the files to send, and report the others."""
 
 import filecmp
 from collections.abc import Iterable, Iterator
@@ -18,7 +18,7 @@ AROUND = Multipart([Part(0, lambda: ())]).length
 
 
 class Choice(Protocol):
-    """What of the options decides. `study`: only instances of this study may go in."""
+    """The options that decide. `study`: only instances of this study may go in."""
 
     @property
     def study(self) -> str: ...
@@ -32,7 +32,7 @@ def offers(
 ) -> Iterator[Instance | Item]:
     """The files to send, each SOP Instance UID once and not yet in the journal; an item for each other file.
 
-    `store_bytes`: what the server takes in one request (Dialect.store_bytes); 0: nobody knows. Under `verify` the files
+    `store_bytes`: what the server accepts in one request (Dialect.store_bytes); 0: unknown. Under `verify` the files
     in the journal come too: what an earlier run stored is looked at, not believed.
     """
     first: dict[str, Path] = {}
@@ -51,7 +51,7 @@ def offers(
                 elif done(journal, file) and not choice.verify:
                     yield ended(file, "present", "stored by an earlier run (journal)")
                 elif 0 < store_bytes < file.size + AROUND and not done(journal, file):
-                    reason = f"too large: this server takes {store_bytes} bytes in one request (dialect.store_bytes)"
+                    reason = f"too large: this server accepts {store_bytes} bytes in one request (dialect.store_bytes)"
                     yield ended(file, "failed", reason, ExitCode.FAILED)
                 else:
                     yield file
@@ -69,7 +69,7 @@ def done(journal: Journal | None, file: Instance) -> bool:
 
 
 def ended(file: Instance, outcome: Outcome, reason: str = "", code: ExitCode = ExitCode.OK) -> Item:
-    """What became of a file."""
+    """The outcome of a file."""
     return Item(outcome, file.study, file.series, file.instance, file.key, file.size, reason, code)
 
 
@@ -78,8 +78,8 @@ def _twin(file: DicomFile, first: Path) -> Item:
     try:
         equal = filecmp.cmp(first, file.path, shallow=False)
     except OSError as error:
-        return ended(file, "failed", f"it cannot be read: {error.strerror}", ExitCode.FAILED)
+        return ended(file, "failed", f"cannot be read: {error.strerror}", ExitCode.FAILED)
     if equal:
         return Item("skipped", path=str(file.path), reason=f"the same as {first}")
-    reason = f"{first} has the same SOP Instance UID and other bytes; that one is sent"
+    reason = f"{first} has the same SOP Instance UID but different content; dw sends that one"
     return ended(file, "conflict", reason, ExitCode.FAILED)

@@ -1,6 +1,6 @@
-"""Storing: files go out in batches, and the reply's body says what became of each.
+"""Storing: files are sent in batches, and the body of the store response gives each outcome.
 
-What a reply leaves open is asked for: the instance is fetched and compared, or sent again by itself. A SOP Instance UID
+What a response leaves open is checked: the instance is fetched and compared, or sent again alone. A SOP Instance UID
 makes sending twice safe.
 """
 
@@ -32,7 +32,7 @@ _NEVER = frozenset({405, 406, 411, 415, 501})  # a refusal of the request itself
 @dataclass(frozen=True, slots=True)
 class Options:
     """How to store. `study`: only instances of this study may go in; `batch_bytes`: a request's size; `verify`: compare
-    every instance with what the server gives back."""
+    every instance with what the server returns."""
 
     study: str = ""
     jobs: int = 4
@@ -42,9 +42,9 @@ class Options:
 
 
 class Storing:
-    """One run. `on_bytes(n)` hears of bytes as they go, `on_expect(files, bytes)` of what will go.
+    """One run. `on_bytes(n)` is called for bytes sent, `on_expect(files, bytes)` for what will be sent.
 
-    `doubt`: which files are compared in any case with what the server gives back, once it says stored.
+    `doubt`: files always compared with what the server returns, once it reports them stored.
     """
 
     def __init__(
@@ -118,19 +118,19 @@ class Storing:
         finally:
             self._pool.ease(self._client.transport.throttled)
         for note in reply.notes:
-            self._client.warn(f"the server's reply to a store: {note}")
+            self._client.warn(f"the store response: {note}")
         # Of one file and another name for it, the file's own outcome tells.
         for stray in reply.strays if len(files) > 1 or len(reply.strays) > 1 else ():
             reason = getattr(stray, "reason", "")
             name = f" {stray.instance}" if stray.instance else ""
-            self._client.warn(f"the server's reply names an instance that was not sent{name}: {reason or 'stored'}")
+            self._client.warn(f"the store response lists an instance that was not sent{name}: {reason or 'stored'}")
         for file in files:
             # Each by itself, since to settle one may need the network, and fail where the others are settled.
             settle = partial(self._settle, outcome=reply.outcomes[file.instance], alone=len(files) == 1)
             self._task([file], lambda one, settle=settle: settle(one[0]))()  # type: ignore[misc]
 
     def _within_limit(self, files: Sequence[Instance]) -> Sequence[Instance]:
-        """After a 413, batches are smaller for the rest of the run; this one is cut, its rest sent separately."""
+        """After a 413, batches are smaller for the rest of the run; this one is split, its rest sent separately."""
         if len(files) == 1 or sum(file.size + AROUND for file in files) <= self._limit:
             return files
         head, *rest = batches(files, max_bytes=self._limit, max_count=None, around=AROUND)
@@ -139,12 +139,12 @@ class Storing:
         return head
 
     def _refused(self, files: Sequence[Instance], error: RefusedError) -> None:
-        """The server took nothing and named nothing: halve the batch, until the file that it minds is alone."""
+        """The server stored nothing and named nothing: halve the batch until the rejected file is alone."""
         if error.status in _NEVER:
             raise error
         if len(files) == 1:
             if error.status == _TOO_LARGE:
-                words = f"{error.message}: this file alone is larger than the server takes in one request"
+                words = f"{error.message}: this file alone exceeds the server's request limit"
                 self._end(files[0], "failed", words, error.exit_code)
             elif error.status not in _MINDED or not self._is_there(files[0], error.message):
                 self._not_taken(files[0], "failed", error.message)
@@ -157,7 +157,7 @@ class Storing:
         self._again(files[middle:])
 
     def _unanswered(self, files: Sequence[Instance], lost: UnansweredError) -> None:
-        """No reply came, though it was sent often: the server is asked for each file, until it fails to answer that."""
+        """No response came despite retries: check each file on the server, until that fails as well."""
         for number, file in enumerate(files):
             try:
                 verdict = self._compare(file)
@@ -168,12 +168,12 @@ class Storing:
                     self._end(left, "unknown", lost.message, error.exit_code)
                 return
             except OSError as error:
-                words = _join(lost.message, f"it cannot be read any more: {error.strerror or error}")
+                words = _join(lost.message, f"the file can no longer be read: {error.strerror or error}")
                 self._end(file, "unknown", words, lost.exit_code)
                 continue
             match verdict:
                 case Verdict.EQUAL:
-                    self._end(file, "stored", f"{lost.message}; the server gives it back", ExitCode.OK)
+                    self._end(file, "stored", f"{lost.message}; the server returns it", ExitCode.OK)
                 case Verdict.DIFFERENT:
                     self._end(file, "conflict", _other_bytes(lost.message), ExitCode.FAILED)
                 case Verdict.ABSENT:
@@ -198,10 +198,10 @@ class Storing:
                 self._left_open(file, reason, alone=alone)
 
     def _left_open(self, file: Instance, why: str, *, alone: bool) -> None:
-        """Nobody said what became of it: look, and where it is not there send it once more by itself."""
+        """The outcome is unknown: check the server, and send the file once more alone if it is missing."""
         match self._compare(file):
             case Verdict.EQUAL:
-                self._end(file, "stored", f"{why}; the server gives it back", ExitCode.OK)
+                self._end(file, "stored", f"{why}; the server returns it", ExitCode.OK)
             case Verdict.DIFFERENT:
                 self._not_taken(file, "conflict", _other_bytes(why))
             case _ if not alone:
@@ -209,10 +209,10 @@ class Storing:
             case Verdict.ABSENT:
                 self._not_taken(file, "failed", f"{why}, and the server does not have it")
             case _:
-                self._end(file, "unknown", f"{why}, and the server does not give it back", ExitCode.FAILED)
+                self._end(file, "unknown", f"{why}, and the server does not return it", ExitCode.FAILED)
 
     def _accepted(self, file: Instance, outcome: Outcome, reason: str) -> None:
-        """The server says it has it; under --verify, or in doubt, it has to show it."""
+        """The server reports it stored; under --verify, or in doubt, fetch it to prove that."""
         if not self._options.verify and not self._doubt(file):
             self._end(file, outcome, reason, ExitCode.OK)
             return
@@ -225,29 +225,29 @@ class Storing:
             case Verdict.EQUAL:
                 self._end(file, outcome, reason, ExitCode.OK)
             case Verdict.DIFFERENT if outcome == "warned":
-                self._end(file, outcome, _join(reason, "what the server gives back differs"), ExitCode.OK)
+                self._end(file, outcome, _join(reason, "the server returns different content"), ExitCode.OK)
             case Verdict.DIFFERENT:
-                words = "the server says stored, but gives back other bytes under this SOP Instance UID"
+                words = "the server reports it stored but returns different content for this SOP Instance UID"
                 self._end(file, "conflict", words, ExitCode.FAILED)
             case Verdict.ABSENT:
-                self._end(file, "failed", "the server says stored, but does not have it", ExitCode.FAILED)
+                self._end(file, "failed", "the server reports it stored but does not have it", ExitCode.FAILED)
             case _:
-                words = _join(reason, "not verified: the server does not give it back")
+                words = _join(reason, "not verified: the server does not return it")
                 self._end(file, outcome, words, ExitCode.PARTIAL)
 
     def _look_again(self, files: Sequence[Instance]) -> None:
-        """What an earlier run stored, under --verify: it has to be there still, or is sent again."""
+        """Under --verify, check that what an earlier run stored is still there; else send it again."""
         (file,) = files
         match self._compare(file):
             case Verdict.EQUAL:
-                self._end(file, "present", "stored by an earlier run, and there", ExitCode.OK)
+                self._end(file, "present", "stored by an earlier run and still there", ExitCode.OK)
             case Verdict.DIFFERENT:
                 self._end(file, "conflict", _other_bytes("stored by an earlier run"), ExitCode.FAILED)
             case Verdict.ABSENT:
                 self._on_expect(1, file.size)
                 self._send([file])
             case _:
-                words = "stored by an earlier run; not verified: the server does not give it back"
+                words = "stored by an earlier run; not verified: the server does not return it"
                 self._end(file, "present", words, ExitCode.PARTIAL)
 
     def _is_there(self, file: Instance, why: str) -> bool:
@@ -262,7 +262,7 @@ class Storing:
         match verdict:
             case Verdict.EQUAL:
                 # Why it was not taken reads as a failure, and is none.
-                self._end(file, "present", "already there, and equal", ExitCode.OK)
+                self._end(file, "present", "already on the server and identical", ExitCode.OK)
             case Verdict.DIFFERENT:
                 self._not_taken(file, "conflict", _other_bytes(why))
             case _:
@@ -275,7 +275,7 @@ class Storing:
             with file.open() as opened:
                 truncated = end_of_opened(opened) is End.TRUNCATED
         except OSError as error:
-            truncated, why = False, _join(why, f"it cannot be read any more: {error.strerror or error}")
+            truncated, why = False, _join(why, f"the file can no longer be read: {error.strerror or error}")
         if truncated:
             outcome, why = "failed", f"the file is truncated: it ends inside a data element; {why}"
         self._end(file, outcome, why, ExitCode.FAILED)
@@ -298,7 +298,7 @@ class Storing:
             do(files)
         except OSError as error:
             for file in files:
-                self._end(file, "failed", f"it cannot be read: {error.strerror or error}", ExitCode.FAILED)
+                self._end(file, "failed", f"cannot be read: {error.strerror or error}", ExitCode.FAILED)
         except DwError as error:
             if isinstance(error, AuthError):
                 self._stop(error)
@@ -308,7 +308,7 @@ class Storing:
                 self._end(file, "failed", error.message, code)
 
     def _stop(self, error: AuthError) -> None:
-        """No other file would fare better."""
+        """Stop: every other file would fail as well."""
         self._pool.halt()
         with self._lock:
             told, self._told = self._told, True
@@ -328,7 +328,7 @@ class Storing:
 
 
 def _other_bytes(why: str) -> str:
-    return f"the server has other bytes under this SOP Instance UID ({why})"
+    return f"the server has different content for this SOP Instance UID ({why})"
 
 
 def _join(*words: str) -> str:

@@ -1,7 +1,7 @@
 """A study or series as one zip file: the server's own where it makes them, else made here of what streams in.
 
 Of the promises of a retrieve one becomes stronger: the zip appears when everything that was announced is in it, or not
-at all. So an instance is told of as received only once the zip has its name.
+at all. So an instance is reported as received only once the zip has its name.
 """
 
 import errno
@@ -39,7 +39,7 @@ def retrieve(
 ) -> Iterator[Item]:
     """Everything below the references into the zip `target`; one item for each instance. Nothing is left on failure.
 
-    `on_item()` hears of each instance as it comes. Raises UsageError where `target` cannot be a file, before anything
+    `on_item()` is called for each instance. Raises UsageError where `target` cannot be a file, before anything
     is asked for.
     """
     WholeFile(target)
@@ -75,7 +75,7 @@ def _from_server(client: Client, ref: Ref, target: Path, on_bytes: Callable[[int
             on_bytes(len(chunk))
         count = _members(file)
         if expected is not None and count < expected:
-            raise TruncatedError(f"the server's zip holds {count} of {expected} instances")
+            raise TruncatedError(f"the server's zip contains {count} of {expected} instances")
     return Item(
         "received",
         ref.study,
@@ -94,7 +94,7 @@ def _members(file: WholeFile) -> int:
                 raise TruncatedError(f"the server's zip is damaged at {bad}")
             names = [info.filename for info in archive.infolist() if not info.is_dir()]
     except zipfile.BadZipFile as error:
-        raise TruncatedError(f"the server's zip is not whole: {error}") from error
+        raise TruncatedError(f"the server's zip is incomplete: {error}") from error
     return sum(not name.upper().endswith("DICOMDIR") for name in names)
 
 
@@ -151,7 +151,7 @@ def _packed(archive: zipfile.ZipFile, item: Item, spool: Path) -> Item | None:
         there = archive.getinfo(name)
         again = not path.exists() or (there.file_size, there.CRC) == (path.stat().st_size, _checksum(path))
         path.unlink(missing_ok=True)
-        words = "other bytes of this SOP Instance UID are in the zip and stay"
+        words = "the zip has different content for this SOP Instance UID, which was kept"
         return None if again else moved.ended("conflict", words, ExitCode.FAILED)
     archive.write(path, name)
     path.unlink()
@@ -167,24 +167,24 @@ def _checksum(path: Path) -> int:
 
 
 def _incomplete(tally: Tally) -> DwError:
-    """Without a zip nothing was done, however much of it came."""
+    """The error for a run that wrote no zip, however much arrived."""
     match tally.code:
         case ExitCode.TEMPORARY as code:
-            hint = "the same command tries again, from the start"
+            hint = "run the same command again; it starts over"
         case ExitCode.ABSENT as code:
             hint = "dw search studies"
         case ExitCode.PARTIAL | ExitCode.FAILED:
-            code, hint = ExitCode.FAILED, "-o DIR in place of --zip keeps what does come"
+            code, hint = ExitCode.FAILED, "use -o DIR instead of --zip to keep what arrives"
         case code:
             hint = ""
-    return DwError("the zip was not written: not everything came", hint, code)
+    return DwError("the zip was not written: not everything arrived", hint, code)
 
 
 def _unwritable(target: Path, error: OSError | FolderError) -> DwError:
     """A disk that fails, under the name of the zip: the folder beside it is gone by now."""
     cause = error if isinstance(error, OSError) else error.__cause__
-    hint = "--zip FILE for another place"
+    hint = "use another path: --zip FILE"
     if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
-        hint = "make room there; the same command begins from the start"
+        hint = "free space there; the same command starts over"
     reason = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(error)
     return DwError(f"cannot write {target}: {reason}", hint)

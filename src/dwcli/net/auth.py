@@ -27,7 +27,7 @@ class Login(httpx.Auth):
 
     `authorization(refused)` gives the header's value, called from several threads; `refused` is the value that the
     server has just turned down, empty at first. It never looks at the request's body: an auth class that does makes
-    httpx read a whole upload into memory. `log` is told of a 401 that another credential may cure, as Transport's is.
+    httpx read a whole upload into memory. `log` receives a 401 that another credential may fix, as Transport's does.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Login(httpx.Auth):
             self._log(2, f"< 401 {response.headers.get('Content-Type', 'no Content-Type')}")
             fresh = self.header(given)
             if fresh != given:
-                self._log(1, "the login was refused (401); the same request again with a new one")
+                self._log(1, "login refused (401); retrying with a new token")
                 request.headers["Authorization"] = fresh
                 yield request
 
@@ -124,8 +124,8 @@ def oidc(origin: str, tokens: "Tokens", *, log: Log = _silent) -> Login:
 def _bearer(token: str) -> str:
     if not token or not token.isascii() or any(c.isspace() or not c.isprintable() for c in token):
         raise AuthError(
-            "the token is empty or has white space in it, or letters beyond ASCII",
-            "look at where the profile takes it from",
+            "the token is empty or contains white space or non-ASCII characters",
+            "check the profile's token source: dw profile show",
         )
     return f"Bearer {token}"
 

@@ -52,7 +52,7 @@ class Multipart:
                 for chunk in chunks:
                     left -= len(chunk)
                     if left < 0:
-                        raise ChangedError(index, "it grew while it was sent")
+                        raise ChangedError(index, "it grew during sending")
                     yield chunk
                     if self._on_bytes:
                         self._on_bytes(len(chunk))
@@ -62,7 +62,7 @@ class Multipart:
                 if hasattr(chunks, "close"):
                     chunks.close()
             if left:
-                raise ChangedError(index, "it shrank while it was sent")
+                raise ChangedError(index, "it shrank during sending")
         yield self._closing
 
 

@@ -10,8 +10,8 @@ ACCEPTED = "gzip, deflate"
 """What requests ask for (Accept-Encoding)."""
 
 _READ = {"gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate"}
-_HINT = "dw reads gzip and deflate, one at most: does -H 'Accept-Encoding: identity' help?"
-_AGAIN = "ask again; what is whole is kept"
+_HINT = "dw decodes one gzip or deflate coding; try -H 'Accept-Encoding: identity'"
+_AGAIN = "run the same command again; complete instances are kept"
 _OUT = 1 << 20  # bytes of one decoded piece at most
 _IN = 1 << 14  # bytes unpacked at a time; zlib copies what it leaves of them at every step
 _GZIP, _ZLIB, _RAW = 31, 15, -15  # zlib's `wbits`
@@ -31,7 +31,7 @@ def named(headers: Mapping[str, str], host: str) -> str:
         if name not in _READ:
             raise ProtocolError(f"{host} sent Content-Encoding: {excerpt(name)}, which was not requested", _HINT)
     if len(names) > 1:
-        raise ProtocolError(f"{host} sent Content-Encoding: {excerpt(header)}, one coding inside another", _HINT)
+        raise ProtocolError(f"{host} sent Content-Encoding: {excerpt(header)} (nested codings)", _HINT)
     return _READ[names[0]] if names else ""
 
 
@@ -57,7 +57,7 @@ def decoded(pieces: Iterable[bytes], coding: str, host: str, *, empty: bool) -> 
                     if members and not (data := data.lstrip(b"\0")):
                         break
                     if members and (coding != "gzip" or data[0] != 0x1F):
-                        raise ProtocolError(f"{host} sent {len(data)} bytes or more after the end of its {coding}")
+                        raise ProtocolError(f"{host} sent {len(data)} or more bytes after the end of its {coding}")
                     if coding == "deflate" and len(data) < 2:
                         head = data
                         break
@@ -71,7 +71,7 @@ def decoded(pieces: Iterable[bytes], coding: str, host: str, *, empty: bool) -> 
                         if inflating.eof or (not data and len(out) < _OUT):
                             break
                 except zlib.error as error:
-                    raise ProtocolError(f"{host} sent a {coding} body that is damaged: {error}", _AGAIN) from error
+                    raise ProtocolError(f"{host} sent a damaged {coding} body: {error}", _AGAIN) from error
                 if inflating.eof:
                     data = inflating.unused_data
                     inflating = None

@@ -1,4 +1,4 @@
-"""What goes wrong on the way, in words: httpx errors and refusals as DwError, with the next command to type."""
+"""Network failures as messages: httpx errors and refusals as DwError, with the next command to type."""
 
 import json
 import re
@@ -28,80 +28,85 @@ _PROXY_LOGIN = "HTTP_PROXY=http://USER:PASSWORD@HOST:PORT, or the key `proxy` of
 
 @contextmanager
 def failures(host: str, *, reading: bool = False, proxy: Callable[[], str] = str) -> Iterator[None]:
-    """Every httpx error as a DwError with a hint. `proxy()`: the one that was spoken to, empty where there is none."""
+    """Turn every httpx error into a DwError with a hint. `proxy()`: the proxy in use, or empty."""
     try:
         yield
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, httpx.CookieConflict) as error:
         raise translate(error, host, reading=reading, proxy=proxy()) from error
     except UnicodeError as error:
         raise UsageError(
-            f"{host} is no host name: {error}", "check the profile's URL with `dw profile show`"
+            f"{host} is not a valid host name: {error}", "check the profile's URL with `dw profile show`"
         ) from error
 
 
 def translate(error: Exception, host: str, *, reading: bool = False, proxy: str = "") -> DwError:
-    """An httpx error in words. `reading`: the answer had begun, so an early end is a truncation."""
+    """Describe an httpx error. `reading`: the response had begun, so an early end is a truncation."""
     reason = str(error) or type(error).__name__
     cause = _cause(error)
     match error:
         case httpx.ConnectTimeout() | httpx.ConnectError() if proxy and not isinstance(cause, ssl.SSLError):
-            return TemporaryError(
-                f"cannot reach the proxy {proxy} before {host}: {_os_reason(cause) or reason}", _PROXY
-            )
+            return TemporaryError(f"cannot reach the proxy {proxy} for {host}: {_os_reason(cause) or reason}", _PROXY)
         case httpx.ConnectTimeout():
-            return TemporaryError(f"{host} does not answer", "is the address right, and the server up?")
+            return TemporaryError(f"{host} does not respond", "check the URL, and that the server is running")
         case httpx.ReadTimeout() if reading:
-            return TemporaryError(f"{host} fell silent in the middle of its answer", "the same command goes on later")
+            return TemporaryError(
+                f"{host} stopped sending in the middle of its response", "run the same command later to continue"
+            )
         case httpx.ReadTimeout():
-            return TemporaryError(f"{host} took the request and never answered", "--timeout S waits longer")
+            return TemporaryError(
+                f"{host} accepted the request but sent no response in time", "--timeout S waits longer"
+            )
         case httpx.WriteTimeout():
-            return TemporaryError(f"{host} stopped reading what was sent", "the same command goes on later")
+            return TemporaryError(f"{host} stopped reading the request", "run the same command later to continue")
         case httpx.PoolTimeout():
-            return TemporaryError(f"no free connection to {host}", "fewer at once: -j 2")
+            return TemporaryError(f"no free connection to {host}", "use fewer connections: -j 2")
         case httpx.NetworkError() if isinstance(cause, ssl.SSLError) and (
             isinstance(error, httpx.ConnectError) or tls.is_alert(cause)
         ):
             return tls.failure(cause, host)
         case httpx.ConnectError() if isinstance(cause, socket.gaierror):
             return TemporaryError(
-                f"no address for {host}: {cause.strerror}", "check the profile's URL with `dw profile show`"
+                f"cannot resolve {host}: {cause.strerror}", "check the profile's URL with `dw profile show`"
             )
         case httpx.ConnectError():
-            return TemporaryError(f"cannot connect to {host}: {_os_reason(cause) or reason}", "is the server up?")
+            return TemporaryError(
+                f"cannot connect to {host}: {_os_reason(cause) or reason}", "check that the server is running"
+            )
         case httpx.ProxyError() if reason.startswith("407"):
-            return AuthError(f"the proxy before {host} wants a login ({reason})", _PROXY_LOGIN)
+            return AuthError(f"the proxy for {host} requires a login ({reason})", _PROXY_LOGIN)
         case httpx.ProxyError():
-            return DwError(f"the proxy before {host} refused: {reason}", _PROXY)
+            return DwError(f"the proxy for {host} refused: {reason}", _PROXY)
         case httpx.RemoteProtocolError() if "Transfer-Encoding" in reason:
             return ProtocolError(
-                f"{host} sent a Transfer-Encoding that dw does not read: {reason}", "is a proxy between that adds it?"
+                f"{host} sent an unsupported Transfer-Encoding: {reason}", "check for a proxy that adds it"
             )
         case httpx.RemoteProtocolError() | httpx.ReadError() if reading:
             return TruncatedError(
-                f"{host} ended its answer early: {_os_reason(cause) or reason}", "ask again; what is whole is kept"
+                f"{host} ended its response early: {_os_reason(cause) or reason}",
+                "run the same command again; complete instances are kept",
             )
         case httpx.RemoteProtocolError() | httpx.ReadError() | httpx.WriteError() | httpx.CloseError():
             return TemporaryError(
                 f"{host} closed the connection: {_os_reason(cause) or reason}",
-                "is it an http address, and does the server's log say why?",
+                "check the URL scheme (http or https) and the server's log",
             )
         case httpx.UnsupportedProtocol() | httpx.InvalidURL():
-            return UsageError(f"{host}: not an http address: {reason}", "a URL begins with http:// or https://")
+            return UsageError(f"{host}: not an HTTP URL: {reason}", "a URL begins with http:// or https://")
         case httpx.DecodingError():
             return ProtocolError(
                 f"{host} sent a body that cannot be decompressed: {reason}", "-H 'Accept-Encoding: identity'"
             )
         case httpx.LocalProtocolError():
             return ProtocolError(
-                f"the request to {host} cannot be sent: {reason}", "is there white space in the path or a header?"
+                f"the request to {host} cannot be sent: {reason}", "check the path and the headers for white space"
             )
         case httpx.TooManyRedirects():
-            return ProtocolError(f"{host} redirects in a circle", "check the profile's URL with `dw profile show`")
+            return ProtocolError(f"{host} redirects in a loop", "check the profile's URL with `dw profile show`")
         case httpx.HTTPStatusError() | httpx.CookieConflict() | httpx.StreamError():
             # Nothing here makes httpx raise these; where one comes, it is a fault of dw's own.
-            return ProtocolError(f"{host}: {reason}", "this is a fault in dw: run it again with -vv and report it")
+            return ProtocolError(f"{host}: {reason}", "this is a bug in dw: run it again with -vv and report it")
         case _:
-            return ProtocolError(f"{host}: {reason}", f"dw does not know {type(error).__name__}: please report it")
+            return ProtocolError(f"{host}: {reason}", f"this is a bug in dw ({type(error).__name__}): please report it")
 
 
 def _cause(error: BaseException) -> BaseException | None:
@@ -132,19 +137,21 @@ def refusal(
         return about_tls
     match status:
         case 401:
-            what = "refuses the login" if logged_in else "wants a login"
+            what = "refuses the login" if logged_in else "requires a login"
             return AuthError(f"{host} {what} (401){said}", login_hint)
         case 403:
             return AuthError(
-                f"{host} does not allow this (403){said}",
-                "this user may lack the right; ask the server's administrator",
+                f"{host}: forbidden (403){said}",
+                "this user may lack permission; ask the server's administrator",
             )
         case 407:
-            return AuthError(f"the proxy before {host} wants a login (407){said}", _PROXY_LOGIN)
+            return AuthError(f"the proxy for {host} requires a login (407){said}", _PROXY_LOGIN)
         case 404 | 410:
-            return AbsentError(f"{host} has no such thing ({status}){said}")
+            return AbsentError(f"{host}: not found ({status}){said}")
         case 408 | 429 | 502 | 503 | 504:
-            return TemporaryError(f"{host} cannot answer now ({status}){said}", "the same command may work later")
+            return TemporaryError(
+                f"{host} is temporarily unavailable ({status}){said}", "try the same command again later"
+            )
         case _:
             return RefusedError(f"{host} refused ({status}){said}", status=status)
 

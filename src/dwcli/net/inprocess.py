@@ -29,7 +29,7 @@ class _Input:
             except BaseException as failure:
                 # The application must see an upload that broke off, and the caller what it was.
                 self.failure = failure
-                raise OSError("the upload broke off") from failure
+                raise OSError("the upload was interrupted") from failure
         data, self._rest = self._rest[:size], self._rest[size:]
         return data
 
@@ -45,7 +45,7 @@ class _Stream(httpx.SyncByteStream):
             raise
         except Exception as error:
             # What a server says by breaking the connection.
-            raise httpx.RemoteProtocolError(f"the archive broke off: {error}") from error
+            raise httpx.RemoteProtocolError(f"the archive stopped inside its response: {error}") from error
 
     def close(self) -> None:
         close = getattr(self._body, "close", None)
@@ -60,7 +60,7 @@ class InProcess(httpx.BaseTransport):
         self._application = application
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """See httpx.BaseTransport. An answer without Content-Length counts as chunked: its end is certain."""
+        """See httpx.BaseTransport. A response without Content-Length counts as chunked: its end is certain."""
         assert isinstance(request.stream, httpx.SyncByteStream)
         body = _Input(request.stream)
         started: list[tuple[str, list[tuple[str, str]]]] = []

@@ -28,7 +28,8 @@ class Listener:
             split, host, port = urlsplit(""), "", 0
         if split.scheme != "http" or host not in _HOSTS or split.query or split.fragment:
             raise UsageError(
-                f"not a way back to this machine: {redirect}", "http://127.0.0.1, or http://localhost, and a path"
+                f"the redirect URI does not point to this machine: {redirect}",
+                "use http://127.0.0.1/PATH or http://localhost/PATH",
             )
         self._path = split.path or "/"
         family = socket.AF_INET6 if host == "::1" else socket.AF_INET
@@ -38,7 +39,9 @@ class Listener:
             self._socket.listen(8)
         except OSError as error:
             self._socket.close()
-            raise UsageError(f"cannot listen at {redirect}: {error.strerror}", "is another login waiting?") from None
+            raise UsageError(
+                f"cannot listen at {redirect}: {error.strerror}", "check whether another login is waiting"
+            ) from None
         shown = f"[{host}]" if ":" in host else host
         self.url = f"http://{shown}:{self._socket.getsockname()[1]}{split.path}"
 
@@ -47,9 +50,9 @@ class Listener:
         self._socket.close()
 
     def wait(self, state: str, issuer: str, seconds: float) -> str:
-        """The code that a browser brings with this `state`; strangers are turned away without ending the wait.
+        """Return the code that a browser delivers with this `state`; other requests do not end the wait.
 
-        Raises AuthError after `seconds`, where the provider says no, or where another issuer answers (RFC 9207).
+        Raises AuthError after `seconds`, if the provider refuses, or if another issuer responds (RFC 9207).
         """
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
@@ -61,23 +64,23 @@ class Listener:
             with client:
                 asked = self._question(client)
                 if asked is None or not secrets.compare_digest(asked.get("state", "").encode(), state.encode()):
-                    _answer(client, 404, "This is not the page that you are looking for.")
+                    _answer(client, 404, "This page is not part of the login.")
                     continue
                 error = asked.get("error", "")
                 if not error and asked.get("iss", issuer).rstrip("/") != issuer:
-                    error = "the answer is another provider's"
+                    error = "the response came from another provider"
                 if not error and not asked.get("code"):
-                    error = "there is no code in the answer"
+                    error = "the response contains no code"
                 if error:
                     said = f"{error}: {asked['error_description']}" if asked.get("error_description") else error
                     _answer(client, 400, f"The login failed ({error}). You can close this page.")
                     raise AuthError(f"the login in the browser failed ({said})", "try again")
-                _answer(client, 200, "dw goes on in the terminal. You can close this page.")
+                _answer(client, 200, "dw continues in the terminal. You can close this page.")
                 return asked["code"]
-        raise AuthError(f"nobody logged in within {seconds:.0f} s", "the same command starts anew")
+        raise AuthError(f"no login within {seconds:.0f} s", "run the same command to start again")
 
     def _question(self, client: socket.socket) -> Mapping[str, str] | None:
-        """The query of one GET of our path; None for anything else."""
+        """Return the query of one GET of our path; None for anything else."""
         client.settimeout(_CLIENT_SECONDS)
         head = b""
         try:

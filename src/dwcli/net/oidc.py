@@ -27,13 +27,13 @@ _NAMES: dict[str, str] = {
 _OPEN = frozenset({"scope", "username", "redirect_uri"})
 _SECONDS = 30.0
 _INTERVAL = 5.0
-_LARGEST = 1 << 20  # bytes of a reply
+_LARGEST = 1 << 20  # bytes of a response
 _OF_TRANSFER = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A device authorization (RFC 8628 3.2): where a person goes with which code, within `seconds` from now."""
+    """A device authorization (RFC 8628 3.2): the URL and code for the user, valid for `seconds` from now."""
 
     code: str = field(repr=False)
     user_code: str
@@ -44,7 +44,7 @@ class Device:
 
 
 class GrantError(AuthError):
-    """The provider said no; `code` is its error code (RFC 6749 5.2, RFC 8628 3.5)."""
+    """The provider refused; `code` is its error code (RFC 6749 5.2, RFC 8628 3.5)."""
 
     def __init__(self, message: str, hint: str = "", *, code: str) -> None:
         super().__init__(message, hint)
@@ -54,9 +54,9 @@ class GrantError(AuthError):
 class Provider:
     """One issuer, asked with the same TLS, proxy and time-outs as the server that its tokens are for.
 
-    `command` is what a person types to log in again; `log` is told of each request, as Transport's is. Every method
-    raises GrantError where the provider says no, TemporaryError where it does not answer, ProtocolError where its
-    answer cannot be used.
+    `command` is what the user types to log in again; `log` receives each request, as Transport's does. Every method
+    raises GrantError where the provider refuses, TemporaryError where it does not respond, ProtocolError where its
+    response cannot be used.
     """
 
     def __init__(
@@ -97,12 +97,12 @@ class Provider:
             if reply.status_code != 200 or found is None:
                 raise ProtocolError(
                     f"{self.host} has no discovery document: {reply.status_code} for {url}",
-                    "is the issuer the right one? its path counts",
+                    "check the issuer, including its path",
                 )
             if str(found.get("issuer", "")).rstrip("/") != self.issuer:
                 raise ProtocolError(
-                    f"{self.host} answers for another issuer, {found.get('issuer')!r}",
-                    "if that is the one you mean: dw profile edit NAME --issuer URL",
+                    f"{self.host} identifies itself as another issuer, {found.get('issuer')!r}",
+                    "if it is the right one: dw profile edit NAME --issuer URL",
                 )
             self._known = found
         return self._known
@@ -116,8 +116,8 @@ class Provider:
         at_home = split.scheme == "http" and origin_of(httpx.URL(url)) == origin_of(httpx.URL(self.issuer))
         if not split.hostname or not (split.scheme == "https" or at_home):
             raise ProtocolError(
-                f"{self.host} names a {name.replace('_', ' ')} endpoint that no secret may be sent to: {url}",
-                "it has to be https",
+                f"{self.host} names a {name.replace('_', ' ')} endpoint without TLS: {url}",
+                "the endpoint must use https",
             )
         return url
 
@@ -147,7 +147,7 @@ class Provider:
         return self._token("client_credentials", scope=self.scope("client_credentials"))
 
     def with_password(self, username: str, password: str) -> Token:
-        """A person's token for name and password (RFC 6749 4.3)."""
+        """A user's token for name and password (RFC 6749 4.3)."""
         return self._token("password", username=username, password=password, scope=self.scope("password"))
 
     def with_code(self, code: str, verifier: str, redirect: str) -> Token:
@@ -174,13 +174,13 @@ class Provider:
         return f"{url}{'&' if urlsplit(url).query else '?'}{urlencode(asked, quote_via=quote)}"
 
     def start_device(self) -> Device:
-        """Ask for a code that a person types into another device (RFC 8628 3.1)."""
+        """Request a code for the user to type on another device (RFC 8628 3.1)."""
         form = {"client_id": self.registration.client_id, "scope": self.scope("device")}
         found = self._post(self.endpoint("device_authorization"), urlencode(form))
         url = str(found.get("verification_uri") or found.get("verification_url") or "")  # the latter is Google's
         code, user_code = str(found.get("device_code") or ""), str(found.get("user_code") or "")
         if not (code and user_code and urlsplit(url).scheme in ("http", "https")):
-            raise ProtocolError(f"{self.host} gave no usable device code")
+            raise ProtocolError(f"{self.host} sent no usable device code")
         complete = str(found.get("verification_uri_complete") or "")
         return Device(
             code,
@@ -192,7 +192,7 @@ class Provider:
         )
 
     def poll_device(self, device: Device) -> Token:
-        """The token, once the person has agreed (RFC 8628 3.4); until then GrantError says `authorization_pending`."""
+        """The token, once the user has agreed (RFC 8628 3.4); until then GrantError says `authorization_pending`."""
         return self._token(_DEVICE, device_code=device.code)
 
     def refresh(self, token: Token) -> Token:
@@ -206,7 +206,7 @@ class Provider:
         return fresh if fresh.refresh else replace(fresh, refresh=token.refresh)
 
     def renew(self, token: Token | None) -> Token:
-        """A new token without a person, by refresh or a grant that needs none. Raises AuthError where that fails."""
+        """Get a new token unattended, by refresh or an unattended grant. Raises AuthError if that fails."""
         if token is not None and token.refresh:
             try:
                 return self.refresh(token)
@@ -227,7 +227,7 @@ class Provider:
         return asked.grant == "client_credentials" or by_password
 
     def revoke(self, token: Token) -> bool:
-        """Tell the provider that the token is of no more use (RFC 7009); False where it offers no such thing."""
+        """Revoke the token at the provider (RFC 7009); False if it offers no revocation."""
         if not self.discovered().get("revocation_endpoint"):
             return False
         kind = "refresh_token" if token.refresh else "access_token"
@@ -255,24 +255,24 @@ class Provider:
         )
         access = found.get("access_token")
         if not isinstance(access, str) or not access:
-            raise ProtocolError(f"{self.host} gave no access token")
+            raise ProtocolError(f"{self.host} sent no access token")
         kind = found.get("token_type", "Bearer")
         if str(kind).lower() != "bearer":
-            raise ProtocolError(f"{self.host} gave a token of type {kind}, which is not supported")
+            raise ProtocolError(f"{self.host} sent a token of type {kind}, which is not supported")
         life = _number(found.get("expires_in"))
         refresh = found.get("refresh_token")
         return Token(
             access,
             refresh if isinstance(refresh, str) else "",
             asked,
-            # Its life began before the answer came: counting from the question errs on the safe side.
+            # Its lifetime began before the response: counting from the request errs on the safe side.
             None if life is None else asked + life,
         )
 
     def _post(self, url: str, body: str, *, hidden: Iterable[str] = (), empty: bool = False) -> Mapping[str, Any]:
         """POST a form with the client's own login, by header first, then in the body if only that is taken.
 
-        `hidden`: values in the form that no error may repeat; `empty`: an answer without a body is fine.
+        `hidden`: values in the form that no error may repeat; `empty`: a response without a body is fine.
         """
         secret = self.registration.secret() if self.registration.secret else None
         methods = [""] if secret is None else self._methods(secret)
@@ -296,7 +296,7 @@ class Provider:
         raise self._refused(reply, code, str((found or {}).get("error_description") or ""), [*hidden, secret or ""])
 
     def _methods(self, secret: str) -> list[str]:
-        """How to show the client's secret, in the order to try (RFC 6749 2.3.1)."""
+        """The client authentication methods, in the order to try (RFC 6749 2.3.1)."""
         listed = self.discovered().get("token_endpoint_auth_methods_supported")
         known = [method for method in ("client_secret_basic", "client_secret_post") if method in (listed or ())]
         known = known or ["client_secret_basic"]
@@ -306,7 +306,7 @@ class Provider:
         return known
 
     def _refused(self, reply: httpx.Response, code: str, said: str, hidden: Iterable[str]) -> DwError:
-        """A provider's no as an error, with its own words but none of the `hidden`."""
+        """Turn a provider's refusal into an error with its own words but none of the `hidden` values."""
         status = reply.status_code
         for value in hidden:
             if len(value) >= 4:
@@ -314,11 +314,15 @@ class Provider:
         words = f"{code}: {said}" if code and said else code or f"status {status}"
         match code:
             case "temporarily_unavailable" | "server_error":
-                return TemporaryError(f"{self.host} cannot log in now ({words})", "the same command may work later")
+                return TemporaryError(
+                    f"{self.host} cannot process logins now ({words})", "try the same command again later"
+                )
             case "" if status in (408, 429) or status >= 500:
-                return TemporaryError(f"{self.host} cannot log in now ({status})", "the same command may work later")
+                return TemporaryError(
+                    f"{self.host} cannot process logins now ({status})", "try the same command again later"
+                )
             case "":
-                return ProtocolError(f"{self.host} answered {status} without an error that OAuth knows")
+                return ProtocolError(f"{self.host} sent {status} without a valid OAuth error")
             case "invalid_client" | "unauthorized_client":
                 hint = "check --client-id, its secret, and --grant in `dw profile edit`"
             case "invalid_scope":
@@ -339,20 +343,20 @@ class Provider:
         except httpx.HTTPError as error:
             raise translate(error, urlsplit(url).netloc) from None
         except httpx.InvalidURL as error:
-            raise ProtocolError(f"{self.host} names a URL that cannot be used: {error}") from None
+            raise ProtocolError(f"{self.host} names an invalid URL: {error}") from None
         kind = reply.headers.get("Content-Type", "no Content-Type")
         self._log(2, f"< {reply.status_code} {kind} after {time.monotonic() - began:.3f} s")
         if reply.is_redirect:
             where = origin_of(reply.url.join(reply.headers.get("Location", "")))
             raise ProtocolError(
                 f"{urlsplit(url).netloc} redirects to {where}, which was not followed",
-                "is the issuer the right one?",
+                "check the issuer",
             )
         return reply
 
 
 def _read(coming: httpx.Response, host: str) -> httpx.Response:
-    """The same reply with its body, decoded. Raises ProtocolError where that is larger than any token or list."""
+    """The same response with its body, decoded. Raises ProtocolError where that is larger than any token or list."""
     body = bytearray()
     try:
         coding = codings.named(coming.headers, host)
@@ -360,7 +364,7 @@ def _read(coming: httpx.Response, host: str) -> httpx.Response:
         for piece in codings.decoded(pieces, coding, host, empty=True) if coding else pieces:
             body += piece
             if len(body) > _LARGEST:
-                raise ProtocolError(f"{host} sent more than {_LARGEST} bytes", "is the issuer the right one?")
+                raise ProtocolError(f"{host} sent more than {_LARGEST} bytes", "check the issuer")
     except (ProtocolError, TruncatedError):
         if coming.status_code < 400:
             raise

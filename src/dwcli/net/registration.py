@@ -1,4 +1,4 @@
-"""What an OpenID provider knows this client as; apart from net/oidc.py, as a configuration is read without httpx."""
+"""The client's registration at an OpenID provider; apart from net/oidc.py, as reading a profile needs no httpx."""
 
 from collections.abc import Callable
 from typing import Literal, NamedTuple, get_args
@@ -8,7 +8,7 @@ GRANTS: tuple[str, ...] = get_args(Grant)
 
 
 class Registration(NamedTuple):
-    """What a provider knows this client as. The secrets are asked for when they are needed, never kept here.
+    """A client's registration. Secrets are fetched when needed, never kept here.
 
     `unattended`: the password comes from a source that needs no person. `scope`: empty for what brings a token that
     can be renewed. `redirect`: the loopback address registered for the browser's way back, its port free.

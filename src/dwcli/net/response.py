@@ -1,4 +1,4 @@
-"""An answer whose body is still to come: what its head says, and its bytes as they arrive, or why they do not."""
+"""A response whose body has yet to arrive: its head, then its bytes or the reason why they stop."""
 
 import socket
 from collections.abc import Generator, Iterator, Mapping
@@ -22,7 +22,7 @@ MESSAGE_BYTES = 64 * 1024
 
 
 class Response:
-    """An answer whose body has not been read yet. Valid inside `Transport.stream`."""
+    """A response whose body has not been read yet. Valid inside `Transport.stream`."""
 
     def __init__(self, response: httpx.Response, where: str, settings: Settings) -> None:
         self._response = response
@@ -56,8 +56,8 @@ class Response:
         Raises:
             TruncatedError: it ends before HTTP or its coding says so.
             ProtocolError: its coding is damaged or was not requested.
-            TemporaryError: it falls silent.
-            DwError: for a status of 400 or above, the refusal in place of the first two.
+            TemporaryError: the server stops sending.
+            DwError: for a status of 400 or above, the refusal instead of the first two.
         """
         try:
             with failures(self.host, reading=True):
@@ -98,7 +98,7 @@ class Response:
                 )
                 if not chunk:
                     if expected is not None:
-                        raise httpx.RemoteProtocolError(f"{came} of {expected} bytes came")
+                        raise httpx.RemoteProtocolError(f"received {came} of {expected} bytes")
                     return
                 came += len(chunk)
                 yield chunk
@@ -118,7 +118,7 @@ class Response:
         raise self.refusal(words)
 
     def refusal(self, body: bytes) -> DwError:
-        """This answer as the error that its status means, with the server's own words."""
+        """Return this response as the error that its status means, with the server's own words."""
         settings = self._settings
         error = refusal(
             self.status,

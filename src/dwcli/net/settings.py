@@ -1,4 +1,4 @@
-"""How one server is reached: its address, whom to trust, the login, and how long to wait."""
+"""How to reach one server: URL, trusted certificates, login, and time-outs."""
 
 import ssl
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from dwcli.net.auth import Login, origin_of
 
 
 class Settings(NamedTuple):
-    """How to reach one server. Times in seconds; there is no total deadline: silence times out, slowness does not."""
+    """How to reach one server. Times in seconds. There is no total deadline: silence times out, slowness does not."""
 
     base: str
     auth: httpx.Auth | None = None
@@ -34,14 +34,14 @@ class Settings(NamedTuple):
 
     @property
     def login(self) -> Login | None:
-        """What adds the credential, None where there is none."""
+        """The flow that adds the credential, or None."""
         return self.auth if isinstance(self.auth, Login) else None
 
     @property
     def trust(self) -> ssl.SSLContext | bool:
         """What httpx verifies certificates by."""
         if self.base.lower().startswith("http:"):
-            # Reading all the authorities of the world takes 20 ms, and no request leaves the origin: trust nobody.
+            # Reading all certificate authorities takes 20 ms, and no request leaves the origin: trust none.
             return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         return self.verify
 
@@ -51,13 +51,13 @@ class Settings(NamedTuple):
 
 
 def origin_of_url(url: str) -> str:
-    """`scheme://host:port` of a URL, the port always written. Raises UsageError where it is none."""
+    """Return `scheme://host:port` of a URL, always with the port. Raises UsageError for anything else."""
     try:
         found = httpx.URL(url)
     except (httpx.InvalidURL, ValueError) as error:
         raise UsageError(
-            f"not an address: {url[:200]} ({error})", "a URL such as https://pacs.example.org/dicom"
+            f"not a URL: {url[:200]} ({error})", "use a URL such as https://pacs.example.org/dicom"
         ) from error
     if any(c.isspace() for c in urlsplit(url).netloc) or not 0 < (found.port or 1) < 65536:
-        raise UsageError(f"not an address: {url[:200]}", "white space in it, or a port number above 65535?")
+        raise UsageError(f"not a URL: {url[:200]}", "check it for white space and a port number above 65535")
     return origin_of(found)

@@ -1,4 +1,4 @@
-"""Whom to trust, and whom to say one is: TLS contexts, and what their failures mean in words."""
+"""TLS contexts (trusted authorities, client certificate) and messages for their failures."""
 
 import re
 import ssl
@@ -57,18 +57,18 @@ def _show(made: ssl.SSLContext, cert: Path, key: Path | None, passphrase: Callab
         made.load_cert_chain(str(cert), str(key) if key else None, password=answer)
     except (OSError, ssl.SSLError) as error:
         if asked and isinstance(error, ssl.SSLError):
-            raise AuthError(f"the passphrase does not open the key in {key or cert}", "is it the right one?") from None
+            raise AuthError(f"the passphrase does not open the key in {key or cert}", "check the passphrase") from None
         missing = key if key and not key.is_file() else cert
         raise _unusable(missing, error) from error
 
 
 def _unusable(file: Path, error: Exception) -> UsageError:
     reason = error.strerror if isinstance(error, OSError) and error.strerror and error.errno else str(error)
-    return UsageError(f"the certificate file {file} cannot be used: {reason}", "a PEM file is wanted")
+    return UsageError(f"the certificate file {file} cannot be used: {reason}", "use a PEM file")
 
 
 def is_alert(cause: BaseException | None) -> bool:
-    """Whether the other side gave a reason for ending TLS, which under TLS 1.3 may come with the first read."""
+    """Whether the peer gave a reason for ending TLS, which under TLS 1.3 may come with the first read."""
     return isinstance(cause, ssl.SSLError) and "ALERT" in (cause.reason or "")
 
 
@@ -79,19 +79,24 @@ def failure(cause: ssl.SSLError, host: str) -> DwError:
     reason = (cause.reason or str(cause)).replace("_", " ").lower()
     match reason:
         case _ if "certificate required" in reason:
-            return AuthError(f"{host} wants a client certificate ({reason})", _ASKS_FOR_CERTIFICATE)
+            return AuthError(f"{host} requires a client certificate ({reason})", _ASKS_FOR_CERTIFICATE)
         case _ if "handshake failure" in reason:
             return AuthError(
-                f"{host} broke off the TLS handshake; it may want a client certificate ({reason})",
+                f"{host} aborted the TLS handshake; it may require a client certificate ({reason})",
                 _ASKS_FOR_CERTIFICATE,
             )
         case _ if "alert" in reason and re.search(r"unknown ca|bad certificate|certificate \w+|access denied", reason):
             return AuthError(f"{host} does not accept this client certificate ({reason})", _ASKS_FOR_CERTIFICATE)
         case _ if "wrong version number" in reason or "http request" in reason:
-            return DwError(f"{host} does not speak TLS on this port", "is it http:// and not https://?")
+            return DwError(f"{host} does not speak TLS on this port", "use http:// instead of https:// in the URL")
         case _ if "eof" in reason:
-            return DwError(f"{host} ended the TLS connection", "is it https, and does it want a client certificate?")
-    return DwError(f"no TLS with {host}: {reason}", "is it https, and does it want a client certificate?")
+            return DwError(
+                f"{host} ended the TLS connection",
+                "check that the port uses https; it may require a client certificate",
+            )
+    return DwError(
+        f"TLS with {host} failed: {reason}", "check that the port uses https; it may require a client certificate"
+    )
 
 
 def _distrusted(cause: ssl.SSLCertVerificationError, host: str) -> DwError:
@@ -101,29 +106,29 @@ def _distrusted(cause: ssl.SSLCertVerificationError, host: str) -> DwError:
         case _ if code == _EXPIRED:
             return DwError(
                 f"the certificate of {host} has expired",
-                "its administrator has to renew it; is this machine's clock right?",
+                "ask its administrator to renew it; check this machine's clock",
             )
         case _ if code == _NOT_YET_VALID:
-            return DwError(f"the certificate of {host} is not valid yet", "is this machine's clock right?")
+            return DwError(f"the certificate of {host} is not valid yet", "check this machine's clock")
         case _ if code in _OTHER_NAME or "doesn't match" in said or "mismatch" in said:
             return DwError(
                 f"the certificate of {host} is for another name: {said}",
-                "use the name that it was issued for in the profile's URL",
+                "use the name it was issued for in the profile's URL",
             )
         case _ if code in _UNKNOWN_ISSUER:
             return DwError(
                 f"the certificate of {host} is not trusted: {said}",
-                "if it is the right server, give its authority: dw profile edit NAME --ca FILE",
+                "if you trust this server, add its certificate authority: dw profile edit NAME --ca FILE",
             )
     return DwError(f"the certificate of {host} is not trusted: {said}", "dw profile edit NAME --ca FILE")
 
 
 def refusal(status: int, words: str, host: str) -> DwError | None:
-    """What an answer of 400 or above says about TLS, as nginx and its kin put it; None where it says nothing of it."""
+    """What a response of 400 or above says about TLS, in the wording of nginx and the like; None if nothing."""
     lower = words.lower()
     if status in (400, 403, 495, 496) and "certificate" in lower and ("ssl" in lower or "client" in lower):
         refused = "error" in lower or "invalid" in lower
-        what = "does not accept this client certificate" if refused else "wants a client certificate"
+        what = "does not accept this client certificate" if refused else "requires a client certificate"
         return AuthError(f"{host} {what} ({status}): {words}", _ASKS_FOR_CERTIFICATE)
     if status == 400 and "plain http request" in lower:
         return DwError(f"{host} speaks TLS on this port", "use https:// in the profile's URL")

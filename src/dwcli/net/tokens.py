@@ -20,7 +20,7 @@ _LOCK_SECONDS = 120.0
 
 
 class SpentError(AuthError):
-    """The provider takes no longer what it gave: only a new login helps."""
+    """The provider no longer accepts its own token: only a new login helps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +47,11 @@ class TokenFile:
     """One profile's token in `folder` (made 0700, the file 0600), put in place whole.
 
     `bound` is everything a token must not outlive: the server, the issuer, the client. A token kept for another of
-    them is not seen, nor one of another `user`, where one is named; who names none means whoever logged in.
+    them is ignored, as is one of another `user` if one is named; without a name any user's token counts.
     """
 
     def __init__(self, folder: Path, profile: str, bound: tuple[str, ...], user: str = "") -> None:
-        # A profile's name is a stranger's word to the file system, and to one that ignores case two may be one.
+        # A profile's name is untrusted as a file name, and two may collide where case is ignored.
         name = hashlib.sha256(profile.encode()).hexdigest()[:16]
         self.path = folder / f"{name}.json"
         self._lock = folder / f"{name}.lock"
@@ -82,7 +82,7 @@ class TokenFile:
             return ""
 
     def save(self, token: Token) -> None:
-        """Keep it in place of the one before. Raises DwError where that fails."""
+        """Save it instead of the previous token. Raises DwError if that fails."""
         kept: dict[str, Any] = {
             "bound": self._bound,
             "user": self._user or self._kept_user(),
@@ -102,7 +102,7 @@ class TokenFile:
                 os.unlink(temporary)  # noqa: PTH108
                 raise
         except OSError as error:
-            raise DwError(f"cannot keep the login in {self.path.parent}: {error.strerror or error}") from error
+            raise DwError(f"cannot save the login in {self.path.parent}: {error.strerror or error}") from error
 
     def forget(self) -> bool:
         """Delete it; whether there was one."""
@@ -116,11 +116,11 @@ class TokenFile:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Alone among all processes that use this file. Raises TemporaryError where another one never lets go.
+        """Hold the lock of this file among all processes. Raises TemporaryError if another one does not release it.
 
-        Where the folder cannot be written or the file system knows no locks, it goes on without.
+        Continues without a lock if the folder is not writable or the file system has no locks.
         """
-        with locked(self._lock, seconds=_LOCK_SECONDS, busy="another dw holds the login and does not let go"):
+        with locked(self._lock, seconds=_LOCK_SECONDS, busy="another dw process holds the lock of the login"):
             yield
 
     def _make_folder(self) -> None:
@@ -131,7 +131,7 @@ class Tokens:
     """The access token to use now, for any number of threads and processes.
 
     `renew(token)` brings a new one, given the one before it (None: there is none); it raises AuthError where only a
-    person can, SpentError where the one before it is of no more use. `warn(text)` is told where one was not kept.
+    person can, SpentError where the one before it is of no more use. `warn(text)` is called if one was not saved.
     """
 
     def __init__(
@@ -148,7 +148,7 @@ class Tokens:
         self._token: Token | None = None
 
     def current(self, refused: str = "") -> str:
-        """An access token that is not about to end and is not `refused`, the one a server has just turned down."""
+        """An access token that is not about to expire and is not `refused`, which a server has just rejected."""
         with self._guard:
             token = self._token
             if not _good(token, refused):

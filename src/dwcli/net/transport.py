@@ -29,14 +29,14 @@ from dwcli.net.settings import Settings, origin_of_url
 RETRIED = frozenset({408, 429, 502, 503, 504})
 _REDIRECTS = 5
 _SLOW = 10  # seconds
-_UNKNOWN = 3  # tries of a server that never answered yet: the address may be wrong, and somebody waits
+_UNKNOWN = 3  # tries of a server that never responded yet: the address may be wrong, and the user waits
 
 
 class Transport:
     """Sends requests to one server over one shared connection pool; safe to use from several threads.
 
-    `log(level, text)` is told of retries (level 1) and of every request and answer (level 2), never of a secret;
-    `slow(text)`, once, that an answer is long in coming.
+    `log(level, text)` receives retries (level 1) and every request and response (level 2), never a secret;
+    `slow(text)` is called once if a response is slow.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Transport:
         self._sockets: set[socket.socket] = set()
         self._lock = threading.Lock()
         self.throttled = 0
-        """How often the server answered 429 or 503."""
+        """How often the server responded 429 or 503."""
         limits = httpx.Limits(max_connections=settings.connections, max_keepalive_connections=settings.connections)
         try:
             self._client = httpx.Client(
@@ -72,27 +72,27 @@ class Transport:
                 event_hooks={"response": [_untouched]},
             )
         except (ValueError, ImportError, httpx.InvalidURL) as error:
-            reason = "no SOCKS proxy can be" if isinstance(error, ImportError) else error
+            reason = "SOCKS proxies are not supported" if isinstance(error, ImportError) else error
             raise UsageError(
                 f"the proxy cannot be used: {reason}",
-                "an http:// or https:// address is wanted: --proxy, or HTTP_PROXY, HTTPS_PROXY and ALL_PROXY",
+                "use an http:// or https:// address: --proxy, or HTTP_PROXY, HTTPS_PROXY and ALL_PROXY",
             ) from error
 
     @property
     def login(self) -> Login | None:
-        """What adds the credential, None where there is none."""
+        """The flow that adds the credential, or None."""
         return self._settings.login
 
     @contextmanager
     def exchange(self, request: Request) -> Iterator[Response]:
-        """Send a request and hand out the answer, whatever its status, with its body unread."""
+        """Send a request and yield the response, whatever its status, with its body unread."""
         settings = self._settings
         response, timeouts = self._answer(request)
         try:
             timeouts["read"] = settings.silence
             yield Response(response, self._host, settings)
         except DwError as error:
-            # Whoever read the answer may have quoted it, and some servers repeat what they were sent.
+            # An error may quote the response, and some servers repeat what they were sent.
             raise error.worded(settings.hide(error.message)) from None
         finally:
             response.close()
@@ -118,7 +118,7 @@ class Transport:
         self._client.close()
 
     def _answer(self, request: Request) -> tuple[httpx.Response, dict[str, Any]]:
-        """The first answer that is neither a redirect within the origin nor worth another try."""
+        """The first response that is neither a redirect within the origin nor worth a retry."""
         waited = 0.0
         attempt = 0
         while True:
@@ -159,7 +159,7 @@ class Transport:
                 raise _stopped()
 
     def _redirected(self, request: Request) -> tuple[httpx.Response, dict[str, Any]]:
-        """Follow redirects within the origin, for reads; any other is a login page or a move to be told of."""
+        """Follow redirects within the origin, for reads; any other is reported as a login page or a move."""
         url = request.url
         for _ in range(_REDIRECTS):
             response, timeouts = self._send(request, url)
@@ -171,15 +171,15 @@ class Transport:
                 url = urljoin(url, location)
                 origin = origin_of_url(url)
             except (ValueError, UsageError) as error:
-                raise ProtocolError(f"{self._host} redirects to no address: {location[:200]}") from error
+                raise ProtocolError(f"{self._host} redirects to an invalid address: {location[:200]}") from error
             foreign = origin != self._origin
             where = origin if foreign else url
             if foreign or request.method not in ("GET", "HEAD"):
                 raise AuthError(
-                    f"{self._host} answered with a redirect to {where}, which was not followed",
+                    f"{self._host} redirects to {where}, which was not followed",
                     "this is usually a login page: check the profile's URL and login with `dw profile test`",
                 )
-        raise ProtocolError(f"{self._host} redirects in a circle", "check the profile's URL with `dw profile show`")
+        raise ProtocolError(f"{self._host} redirects in a loop", "check the profile's URL with `dw profile show`")
 
     def _send(self, request: Request, url: str) -> tuple[httpx.Response, dict[str, Any]]:
         if self._stopped.is_set():
@@ -225,7 +225,7 @@ class Transport:
 
     @contextmanager
     def _noticed(self) -> Iterator[None]:
-        """While the block waits for an answer, somebody who watches is told of it, once."""
+        """While the block waits for a response, call `slow` once."""
         if self._slow is None:
             yield
             return
@@ -240,7 +240,7 @@ class Transport:
     def _notice(self) -> None:
         slow, self._slow = self._slow, None
         if slow is not None:
-            slow(f"{self._host} has not answered for {_SLOW} s; --timeout S waits no longer than S seconds")
+            slow(f"{self._host} has sent no response for {_SLOW} s; --timeout S limits the wait")
 
     def _trace(self, sought: list[str], event: str, info: Mapping[str, Any]) -> None:
         """Collects the sockets, the only way to wake a blocked reader (httpx's `trace` extension).
@@ -260,7 +260,7 @@ class Transport:
 
 
 def _untouched(response: httpx.Response) -> None:
-    """Keep httpx from decoding, and from reading without end the 401 that a login answers."""
+    """Keep httpx from decoding, and from reading an endless 401 response before a login."""
     if coding := response.headers.pop("Content-Encoding", ""):
         response.extensions[CODING] = coding
     if response.status_code == 401 and isinstance(response.stream, httpx.SyncByteStream):
