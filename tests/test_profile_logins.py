@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dwcli.context.connect import flow_of, login_hint
 
 from dwcli import config
 from dwcli.commands.profile_options import LoginOptions, TlsOptions, auth_table, login_fields, tls_table
 from dwcli.config import logins
 from dwcli.config.logins import Login, read
 from dwcli.config.secret_sources import Sources
+from dwcli.context.connect import flow_of, login_hint
 from dwcli.dicomweb.dialects import choose
 from dwcli.errors import AuthError, UsageError
 from dwcli.net import auth

@@ -18,17 +18,17 @@ def check(
     ctx: typer.Context,
     words: Annotated[
         list[str],
-        typer.Argument(metavar="[study|series|instance] REF... DIR", help="References, or -; then the folder."),
+        typer.Argument(metavar="[study|series|instance] REF... DIR", help="References or -; then the folder."),
     ],
-    deep: Annotated[bool, typer.Option("--deep", help="Fetch every instance and compare its bytes.")] = False,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Requests at once.")] = 4,
+    deep: Annotated[bool, typer.Option("--deep", help="Retrieve every instance and compare its bytes.")] = False,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Concurrent requests.")] = 4,
     report: Annotated[
-        Path | None, typer.Option("--report", metavar="FILE", help="One JSON line an instance, and a summary.")
+        Path | None, typer.Option("--report", metavar="FILE", help="Write one JSON line per instance, then a summary.")
     ] = None,
 ) -> None:
-    """Check whether a folder holds what the server lists.
+    """Check a folder against what the server lists.
 
-    Says what is missing there and what is extra.
+    Reports missing and extra instances.
 
     Examples:
 

@@ -26,14 +26,14 @@ def copy(
     words: Annotated[
         list[str], typer.Argument(metavar="[study|series|instance] REF...", help="References, or - for stdin.")
     ],
-    to: Annotated[str, typer.Option("--to", metavar="PROFILE", help="The server that gets them.")],
-    jobs: Annotated[int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Streams at once.")] = 4,
+    to: Annotated[str, typer.Option("--to", metavar="PROFILE", help="The target server's profile.")],
+    jobs: Annotated[int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Concurrent transfers.")] = 4,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Fetch each instance back from the target and compare.")
+        bool, typer.Option("--verify", help="Retrieve each instance from the target and compare.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be copied.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be copied, and copy nothing.")] = False,
     report: Annotated[
-        Path | None, typer.Option("--report", metavar="FILE", help="One JSON line an instance, and a summary.")
+        Path | None, typer.Option("--report", metavar="FILE", help="Write one JSON line per instance, then a summary.")
     ] = None,
     max_errors: Annotated[
         int | None, typer.Option("--max-errors", metavar="N", min=1, help="Stop after N failures.")
@@ -41,7 +41,8 @@ def copy(
 ) -> None:
     """Copy from one server to another.
 
-    Nothing stays on this disk. What the target had before is compared; at the end it is asked for what it was given.
+    Nothing is kept on disk. Instances already on the target are compared; at the end, dw checks that the target lists
+    every instance it received.
 
     Examples:
 

@@ -26,18 +26,18 @@ _STUDY = {"PatientName": "00100010", "PatientID": "00100020", "StudyDate": "0008
 class DeleteOptions(NamedTuple):
     """Whether to ask, and what to tell the server."""
 
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be deleted, and delete nothing.")] = False
     reason: Annotated[
         str | None,
         typer.Option(
             "--reason",
             metavar="CODE^SCHEME",
-            help="The coded reason, where a server rejects in place of deleting (113001^DCM).",
+            help="The coded reason, for servers that reject instead of deleting (113001^DCM).",
         ),
     ] = None
     report: Annotated[
-        Path | None, typer.Option("--report", metavar="FILE", help="One JSON line a reference, and a summary.")
+        Path | None, typer.Option("--report", metavar="FILE", help="Write one JSON line per reference, then a summary.")
     ] = None
 
 
@@ -51,8 +51,8 @@ def delete(
 ) -> None:
     """Delete studies, series or instances from a server.
 
-    Shows what would go, and asks. DICOMweb has no word for it, so each server has its own way, which the profile's
-    dialect names.
+    Shows what would be deleted and asks for confirmation. DICOMweb does not define deletion: each server has its own
+    method, set by the profile's dialect.
 
     Examples:
 

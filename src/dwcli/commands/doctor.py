@@ -26,24 +26,24 @@ _SECONDS = 20.0
 def doctor(
     ctx: typer.Context,
     name: Annotated[
-        str | None, typer.Argument(metavar="[PROFILE]", help="The profile; the chosen one by default.")
+        str | None, typer.Argument(metavar="[PROFILE]", help="The profile (default: the selected one).")
     ] = None,
-    save: Annotated[bool, typer.Option("--save", help="Write what was found into the profile.")] = False,
+    save: Annotated[bool, typer.Option("--save", help="Save the findings to the profile.")] = False,
     write: Annotated[
-        bool, typer.Option("--write", help="Store made instances too, and delete them where the server can.")
+        bool, typer.Option("--write", help="Also store synthetic instances, and delete them if the server can.")
     ] = False,
     large: Annotated[
-        bool, typer.Option("--large", help="With --write: how much a store request may carry; sends up to 155 MB.")
+        bool, typer.Option("--large", help="With --write: find the largest store request accepted; sends up to 155 MB.")
     ] = False,
     everything: Annotated[
-        bool, typer.Option("--all", help="On a terminal: show what is as the standard says, too.")
+        bool, typer.Option("--all", help="On a terminal: also show what conforms to the standard.")
     ] = False,
 ) -> None:
-    """Look a server over: what it can and cannot do.
+    """Check a server's DICOMweb conformance and quirks.
 
-    Harmless requests, what the standard says to each, what came, and what dw does about it.
-    The report has no patient data and no secrets in it; -f json is fit for a support ticket.
-    It takes seconds, and three minutes at most from a server that is slow.
+    Sends harmless requests and reports the response, what the standard requires, and how dw adapts.
+    The report contains no patient data and no secrets; attach -f json to a support ticket.
+    It takes seconds, or at most three minutes on a slow server.
 
     Examples:
 

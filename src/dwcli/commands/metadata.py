@@ -24,11 +24,13 @@ def metadata(
     ctx: typer.Context,
     words: Annotated[
         list[str],
-        typer.Argument(metavar="[study|series|instance] REF...", help="STUDY[/SERIES[/INSTANCE]], a URL, or -."),
+        typer.Argument(
+            metavar="[study|series|instance] REF...", help="STUDY[/SERIES[/INSTANCE]], a URL, or - (stdin)."
+        ),
     ],
     tag: Annotated[
         list[str] | None,
-        typer.Option("--tag", metavar="KEYWORD", help="Only this attribute; repeatable. A keyword or 0010,0010."),
+        typer.Option("--tag", metavar="KEYWORD", help="Show only this attribute (keyword or 0010,0010); repeatable."),
     ] = None,
     bulkdata: Annotated[
         Path | None,
@@ -36,7 +38,7 @@ def metadata(
             "--bulkdata",
             metavar="DIR",
             parser=named_path,
-            help="Fetch the bulk data too, and name the files in their place.",
+            help="Retrieve bulkdata too, and show file names instead of URIs.",
         ),
     ] = None,
 ) -> None:

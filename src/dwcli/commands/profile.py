@@ -23,7 +23,7 @@ from dwcli.errors import UsageError, did_you_mean
 from dwcli.help import App
 from dwcli.options import takes
 
-app = App(help="The servers that dw knows, and how to get in.")
+app = App(help="Manage server profiles and logins.")
 
 _Name = Annotated[str, typer.Argument(metavar="NAME", help="The profile's name.")]
 
@@ -33,13 +33,13 @@ _Name = Annotated[str, typer.Argument(metavar="NAME", help="The profile's name."
 def add(
     ctx: typer.Context,
     name: _Name,
-    address: Annotated[str, typer.Argument(metavar="URL", help="The DICOMweb base URL, up to /studies without it.")],
+    address: Annotated[str, typer.Argument(metavar="URL", help="The DICOMweb base URL: everything before /studies.")],
     *,
     server: ServerOptions,
     login: LoginOptions,
     tls: TlsOptions,
 ) -> None:
-    """Add a server; the first one becomes the default.
+    """Add a server; the first becomes the default.
 
     Examples:
 
@@ -70,7 +70,7 @@ def edit(
     login: LoginOptions,
     tls: TlsOptions,
 ) -> None:
-    """Change a profile; what is not named stays.
+    """Change a profile; other settings stay as they are.
 
     Examples:
 
@@ -90,7 +90,7 @@ def edit(
 @app.command("list")
 @takes()
 def list_profiles(ctx: typer.Context) -> None:
-    """List the profiles, and those that are built in.
+    """List all profiles, including the built-in ones.
 
     Examples:
 

@@ -12,7 +12,7 @@ from dwcli.context.run import DwContext
 from dwcli.errors import DwError
 from dwcli.options import takes
 
-_Name = Annotated[str | None, typer.Argument(metavar="[NAME]", help="The profile; the chosen one by default.")]
+_Name = Annotated[str | None, typer.Argument(metavar="[NAME]", help="The profile (default: the selected one).")]
 
 
 @takes()
@@ -21,12 +21,12 @@ def login(
     name: _Name = None,
     browser: Annotated[
         bool | None,
-        typer.Option("--browser/--no-browser", help="Open a browser here, or only say where to go."),
+        typer.Option("--browser/--no-browser", help="Open a browser, or only print the URL."),
     ] = None,
 ) -> None:
-    """Log in at the profile's OpenID provider; the login is kept and renewed from then on.
+    """Log in at the profile's OpenID provider; dw keeps and renews the login.
 
-    By browser, device code, or user name and password, as the provider allows; `--grant` in the profile chooses.
+    Uses a browser, a device code, or user name and password, as the provider allows; `--grant` selects one.
 
     Examples:
 
@@ -68,7 +68,7 @@ def login(
 
 @takes()
 def logout(ctx: typer.Context, name: _Name = None) -> None:
-    """Revoke the profile's login at its provider and delete it here.
+    """Revoke the profile's login at its provider and delete it locally.
 
     Examples:
 
@@ -90,7 +90,7 @@ def logout(ctx: typer.Context, name: _Name = None) -> None:
 
 @takes()
 def test(ctx: typer.Context, name: _Name = None) -> None:
-    """Try to reach a server, log in, search and retrieve.
+    """Test the connection, login, search and retrieval.
 
     Examples:
 

@@ -28,7 +28,7 @@ class ServerOptions(NamedTuple):
     dialect: Annotated[str | None, typer.Option("--dialect", metavar="D", help=f"One of: {', '.join(PRESETS)}.")] = None
     setting: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any other key, e.g. dialect.page_size=100."),
+        typer.Option("--set", metavar="KEY=VALUE", help="Set any other key, e.g. dialect.page_size=100."),
     ] = None
 
 
@@ -36,7 +36,9 @@ def login_fields() -> dict[str, Any]:
     """The options that the table of logins asks for: name -> annotation, in the order of its rows."""
     kinds = f"{', '.join(KINDS[:-1])} or {KINDS[-1]}"
     fields: dict[str, Any] = {
-        "auth": Annotated[str | None, _word("--auth", "KIND", f"{kinds}; mostly the others tell.", _BASIC)]
+        "auth": Annotated[
+            str | None, _word("--auth", "KIND", f"{kinds}; usually inferred from the other options.", _BASIC)
+        ]
     }
     for kind, row in TABLE.items():
         for key in row.keys:
@@ -77,25 +79,25 @@ class LoginOptions(_Made):  # type: ignore[misc]  # no checker can follow a tabl
 class TlsOptions(NamedTuple):
     """Whom to trust, what to show, and by which way."""
 
-    ca: Annotated[Path | None, _word("--ca", "FILE", "Trust this authority (PEM), besides the system's.", _TLS)] = None
+    ca: Annotated[Path | None, _word("--ca", "FILE", "Trust this CA (PEM) besides the system's.", _TLS)] = None
     client_cert: Annotated[Path | None, _word("--client-cert", "FILE", "Client certificate (PEM).", _TLS)] = None
     client_key: Annotated[
-        Path | None, _word("--client-key", "FILE", "Its key, where it is not in the same file.", _TLS)
+        Path | None, _word("--client-key", "FILE", "Its key, if it is not in the same file.", _TLS)
     ] = None
     client_key_password_env: Annotated[
-        str | None, _word("--client-key-password-env", "V", "An encrypted key's passphrase from this variable,", _TLS)
+        str | None, _word("--client-key-password-env", "V", "The key's passphrase: from this variable,", _TLS)
     ] = None
     client_key_password_command: Annotated[
         str | None, _word("--client-key-password-command", "C", "from this command,", _TLS)
     ] = None
     client_key_password_file: Annotated[
-        Path | None, _word("--client-key-password-file", "F", "or this file; else a prompt.", _TLS)
+        Path | None, _word("--client-key-password-file", "F", "or from this file; else dw prompts.", _TLS)
     ] = None
     insecure: Annotated[
         bool | None,
-        typer.Option("--insecure/--secure", help="Do not check the server's certificate.", rich_help_panel=_TLS),
+        typer.Option("--insecure/--secure", help="Do not verify the server's certificate.", rich_help_panel=_TLS),
     ] = None
-    proxy: Annotated[str | None, _word("--proxy", "URL", "Through this proxy.", _TLS)] = None
+    proxy: Annotated[str | None, _word("--proxy", "URL", "Connect through this proxy.", _TLS)] = None
 
 
 def auth_table(login: LoginOptions, old: Mapping[str, Any]) -> dict[str, Any] | None:

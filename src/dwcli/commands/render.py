@@ -30,32 +30,34 @@ class RenderOptions(NamedTuple):
 
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="The picture; its ending chooses the type."),
+        typer.Option("--output", "-o", metavar="FILE", help="The image file; its extension sets the type."),
     ] = None
     frame: Annotated[
         str | None,
-        typer.Option("--frame", metavar="1,5-9", help="Frames; several make files NAME.0001.png, …"),
+        typer.Option("--frame", metavar="1,5-9", help="Frames; several write NAME.0001.png, …"),
     ] = None
     window: Annotated[
         str | None,
         typer.Option("--window", metavar="C,W[,FUNCTION]", help="Center, width; linear, linear-exact, sigmoid."),
     ] = None
     viewport: Annotated[
-        str | None, typer.Option("--viewport", metavar="W,H", help="Fit into this many pixels, aspect kept.")
+        str | None,
+        typer.Option("--viewport", metavar="W,H", help="Fit into this size in pixels; keeps the aspect ratio."),
     ] = None
     quality: Annotated[int | None, typer.Option("--quality", metavar="1-100", min=1, max=100, help="JPEG quality.")] = (
         None
     )
     kind: Annotated[
-        str | None, typer.Option("--type", metavar="png|jpeg", help="By default by the ending, else png.")
+        str | None, typer.Option("--type", metavar="png|jpeg", help="Default: from the extension, else png.")
     ] = None
     annotation: Annotated[
-        str | None, typer.Option("--annotation", metavar="patient,technique", help="Burnt in by the server.")
+        str | None,
+        typer.Option("--annotation", metavar="patient,technique", help="Let the server burn in annotations."),
     ] = None
-    thumbnail: Annotated[
-        bool, typer.Option("--thumbnail", help="A small picture that stands for a study, series or instance.")
-    ] = False
-    local: Annotated[bool, typer.Option("--local", help="Render here, from the instance itself.")] = False
+    thumbnail: Annotated[bool, typer.Option("--thumbnail", help="Get a thumbnail of a study, series or instance.")] = (
+        False
+    )
+    local: Annotated[bool, typer.Option("--local", help="Render locally, from the instance itself.")] = False
 
 
 @takes(RenderOptions)
@@ -64,12 +66,12 @@ def render(
     how: RenderOptions,
     words: Annotated[
         list[str],
-        typer.Argument(metavar="[study|series|instance] REF | FILE", help="A reference, or a DICOM file on this disk."),
+        typer.Argument(metavar="[study|series|instance] REF | FILE", help="A reference, or a local DICOM file."),
     ],
 ) -> None:
-    """Render a picture, by the server or here.
+    """Render an image, on the server or locally.
 
-    Where the server cannot, the instance is fetched and rendered here; stderr says which of the two it was.
+    If the server cannot render, dw retrieves the instance and renders it locally; stderr says which was used.
 
     Examples:
 

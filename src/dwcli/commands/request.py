@@ -24,24 +24,28 @@ if TYPE_CHECKING:
 def request(
     ctx: typer.Context,
     method: Annotated[str, typer.Argument(metavar="METHOD", help="GET, POST, PUT, DELETE, …")],
-    path: Annotated[str, typer.Argument(metavar="PATH", help="Below the profile's URL, or a URL on the same server.")],
+    path: Annotated[
+        str, typer.Argument(metavar="PATH", help="A path below the profile's URL, or a full URL on the same server.")
+    ],
     param: Annotated[
         list[str] | None,
-        typer.Option("--param", metavar="K=V", help="A query parameter, encoded for you; repeatable."),
+        typer.Option("--param", metavar="K=V", help="A query parameter, percent-encoded by dw; repeatable."),
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option("--data", "-d", metavar="TEXT|@FILE|@-", help="The body: text, a file, or stdin."),
+        typer.Option("--data", "-d", metavar="TEXT|@FILE|@-", help="The request body: text, a file, or stdin."),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Write the body here, whole or not at all."),
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Write the response body to FILE, completely or not at all."
+        ),
     ] = None,
     include: Annotated[bool, typer.Option("--include", "-i", help="Show the status and headers on stderr.")] = False,
 ) -> None:
-    """Send any request with the profile's login.
+    """Send any HTTP request with the profile's login.
 
-    The answer's body goes to stdout.
+    The response body goes to stdout.
 
     Examples:
 

@@ -37,7 +37,7 @@ class RetrieveOptions(NamedTuple):
             "-o",
             metavar="DIR|FILE",
             parser=named_path,
-            help="The folder for instances; made if missing.",
+            help="Where to write instances; created if missing.",
         ),
     ] = Path()
     layout: Annotated[
@@ -45,36 +45,40 @@ class RetrieveOptions(NamedTuple):
         typer.Option(
             "--layout",
             metavar="TEMPLATE",
-            help="Names, e.g. '{PatientID}/{StudyDate}/{SOPInstanceUID}.dcm' (study/series/instance.dcm).",
+            help="File names, e.g. '{PatientID}/{StudyDate}/{SOPInstanceUID}.dcm' (study/series/instance.dcm).",
         ),
     ] = None
     transfer_syntax: Annotated[
         str,
         typer.Option("--transfer-syntax", metavar="NAME|UID", help="* (as stored), explicit, jpeg2000-lossless, …"),
     ] = "*"
-    jobs: Annotated[int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Streams at once.")] = 4
+    jobs: Annotated[int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Concurrent transfers.")] = 4
     zipped: Annotated[
         Path | None,
         typer.Option(
             "--zip",
             metavar="FILE",
             parser=named_path,
-            help="One zip file in place of a folder: everything, or no file.",
+            help="Write one zip file instead of a folder: everything, or no file.",
         ),
     ] = None
-    wado_uri: Annotated[bool, typer.Option("--wado-uri", help="Fetch instances by WADO-URI.")] = False
+    wado_uri: Annotated[bool, typer.Option("--wado-uri", help="Retrieve instances by WADO-URI.")] = False
     anonymize: Annotated[
-        bool, typer.Option("--anonymize", help="With --wado-uri: let the server take the patient out first.")
+        bool, typer.Option("--anonymize", help="With --wado-uri: ask the server to de-identify (anonymize=yes).")
     ] = False
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Fetch and replace what is there already.")] = False
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Retrieve existing files again and replace them.")] = (
+        False
+    )
     verify: Annotated[
         bool,
-        typer.Option("--verify", help="List every instance and compare; what cannot be verified is exit 3."),
+        typer.Option("--verify", help="Compare with the server's list of instances; exit 3 if that is impossible."),
     ] = False
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be fetched.")] = False
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be retrieved, and retrieve nothing.")] = (
+        False
+    )
     report: Annotated[
         Path | None,
-        typer.Option("--report", metavar="FILE", help="One JSON line an instance, and a summary."),
+        typer.Option("--report", metavar="FILE", help="Write one JSON line per instance, then a summary."),
     ] = None
     max_errors: Annotated[
         int | None, typer.Option("--max-errors", metavar="N", min=1, help="Stop after N failures.")
@@ -90,19 +94,19 @@ def retrieve(
         list[str] | None,
         typer.Argument(
             metavar="[study|series|instance] REF... | frames REF LIST | bulkdata REF TAG",
-            help="References, or - for stdin; or the search options below in their place.",
+            help="References, or - for stdin; or use the search options below instead.",
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Retrieve instances, frames or bulk data (WADO-RS).
+    """Retrieve instances, frames or bulkdata (WADO-RS).
 
-    Every file appears whole or not at all.
+    Every file appears complete or not at all.
 
     Examples:
 
     \b
-      dw retrieve study UID -o out          # killed midway? the same line resumes
+      dw retrieve study UID -o out          # interrupted? run it again to resume
       dw search --modality CT -f uids | dw retrieve study - -o out
       dw retrieve --modality MR --date 7d -o out -j 8 --report run.jsonl
       dw retrieve study UID --zip study.zip

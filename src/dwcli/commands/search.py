@@ -37,16 +37,16 @@ class SearchOptions(NamedTuple):
 
     include: Annotated[
         list[str] | None,
-        typer.Option("--include", metavar="FIELD|all", help="Ask for more attributes; repeatable, or a,b,c."),
+        typer.Option("--include", metavar="FIELD|all", help="Request more attributes; repeatable, or a,b,c."),
     ] = None
     columns: Annotated[
-        str | None, typer.Option("--columns", metavar="A,B,C", help="The columns of table, tsv and csv.")
+        str | None, typer.Option("--columns", metavar="A,B,C", help="Columns of table, tsv and csv.")
     ] = None
     sort: Annotated[
-        str | None, typer.Option("--sort", metavar="[-]FIELD", help="Order the rows here; - for descending.")
+        str | None, typer.Option("--sort", metavar="[-]FIELD", help="Sort the rows locally; - for descending.")
     ] = None
-    all_rows: Annotated[bool, typer.Option("--all", help="All rows, on a terminal too.")] = False
-    only_count: Annotated[bool, typer.Option("--count", help="Only print how many there are.")] = False
+    all_rows: Annotated[bool, typer.Option("--all", help="Show all rows, also on a terminal.")] = False
+    only_count: Annotated[bool, typer.Option("--count", help="Print only the number of matches.")] = False
 
 
 @takes(SearchOptions, MatchOptions)
@@ -58,14 +58,14 @@ def search(
         list[str] | None,
         typer.Argument(
             metavar="[studies|series|instances] [KEY=VALUE]...",
-            help="The level (studies), then keys by keyword, tag or sequence path.",
+            help="The level (default: studies), then filters by keyword, tag or sequence path.",
             show_default=False,
         ),
     ] = None,
 ) -> None:
     """Search for studies, series or instances (QIDO-RS).
 
-    -f xml prints a document for each row, one a line; where there are no rows, nothing.
+    -f xml prints one document per line for each row, and nothing if there are no rows.
 
     Examples:
 

@@ -19,7 +19,7 @@ from dwcli.options import Rows
 
 Value = TypeVar("Value")
 
-_PANEL = "What to search for"
+_PANEL = "Filters"
 
 
 def _as_typed(text: str) -> list[str]:
@@ -81,7 +81,7 @@ KEYS = (
         "--modality",
         "ModalitiesInStudy",
         "CT,MR",
-        "One or more modalities, any of them; repeatable.",
+        "Any of these modalities; repeatable.",
         _listed,
         repeatable=True,
         below="Modality",
@@ -96,7 +96,7 @@ KEYS = (
         "StudyDescription, or SeriesDescription.",
         below="SeriesDescription",
     ),
-    Key("--birth-date", "PatientBirthDate", "WHEN", "PatientBirthDate, written as --date.", _date),
+    Key("--birth-date", "PatientBirthDate", "WHEN", "PatientBirthDate, in the format of --date.", _date),
 )
 
 
@@ -108,20 +108,22 @@ class MatchOptions(NamedTuple):
     )
     study: Annotated[
         list[str] | None,
-        typer.Option("--study", metavar="UID", help="Only within this study; repeatable.", rich_help_panel=_PANEL),
+        typer.Option("--study", metavar="UID", help="Search only this study; repeatable.", rich_help_panel=_PANEL),
     ] = None
     series: Annotated[
         list[str] | None,
-        typer.Option("--series", metavar="UID", help="Only within this series; repeatable.", rich_help_panel=_PANEL),
+        typer.Option("--series", metavar="UID", help="Search only this series; repeatable.", rich_help_panel=_PANEL),
     ] = None
     fuzzy: Annotated[
-        bool, typer.Option("--fuzzy", help="Fuzzy matching of names, where the server can.", rich_help_panel=_PANEL)
+        bool,
+        typer.Option("--fuzzy", help="Fuzzy matching of names, if the server supports it.", rich_help_panel=_PANEL),
     ] = False
     limit: Annotated[
-        int | None, typer.Option("--limit", metavar="N", min=1, max=10**9, help="At most N.", rich_help_panel=_PANEL)
+        int | None,
+        typer.Option("--limit", metavar="N", min=1, max=10**9, help="At most N results.", rich_help_panel=_PANEL),
     ] = None
     offset: Annotated[
-        int, typer.Option("--offset", metavar="N", min=0, help="Skip the first N.", rich_help_panel=_PANEL)
+        int, typer.Option("--offset", metavar="N", min=0, help="Skip the first N results.", rich_help_panel=_PANEL)
     ] = 0
 
     @property

@@ -29,30 +29,32 @@ class StoreOptions(NamedTuple):
 
     study: Annotated[
         str | None,
-        typer.Option("--study", metavar="UID", help="Store into this study; instances of others are refused."),
+        typer.Option(
+            "--study", metavar="UID", help="Store into this study; the server refuses instances of other studies."
+        ),
     ] = None
-    jobs: Annotated[int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Requests at once.")] = 4
+    jobs: Annotated[int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Concurrent requests.")] = 4
     batch_size: Annotated[
-        str, typer.Option("--batch-size", metavar="SIZE", help="Bytes in one request: 64M, 500k, 1G.")
+        str, typer.Option("--batch-size", metavar="SIZE", help="Maximum size of one request: 64M, 500k, 1G.")
     ] = "64M"
     include: Annotated[
-        list[str] | None, typer.Option("--include", metavar="GLOB", help="Only files that match; repeatable.")
+        list[str] | None, typer.Option("--include", metavar="GLOB", help="Store only matching files; repeatable.")
     ] = None
     exclude: Annotated[
         list[str] | None,
-        typer.Option("--exclude", metavar="GLOB", help="No files or folders that match; repeatable."),
+        typer.Option("--exclude", metavar="GLOB", help="Skip matching files and folders; repeatable."),
     ] = None
     verify: Annotated[
         bool,
-        typer.Option("--verify", help="Fetch each instance back and compare; what cannot be verified is exit 3."),
+        typer.Option("--verify", help="Retrieve each instance and compare; exit 3 if that is impossible."),
     ] = False
     journal: Annotated[
         Path | None,
-        typer.Option("--journal", metavar="FILE", help="Record what is stored; the next run sends only the rest."),
+        typer.Option("--journal", metavar="FILE", help="Record stored instances; the next run sends only the rest."),
     ] = None
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be sent.")] = False
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be sent, and send nothing.")] = False
     report: Annotated[
-        Path | None, typer.Option("--report", metavar="FILE", help="One JSON line a file, and a summary.")
+        Path | None, typer.Option("--report", metavar="FILE", help="Write one JSON line per file, then a summary.")
     ] = None
     max_errors: Annotated[
         int | None, typer.Option("--max-errors", metavar="N", min=1, help="Stop after N failures.")
@@ -65,19 +67,21 @@ def store(
     how: StoreOptions,
     paths: Annotated[
         list[Path],
-        typer.Argument(metavar="PATH...", parser=named_path, help="Files and folders; folders are walked."),
+        typer.Argument(
+            metavar="PATH...", parser=named_path, help="Files and folders; folders are searched recursively."
+        ),
     ],
 ) -> None:
     """Store DICOM files (STOW-RS).
 
-    The server's reply decides what counts as stored, instance by instance.
+    An instance counts as stored only if the store response says so.
 
     Examples:
 
     \b
       dw store ./folder
       dw store ./folder --dry-run
-      dw store ./folder --journal night.jsonl   # the same line again sends the rest
+      dw store ./folder --journal night.jsonl   # run it again to send the rest
       dw store scan.dcm --study UID --verify
     """
     from dwcli.files.scan import scan

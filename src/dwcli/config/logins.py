@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dwcli.net.oidc import Provider
     from dwcli.net.tokens import TokenFile
 
-_KEPT = "stdin now, kept in the configuration (0600)"
+_KEPT = "stdin now, saved in the configuration (0600)"
 
 
 class Login(NamedTuple):
@@ -267,10 +267,10 @@ TABLE: dict[str, Kind] = {
     "basic": Kind(
         "User and password",
         keys=(
-            Key("username", "U", "The user's name; the password comes from one of:", option="user"),
+            Key("username", "U", "The user name; the password comes from one of:", option="user"),
             Key(
                 "password",
-                sources=("this variable,", "this command's first line,", "this file,", f"{_KEPT}; else a prompt."),
+                sources=("this variable,", "this command's first line,", "this file,", f"or {_KEPT}; else dw prompts."),
             ),
         ),
         begins=("username", "a password without a user"),
@@ -284,8 +284,8 @@ TABLE: dict[str, Kind] = {
             Key(
                 "token",
                 sources=(
-                    "A bearer token from this variable,",
-                    "from this command, run again after a 401 or when it ends,",
+                    "The bearer token: from this variable,",
+                    "from this command, run again after a 401 or on expiry,",
                     "from this file,",
                     f"or {_KEPT}.",
                 ),
@@ -301,24 +301,24 @@ TABLE: dict[str, Kind] = {
         "OpenID provider",
         keys=(
             Key("issuer", "URL", "The provider's issuer, for --auth oidc."),
-            Key("client_id", "ID", "What it knows this client as."),
+            Key("client_id", "ID", "The client ID registered there."),
             Key(
                 "client_secret",
                 sources=(
-                    "The client's own secret from this variable,",
+                    "The client secret: from this variable,",
                     "from this command,",
                     "from this file,",
                     f"or {_KEPT}.",
                 ),
             ),
-            Key("scope", "S", "The scopes to ask for, in one word with spaces."),
+            Key("scope", "S", "The scopes to request, separated by spaces."),
             Key(
                 "grant",
                 "G",
-                "device, code, client_credentials or password; else as the provider allows.",
+                "device, code, client_credentials or password; default: what the provider allows.",
                 choices=GRANTS,
             ),
-            Key("redirect", "URL", "The browser's way back as registered: http://127.0.0.1 or http://localhost."),
+            Key("redirect", "URL", "The registered redirect URI: http://127.0.0.1 or http://localhost."),
         ),
         shared=("username", "password"),
         needs=("issuer", "client_id"),

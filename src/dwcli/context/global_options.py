@@ -17,11 +17,13 @@ class GlobalOptions(NamedTuple):
 
     profile: Annotated[
         str | None,
-        typer.Option("--profile", "-p", metavar="NAME", help="The server to talk to.", rich_help_panel=_EVERY),
+        typer.Option("--profile", "-p", metavar="NAME", help="The server profile to use.", rich_help_panel=_EVERY),
     ] = None
     url: Annotated[
         str | None,
-        typer.Option("--url", metavar="URL", help="A DICOMweb base URL, without a profile.", rich_help_panel=_EVERY),
+        typer.Option(
+            "--url", metavar="URL", help="A DICOMweb base URL to use without a profile.", rich_help_panel=_EVERY
+        ),
     ] = None
     format: Annotated[
         str | None,
@@ -29,7 +31,7 @@ class GlobalOptions(NamedTuple):
             "--format",
             "-f",
             metavar="F",
-            help="table, tsv, csv, json, jsonl, flat, xml, uids or refs; by default a table on a terminal, else tsv.",
+            help="table, tsv, csv, json, jsonl, flat, xml, uids or refs; default: table on a terminal, else tsv.",
             rich_help_panel=_EVERY,
         ),
     ] = None
@@ -49,7 +51,7 @@ class GlobalOptions(NamedTuple):
             "--timeout",
             metavar="S",
             min=0.1,
-            help="Seconds of silence after which to give up (300 to the first byte, then 60).",
+            help="Give up after S seconds without data (default: 300 for the first byte, then 60).",
             rich_help_panel=_EVERY,
         ),
     ] = None
@@ -61,7 +63,7 @@ class GlobalOptions(NamedTuple):
             count=True,
             show_default=False,
             metavar="",
-            help="More talk: -v retries, -vv requests.",
+            help="Print more: -v retries, -vv every request.",
             rich_help_panel=_EVERY,
         ),
     ] = 0
@@ -73,7 +75,7 @@ class GlobalOptions(NamedTuple):
             count=True,
             show_default=False,
             metavar="",
-            help="Print data and failures only; -qq: not even warnings.",
+            help="Print data and failures only; -qq: no security warnings either.",
             rich_help_panel=_EVERY,
         ),
     ] = 0

@@ -26,19 +26,19 @@ from dwcli.vendors.orthanc.servers import RemoteHeader, peers_of, servers
 if TYPE_CHECKING:
     from dwcli.vendors.orthanc.peers import Job, Peers
 
-app = App(help="Let an Orthanc fetch from and send to other DICOMweb servers.")
+app = App(help="Make Orthanc retrieve from and send to other DICOMweb servers.")
 app.command("servers")(servers)
 
-_Server = Annotated[str, typer.Argument(metavar="NAME", help="A server that this Orthanc knows.")]
+_Server = Annotated[str, typer.Argument(metavar="NAME", help="A remote server configured in Orthanc.")]
 _Words = Annotated[
     list[str], typer.Argument(metavar="[study|series|instance] REF...", help="References, or - for stdin.")
 ]
 _Param = Annotated[
-    list[str] | None, typer.Option("--param", metavar="K=V", help="A query parameter that Orthanc sends; repeatable.")
+    list[str] | None, typer.Option("--param", metavar="K=V", help="A query parameter for Orthanc to send; repeatable.")
 ]
-_Async = Annotated[bool, typer.Option("--async", help="As a job of Orthanc's, as is done in any case.")]
-_Detach = Annotated[bool, typer.Option("--detach", help="With --async: print the job's ID and leave it alone.")]
-_Priority = Annotated[int | None, typer.Option("--priority", metavar="N", help="The job's priority; 0 is usual.")]
+_Async = Annotated[bool, typer.Option("--async", help="Run as an Orthanc job (dw always does).")]
+_Detach = Annotated[bool, typer.Option("--detach", help="With --async: print the job ID and do not wait.")]
+_Priority = Annotated[int | None, typer.Option("--priority", metavar="N", help="The job's priority (default: 0).")]
 
 
 @app.command("get")
@@ -46,16 +46,16 @@ _Priority = Annotated[int | None, typer.Option("--priority", metavar="N", help="
 def get(
     ctx: typer.Context,
     server: _Server,
-    path: Annotated[str, typer.Argument(metavar="PATH", help="Below that server's URL, such as /studies.")],
+    path: Annotated[str, typer.Argument(metavar="PATH", help="A path below that server's URL, such as /studies.")],
     param: _Param = None,
     remote_header: RemoteHeader = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the answer here.")
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the response body to FILE.")
     ] = None,
 ) -> None:
-    """Let this Orthanc ask another server, and show what came.
+    """Make Orthanc query another server, and show the response.
 
-    Orthanc percent-encodes what it asks, `*` too, which a server that never decodes will not find.
+    Orthanc percent-encodes its queries, including `*`; servers that do not percent-decode cannot match them.
 
     Examples:
 
@@ -96,7 +96,7 @@ def retrieve(
     param: _Param = None,
     remote_header: RemoteHeader = None,
 ) -> None:
-    """Let this Orthanc fetch studies, series or instances from another server.
+    """Make Orthanc retrieve studies, series or instances from another server.
 
     Examples:
 
@@ -141,7 +141,7 @@ def stow(
     priority: _Priority = None,
     remote_header: RemoteHeader = None,
 ) -> None:
-    """Let this Orthanc send studies, series or instances of its own to another server.
+    """Make Orthanc send its own studies, series or instances to another server.
 
     Examples:
 
@@ -172,9 +172,9 @@ def delete(
     ctx: typer.Context,
     server: _Server,
     words: _Words,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Let this Orthanc delete on another server, which was added with --can-delete.
+    """Make Orthanc delete on another server, which must have been added with --can-delete.
 
     Examples:
 
@@ -199,10 +199,10 @@ def delete(
 @takes()
 def job(
     ctx: typer.Context,
-    number: Annotated[str, typer.Argument(metavar="ID", help="The job's ID, as --detach printed it.")],
-    wait: Annotated[bool, typer.Option("--wait", help="Follow it to its end.")] = False,
+    number: Annotated[str, typer.Argument(metavar="ID", help="The job ID that --detach printed.")],
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until the job ends.")] = False,
 ) -> None:
-    """Show how a job of this Orthanc stands.
+    """Show the state of an Orthanc job.
 
     Examples:
 

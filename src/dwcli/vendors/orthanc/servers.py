@@ -19,42 +19,44 @@ if TYPE_CHECKING:
 
 RemoteHeader = Annotated[
     list[str] | None,
-    typer.Option("--remote-header", metavar="'NAME: VALUE'", help="A header that Orthanc sends on; repeatable."),
+    typer.Option("--remote-header", metavar="'NAME: VALUE'", help="A header for Orthanc to send; repeatable."),
 ]
 
 
 @takes()
 def servers(
     ctx: typer.Context,
-    action: Annotated[str, typer.Argument(metavar="[list|show|add|remove]", help="list, by default.")] = "list",
-    name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="The name that Orthanc gives the server.")
-    ] = None,
-    address: Annotated[str | None, typer.Argument(metavar="[URL]", help="Its DICOMweb base URL, to add it.")] = None,
-    user: Annotated[str | None, typer.Option("--user", metavar="U", help="Orthanc's user name there.")] = None,
+    action: Annotated[
+        str, typer.Argument(metavar="[list|show|add|remove]", help="The action (default: list).")
+    ] = "list",
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="The server's name in Orthanc.")] = None,
+    address: Annotated[str | None, typer.Argument(metavar="[URL]", help="Its DICOMweb base URL, for add.")] = None,
+    user: Annotated[str | None, typer.Option("--user", metavar="U", help="Orthanc's user name on that server.")] = None,
     password_env: Annotated[
-        str | None, typer.Option("--password-env", metavar="V", help="The password, from this variable,")
+        str | None, typer.Option("--password-env", metavar="V", help="The password: from this variable,")
     ] = None,
     password_stdin: Annotated[bool, typer.Option("--password-stdin", help="or from stdin.")] = False,
     remote_header: RemoteHeader = None,
     chunked: Annotated[
-        bool, typer.Option("--chunked/--no-chunked", help="Whether that server takes chunked uploads.")
+        bool, typer.Option("--chunked/--no-chunked", help="Whether that server accepts chunked uploads.")
     ] = True,
-    can_delete: Annotated[bool, typer.Option("--can-delete", help="That server understands DELETE.")] = False,
+    can_delete: Annotated[bool, typer.Option("--can-delete", help="That server supports DELETE.")] = False,
     client_cert: Annotated[
-        str | None, typer.Option("--client-cert", metavar="PATH", help="A certificate on Orthanc's own machine.")
+        str | None, typer.Option("--client-cert", metavar="PATH", help="A certificate file on Orthanc's machine.")
     ] = None,
-    client_key: Annotated[str | None, typer.Option("--client-key", metavar="PATH", help="Its key, there too.")] = None,
+    client_key: Annotated[
+        str | None, typer.Option("--client-key", metavar="PATH", help="Its key, also on Orthanc's machine.")
+    ] = None,
     key_password_env: Annotated[
         str | None,
-        typer.Option("--client-key-password-env", metavar="V", help="The key's password, from this variable."),
+        typer.Option("--client-key-password-env", metavar="V", help="The key's password: from this variable."),
     ] = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Change a server that is known already.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace an existing server of this name.")] = False,
     seconds: Annotated[
-        int, typer.Option("--remote-timeout", metavar="S", help="Seconds that Orthanc waits; 0: as it is configured.")
+        int, typer.Option("--remote-timeout", metavar="S", help="Orthanc's time-out in seconds; 0: as configured.")
     ] = 0,
 ) -> None:
-    """List, show, add or remove the DICOMweb servers that this Orthanc knows.
+    """List, show, add or remove Orthanc's remote DICOMweb servers.
 
     Examples:
 

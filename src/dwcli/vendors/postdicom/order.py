@@ -13,7 +13,7 @@ from dwcli.options import takes
 from dwcli.vendors.postdicom import api, calls, inputs
 
 app = App(
-    help="""Create, find and assign the orders of a PostDICOM account.
+    help="""Create, find and assign PostDICOM orders.
 
     Examples:
 
@@ -26,7 +26,7 @@ app = App(
 
 _Order = Annotated[str, typer.Argument(metavar="ORDER", help="The order's UUID.")]
 _Institution = Annotated[str, typer.Option("--institution", metavar="I", help="The institution's UUID.")]
-_OtherId = Annotated[str | None, typer.Option("--other-patient-id", metavar="ID", help="A second identifier.")]
+_OtherId = Annotated[str | None, typer.Option("--other-patient-id", metavar="ID", help="Another patient ID.")]
 
 
 @app.command("create")
@@ -34,32 +34,36 @@ _OtherId = Annotated[str | None, typer.Option("--other-patient-id", metavar="ID"
 def create(
     ctx: typer.Context,
     institution: _Institution,
-    patient_name: Annotated[str, typer.Option("--patient-name", metavar="NAME", help="As DICOM has it: Doe^Jane.")],
-    patient_id: Annotated[str, typer.Option("--patient-id", metavar="ID", help="The patient's identifier.")],
+    patient_name: Annotated[str, typer.Option("--patient-name", metavar="NAME", help="In DICOM format: Doe^Jane.")],
+    patient_id: Annotated[str, typer.Option("--patient-id", metavar="ID", help="The patient ID.")],
     birth_date: Annotated[str, typer.Option("--birth-date", metavar="DATE", help="1970-01-31.")],
     modality: Annotated[str, typer.Option("--modality", metavar="CT", help="One modality.")],
     other_patient_id: _OtherId = None,
     sex: Annotated[str | None, typer.Option("--sex", metavar="M|F|O", help="The patient's sex.")] = None,
-    description: Annotated[str | None, typer.Option("--description", metavar="TEXT", help="Of the study.")] = None,
-    accession: Annotated[str | None, typer.Option("--accession", metavar="NO", help="Accession number.")] = None,
-    complaints: Annotated[str | None, typer.Option("--complaints", metavar="TEXT", help="The patient's.")] = None,
+    description: Annotated[
+        str | None, typer.Option("--description", metavar="TEXT", help="The study description.")
+    ] = None,
+    accession: Annotated[str | None, typer.Option("--accession", metavar="NO", help="The accession number.")] = None,
+    complaints: Annotated[
+        str | None, typer.Option("--complaints", metavar="TEXT", help="The patient's complaints.")
+    ] = None,
     scheduled: Annotated[
-        str | None, typer.Option("--scheduled", metavar="WHEN", help="When it is planned: '2026-12-01 09:30'.")
+        str | None, typer.Option("--scheduled", metavar="WHEN", help="The scheduled time: '2026-12-01 09:30'.")
     ] = None,
     procedure_id: Annotated[
-        str | None, typer.Option("--procedure-id", metavar="ID", help="Of the requested procedure.")
+        str | None, typer.Option("--procedure-id", metavar="ID", help="The requested procedure's ID.")
     ] = None,
     procedure: Annotated[
-        str | None, typer.Option("--procedure", metavar="TEXT", help="The requested procedure, in words.")
+        str | None, typer.Option("--procedure", metavar="TEXT", help="The requested procedure's description.")
     ] = None,
     requesting: Annotated[
-        str | None, typer.Option("--requesting-physician", metavar="NAME", help="Who asks for it.")
+        str | None, typer.Option("--requesting-physician", metavar="NAME", help="The requesting physician.")
     ] = None,
     referring: Annotated[
-        str | None, typer.Option("--referring-physician", metavar="NAME", help="Who referred the patient.")
+        str | None, typer.Option("--referring-physician", metavar="NAME", help="The referring physician.")
     ] = None,
     equipment: Annotated[
-        str | None, typer.Option("--equipment", metavar="E", help="UUID of the equipment it is planned for.")
+        str | None, typer.Option("--equipment", metavar="E", help="The UUID of the scheduled equipment.")
     ] = None,
 ) -> None:
     """Create an order.
@@ -102,19 +106,22 @@ def search(
     institution: Annotated[
         list[str], typer.Option("--institution", metavar="I", help="An institution's UUID; repeatable.")
     ],
-    patient_name: Annotated[str | None, typer.Option("--patient-name", metavar="NAME", help="The whole name.")] = None,
-    patient_id: Annotated[str | None, typer.Option("--patient-id", metavar="ID", help="The identifier.")] = None,
+    patient_name: Annotated[
+        str | None, typer.Option("--patient-name", metavar="NAME", help="The full patient name.")
+    ] = None,
+    patient_id: Annotated[str | None, typer.Option("--patient-id", metavar="ID", help="The patient ID.")] = None,
     other_patient_id: _OtherId = None,
-    accession: Annotated[str | None, typer.Option("--accession", metavar="NO", help="Accession number.")] = None,
+    accession: Annotated[str | None, typer.Option("--accession", metavar="NO", help="The accession number.")] = None,
     modality: Annotated[
-        list[str] | None, typer.Option("--modality", metavar="CT,MR", help="One or more, any of them.")
+        list[str] | None, typer.Option("--modality", metavar="CT,MR", help="Any of these modalities.")
     ] = None,
     when: Annotated[
         str | None,
         typer.Option("--date", metavar="WHEN", help="Study date: 2026-01..2026-03, 2026-03-01, 7d, today."),
     ] = None,
     birth_date: Annotated[
-        str | None, typer.Option("--birth-date", metavar="WHEN", help="Written as --date: 1970-01-31, 1940..1950.")
+        str | None,
+        typer.Option("--birth-date", metavar="WHEN", help="In the format of --date: 1970-01-31, 1940..1950."),
     ] = None,
 ) -> None:
     """Search for orders.
@@ -151,7 +158,7 @@ def search(
 @app.command("show")
 @takes()
 def show(ctx: typer.Context, order: _Order, institution: _Institution) -> None:
-    """Show everything about one order.
+    """Show all properties of an order.
 
     Examples:
 
@@ -174,13 +181,13 @@ def tags(
     institution: _Institution,
     tag: Annotated[
         list[str] | None,
-        typer.Option("--tag", metavar="KEYWORD", help="Only this; repeatable. A keyword or 0010,0010."),
+        typer.Option("--tag", metavar="KEYWORD", help="Show only this attribute (keyword or 0010,0010); repeatable."),
     ] = None,
-    series: Annotated[str | None, typer.Option("--series", metavar="S", help="Only this series, by its UUID.")] = None,
+    series: Annotated[str | None, typer.Option("--series", metavar="S", help="Only this series (UUID).")] = None,
 ) -> None:
     """Show DICOM attributes of an order's images.
 
-    The vendor has to allow it for the account.
+    PostDICOM must have enabled this for the account.
 
     Examples:
 
@@ -201,9 +208,9 @@ def assign(
     ctx: typer.Context,
     order: _Order,
     user: Annotated[str | None, typer.Option("--user", metavar="U", help="The user's UUID.")] = None,
-    group: Annotated[str | None, typer.Option("--group", metavar="G", help="The UUID of a group of users.")] = None,
+    group: Annotated[str | None, typer.Option("--group", metavar="G", help="The user group's UUID.")] = None,
 ) -> None:
-    """Assign an order to a user or to a group of users.
+    """Assign an order to a user or a user group.
 
     Examples:
 
@@ -231,9 +238,9 @@ def delete(
     ctx: typer.Context,
     order: _Order,
     institution: _Institution,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Delete an order for good; asks first.
+    """Delete an order permanently; asks for confirmation.
 
     Examples:
 

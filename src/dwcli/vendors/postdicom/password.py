@@ -11,12 +11,12 @@ from dwcli.errors import AuthError, UsageError
 
 Prompt = Annotated[
     bool,
-    typer.Option("--password-prompt", help="Protect the share by a password: ask for it here, unseen."),
+    typer.Option("--password-prompt", help="Protect the share with a password: prompt for it,"),
 ]
-Stdin = Annotated[bool, typer.Option("--password-stdin", help="The same, the password as a line on stdin.")]
-Env = Annotated[str | None, typer.Option("--password-env", metavar="V", help="The same, in this variable.")]
+Stdin = Annotated[bool, typer.Option("--password-stdin", help="or read it from stdin,")]
+Env = Annotated[str | None, typer.Option("--password-env", metavar="V", help="or take it from this variable,")]
 Command = Annotated[
-    str | None, typer.Option("--password-command", metavar="C", help="The same, this command's first line.")
+    str | None, typer.Option("--password-command", metavar="C", help="or from this command's first line.")
 ]
 
 
