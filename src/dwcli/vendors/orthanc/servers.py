@@ -1,4 +1,4 @@
-"""`dw orthanc servers`: the DICOMweb servers that an Orthanc knows."""
+"""`dw orthanc servers`: Orthanc's remote DICOMweb servers."""
 
 import os
 import shlex
@@ -80,9 +80,9 @@ def servers(
 
             url = config.address_of(address)
             known = name in peers.names()
-            if known and not replace and not dw.out.confirm(f"change the server {name}, with its login?"):
+            if known and not replace and not dw.out.confirm(f"replace server {name} and its login?"):
                 again = f"dw orthanc servers add {shlex.quote(name)} URL --replace"
-                raise UsageError(f"this Orthanc knows a server {name} already", again)
+                raise UsageError(f"server {name} already exists in this Orthanc", again)
             password = _password(password_env, stdin=password_stdin) if user else ""
             peer = Peer(
                 url=url,
@@ -97,21 +97,20 @@ def servers(
                 timeout=seconds,
             )
             peers.add(name, peer)
-            news = f"knows {name} anew" if known else f"knows {name} now"
-            dw.out.info(
-                f"{dw.client.base} {news}, until it restarts (its configuration file may name servers for good)"
-            )
+            news = f"replaced {name}" if known else f"added {name}"
+            dw.out.info(f"{dw.client.base} {news} until its next restart (add it to its configuration file to keep it)")
         case "remove" if name and address is None:
             peers.remove(name)
-            dw.out.info(f"{dw.client.base} has forgotten {name}")
+            dw.out.info(f"{dw.client.base} removed {name}")
         case _:
             raise UsageError(
-                "not a way to speak of servers", "dw orthanc servers [list | show NAME | add NAME URL | remove NAME]"
+                "unknown action or wrong number of arguments",
+                "dw orthanc servers [list | show NAME | add NAME URL | remove NAME]",
             )
 
 
 def peers_of(dw: DwContext) -> "Peers":
-    """What the Orthanc of this run can do with other servers. Raises UsageError where it is another server."""
+    """Return the peers of this run's Orthanc. Raises UsageError if the server is not an Orthanc."""
     from dwcli.vendors.orthanc.peers import Peers
 
     return Peers(dw.client)
@@ -133,11 +132,11 @@ def _password(variable: str | None, *, stdin: bool) -> str:
         return _from_variable(variable)
     if stdin:
         return sys.stdin.readline().rstrip(os.linesep)
-    raise UsageError("a user without a password", "--password-env VARIABLE or --password-stdin")
+    raise UsageError("--user requires a password", "add --password-env VARIABLE or --password-stdin")
 
 
 def _from_variable(name: str) -> str:
     value = config.variable(name)
     if value is None:
-        raise UsageError(f"the variable {name}, which should hold the password, is not set")
+        raise UsageError(f"variable {name} (for the password) is not set")
     return value

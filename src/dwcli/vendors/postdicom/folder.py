@@ -114,7 +114,7 @@ def add(
         raise UsageError("a folder or an order is missing", "dw folder add FOLDER... ORDER")
     verb = api.AddOrderToFolder(order=order, folders=tuple(folders))
     calls.hint_uuids(dw, words)
-    calls.show(dw, calls.call(dw, verb), done=f"order {order} is in {', '.join(folders)}")
+    calls.show(dw, calls.call(dw, verb), done=f"order {order} added to {', '.join(folders)}")
 
 
 app.command("share")(share.folder)
@@ -123,4 +123,4 @@ app.command("share")(share.folder)
 def _found(dw: DwContext, name: str | None, parent: str | None, orders: bool | None) -> None:
     calls.hint_uuids(dw, [parent])
     verb = api.SearchFolder(parent=parent, name=name, orders=orders)
-    calls.show_found(dw, calls.call(dw, verb), "FolderUuid", done="no folder")
+    calls.show_found(dw, calls.call(dw, verb), "FolderUuid", done="no match")

@@ -152,7 +152,7 @@ def search(
         born_to=born_to,
     )
     calls.hint_uuids(dw, institution)
-    calls.show_found(dw, calls.call(dw, verb), "PatientOrderUuid", done="no order")
+    calls.show_found(dw, calls.call(dw, verb), "PatientOrderUuid", done="no match")
 
 
 @app.command("show")
@@ -170,7 +170,7 @@ def show(ctx: typer.Context, order: _Order, institution: _Institution) -> None:
     calls.require(dw)
     verb = api.OrderProperties(institution=institution, order=order)
     calls.hint_uuids(dw, [order, institution])
-    calls.show(dw, calls.call(dw, verb), done="the answer is empty")
+    calls.show(dw, calls.call(dw, verb), done="the response is empty")
 
 
 @app.command("tags")
@@ -199,7 +199,7 @@ def tags(
     calls.require(dw)
     verb = api.TagContent(institution=institution, order=order, series=series, tags=inputs.tags(tag or ()))
     calls.hint_uuids(dw, [order, institution, series])
-    calls.show(dw, calls.call(dw, verb), done="the answer is empty")
+    calls.show(dw, calls.call(dw, verb), done="the response is empty")
 
 
 @app.command("assign")
@@ -227,9 +227,9 @@ def assign(
         case None, str():
             verb = api.AssignToGroup(order=order, group=group)
         case _:
-            raise UsageError("to whom? one of --user and --group is wanted", "dw order assign ORDER --user U")
+            raise UsageError("give either --user or --group", "dw order assign ORDER --user U")
     calls.hint_uuids(dw, [order, user, group])
-    calls.show(dw, calls.call(dw, verb), done=f"order {order} is assigned to {user or group}")
+    calls.show(dw, calls.call(dw, verb), done=f"order {order} assigned to {user or group}")
 
 
 @app.command("delete")
@@ -253,8 +253,8 @@ def delete(
     verb = api.DeleteOrder(institution=institution, order=order)
     verb.request(dw.profile.url)
     calls.hint_uuids(dw, [order, institution])
-    if not yes and not dw.out.confirm(f"delete order {order} for good?"):
+    if not yes and not dw.out.confirm(f"permanently delete order {order}?"):
         if not (sys.stdin and sys.stdin.isatty()):
-            raise UsageError("nobody is there to be asked; nothing was deleted", "--yes deletes without asking")
+            raise UsageError("cannot prompt: stdin is not a terminal; nothing was deleted", "add --yes")
         raise DwError("nothing was deleted")
     calls.show(dw, calls.call(dw, verb), done=f"order {order} deleted")

@@ -1,4 +1,4 @@
-"""`dw share`: addresses by which people without an account see orders and folders."""
+"""`dw share`: URLs through which people without an account see orders and folders."""
 
 from datetime import date
 from typing import Annotated
