@@ -80,13 +80,13 @@ def _with_bulk_data(
     ):
         rows = (bulk.row(ref, _only(row, tags), whole=row) for ref, row in whole(job.rows(asked)))
         dw.out.metadata(rows, tags=tags)
-    words = [f"{bulk.files} file{'s' * (bulk.files != 1)} of bulk data"] if bulk.files else []
+    words = [f"{bulk.files} bulkdata file{'s' * (bulk.files != 1)}"] if bulk.files else []
     words += [f"{len(bulk.codes)} failed"] if bulk.codes else []
-    dw.out.info(f"{folder}: {', '.join(words) or 'nothing of what was asked for is bulk data'}")
+    dw.out.info(f"{folder}: {', '.join(words) or 'no bulkdata among the requested attributes'}")
     dw.finish(combine([*job.codes, *bulk.codes], succeeded=bulk.files > 0 or job.shown > 0))
 
 
 def _only(row: Row, tags: list[str] | None) -> Row:
-    """Only what will be shown, so that nothing else is fetched."""
+    """Keep only the attributes to show, so that nothing else is retrieved."""
     kept = None if tags is None else {*tags, refs.INSTANCE_UID}
     return row if kept is None else {tag: element for tag, element in row.items() if tag in kept}

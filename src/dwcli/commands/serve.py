@@ -43,7 +43,7 @@ def serve(
     """
     dw: DwContext = ctx.obj
     if dw.given.profile or dw.given.url:
-        raise UsageError("dw serve serves a folder, not a profile or an address", "dw serve [DIR]")
+        raise UsageError("serve takes a folder, not a profile or URL", "dw serve [DIR]")
     if folder is not None and folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder} is no folder", "dw serve [DIR]")
+        raise UsageError(f"{folder} is not a folder", "dw serve [DIR]")
     dw.serve(folder, port, read_only=read_only, reindex=reindex)

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from dwcli.jobs.selection import Found
     from dwcli.jobs.store import Options
 
-_WITH_JOURNAL = "the same command sends only what was not yet accepted"
-_WITHOUT = "the same command sends all of it again; with --journal FILE it would send only the rest"
+_WITH_JOURNAL = "run the same command again to send only the rest"
+_WITHOUT = "the same command sends everything again; add --journal FILE to send only the rest"
 
 
 class StoreOptions(NamedTuple):
-    """What is sent of the files named, and how."""
+    """Which of the given files to send, and how."""
 
     study: Annotated[
         str | None,
@@ -89,7 +89,7 @@ def store(
 
     dw: DwContext = ctx.obj
     if how.report and how.journal and how.report.absolute() == how.journal.absolute():
-        raise UsageError("the report would overwrite the journal", "give them two names")
+        raise UsageError("the report would overwrite the journal", "use different file names")
     study = _study(dw, how.study)
     log = transfer_report.begin(dw, how.report)
     found = scan(paths, include=how.include or (), exclude=how.exclude or ())
@@ -103,13 +103,13 @@ def store(
 def _plan(
     dw: DwContext, found: "Iterable[Found]", options: "Options", journal: Path | None, log: transfer_report.Report
 ) -> "tuple[Tally, str]":
-    """`--dry-run`: what would be sent, and that in words."""
+    """Return what would be sent (`--dry-run`), and its summary."""
     from dwcli.files.journal import Journal
     from dwcli.jobs.result import Tally
     from dwcli.jobs.selection import plan
 
     tally = Tally()
-    # A journal that is not there yet would be made by opening it.
+    # Opening a journal would create it.
     book = Journal(journal, dw.profile.url) if journal and journal.exists() else None
     with book or nullcontext():
         planned = plan(found, options, book, store_bytes=dw.profile.dialect.store_bytes)
@@ -121,7 +121,7 @@ def _plan(
 def _send(
     dw: DwContext, found: "Iterable[Found]", options: "Options", journal: Path | None, log: transfer_report.Report
 ) -> "tuple[Tally, str]":
-    """What was sent, and that in words."""
+    """Send the instances; returns the results and their summary."""
     from dwcli.files.journal import Journal
     from dwcli.jobs.result import Tally
     from dwcli.jobs.store import Storing
@@ -137,17 +137,17 @@ def _send(
 
 
 def _study(dw: DwContext, typed: str | None) -> str:
-    """The study to store into, empty for any. Raises UsageError."""
+    """Return the study to store into, empty for any. Raises UsageError."""
     if typed is None:
         return ""
     if not typed:
-        # An unset variable of a script must not let everything in.
-        raise UsageError("--study is empty", "name the study, or leave the option out")
+        # An unset variable in a script must not allow every study.
+        raise UsageError("--study is empty", "give a study or leave the option out")
     return references.parse(dw, typed, Level.STUDY, verb="store").study
 
 
 def _tell_of_nothing(dw: DwContext, tally: "Tally", paths: list[Path], *, filtered: bool) -> None:
-    """A folder without anything to send is no failure, but mostly the wrong folder."""
+    """Warn if there is nothing to send: not a failure, but usually the wrong folder."""
     if tally.outcomes.total() > tally.outcomes["skipped"]:
         return
     more = f" (nor in {len(paths) - 1} others)" if len(paths) > 1 else ""
@@ -167,13 +167,13 @@ def _summary(tally: "Tally", where: str, seconds: float, *, journal: bool) -> st
     words = [f"{done} stored ({transfer_report.speed(tally, seconds)})" if done else "0 stored"]
     words += transfer_report.counts(
         tally,
-        warned="of them with warnings",
-        present="already there, or stored by an earlier run as the journal says" if journal else "already there",
+        warned="of these with warnings",
+        present="already there, or stored by an earlier run (journal)" if journal else "already there",
         conflict="in conflict",
         failed="failed",
         unknown="unknown",
         skipped="skipped",
     )
     if tally.code is ExitCode.TEMPORARY:
-        words.append("the same command sends them again")
+        words.append("run the same command again to send them")
     return f"{where}: {', '.join(words)}"

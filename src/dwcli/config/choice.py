@@ -1,4 +1,4 @@
-"""The choice of a profile: by flag, variable, or the file's default."""
+"""Selects a profile: by flag, variable, or the file's default."""
 
 from collections.abc import Callable, Mapping
 
@@ -34,16 +34,14 @@ def select(
     else:
         name = name or file.default
         if not name:
-            raise UsageError(
-                "no server chosen", "dw profile add NAME URL   (or --url URL for this once; -p demo to look around)"
-            )
+            raise UsageError("no server chosen", "dw profile add NAME URL   (or --url URL once; or -p demo)")
         chosen = file.profile(name, environment, ask) if name in file.names or name not in BUILT_IN else built_in(name)
         if address:
             address = address_of(address)
             if origin_of(address) != origin_of(chosen.url):
                 raise UsageError(
-                    f"--url {address} is on another server than profile {name}, whose login stays at home",
-                    "leave out either -p or --url",
+                    f"--url {address} is not the server of profile {name}; dw does not send its login there",
+                    "leave out -p or --url",
                 )
             chosen = chosen._replace(url=address)
     later = {header.lower() for header in headers or {}}
@@ -54,7 +52,7 @@ def select(
 
 
 def _bare(environment: Environment, url: str, ask: Callable[[str], str]) -> Profile:
-    """`--url` or DW_URL alone: the login comes from the environment."""
+    """Return a profile for `--url` or DW_URL alone, with the login from the environment."""
     from dwcli.dicomweb.dialects import choose
 
     return Profile(name="", url=url, dialect=choose("auto"), login=from_environment(environment, ask) or Login())

@@ -1,4 +1,4 @@
-"""The options that every command takes, and what follows from them."""
+"""The global options of every command, and what follows from them."""
 
 from collections.abc import Iterable
 from typing import Annotated, NamedTuple
@@ -13,7 +13,7 @@ _EVERY = "Every command"
 
 
 class GlobalOptions(NamedTuple):
-    """What works before and after a command's name; the later wins. No `envvar=`: config reads the environment."""
+    """Options before and after the command's name; the later one wins. No `envvar=`: config reads the environment."""
 
     profile: Annotated[
         str | None,
@@ -81,7 +81,7 @@ class GlobalOptions(NamedTuple):
     ] = 0
 
     def then(self, later: "GlobalOptions") -> "GlobalOptions":
-        """Both merged: the later one wins, headers and verbosity add up."""
+        """Merge both: the later one wins; headers and verbosity add up."""
         return GlobalOptions(
             profile=later.profile if later.profile is not None else self.profile,
             url=later.url if later.url is not None else self.url,
@@ -94,7 +94,7 @@ class GlobalOptions(NamedTuple):
 
 
 def make_out(given: GlobalOptions, environment: config.Environment) -> Out:
-    """The output that these options and this environment ask for."""
+    """Return the output for these options and this environment."""
     return Out(
         format=given.format,
         verbosity=-min(given.quiet, 2) or given.verbose,
@@ -107,7 +107,7 @@ _FRAMING = frozenset({"content-length", "transfer-encoding"})
 
 
 def parse_headers(given: Iterable[str] | None) -> dict[str, str]:
-    """`Name: value` pairs. Raises UsageError on anything that is not one header."""
+    """Parse `Name: value` pairs. Raises UsageError on anything that is not one header."""
     headers: dict[str, str] = {}
     for text in given or ():
         name, colon, value = text.partition(":")
@@ -118,9 +118,9 @@ def parse_headers(given: Iterable[str] | None) -> dict[str, str]:
             or not text.isascii()
             or " " in name.strip()
         ):
-            raise UsageError(f"not a header: {text!r}", "write -H 'Name: value', in ASCII and on one line")
+            raise UsageError(f"not a header: {text!r}", "write -H 'Name: value', in ASCII, on one line")
         if name.strip().lower() in _FRAMING:
-            raise UsageError(f"the header {name.strip()} is not yours to set", "it follows from what is sent")
+            raise UsageError(f"header {name.strip()} cannot be set: dw computes it", f"leave out -H {name.strip()}")
         headers = {known: old for known, old in headers.items() if known.lower() != name.strip().lower()}
         headers[name.strip()] = value.strip()
     return headers
