@@ -102,7 +102,7 @@ def test_a_url_alone_never_takes_a_profiles_login(write: Callable[..., Path]) ->
     "url", ["http://pacs.example.org/dicom-web", "https://pacs.example.org:444", "https://evil.example"]
 )
 def test_a_profile_with_a_url_of_another_origin_is_refused(write: Callable[..., Path], url: str) -> None:
-    with pytest.raises(UsageError, match="another server"):
+    with pytest.raises(UsageError, match="not the server of profile one"):
         select(write(TWO), profile="one", url=url)
 
 
@@ -198,7 +198,7 @@ def test_a_fault_in_the_file_is_named_with_the_file_and_a_remedy(
 
 def test_a_file_that_others_can_read_may_not_hold_a_password(write: Callable[..., Path]) -> None:
     for mode in (0o644, 0o640, 0o604):
-        with pytest.raises(UsageError, match="others can read") as caught:
+        with pytest.raises(UsageError, match="other users can read") as caught:
             select(write(TWO, mode))
         assert "chmod 600" in caught.value.hint
         assert "s3cret" not in f"{caught.value.message} {caught.value.hint}"
@@ -219,11 +219,11 @@ def test_a_secret_by_command_is_its_first_line(write: Callable[..., Path]) -> No
 @pytest.mark.parametrize(
     ("command", "why"),
     [
-        ("exit 3", "ended with 3"),
-        ("echo s3cret; exit 1", "ended with 1"),
+        ("exit 3", "exited with status 3"),
+        ("echo s3cret; exit 1", "exited with status 1"),
         ("true", "printed nothing"),
         ("printf '\\\\377'", "UTF-8"),
-        ("no-such-program-at-all 2>/dev/null", "ended with 127"),
+        ("no-such-program-at-all 2>/dev/null", "exited with status 127"),
     ],
 )
 def test_a_command_that_fails_is_a_login_error(write: Callable[..., Path], command: str, why: str) -> None:
@@ -246,7 +246,7 @@ def test_a_secret_by_variable_and_by_file(
     file.chmod(0o600)
     assert secret(select(write(_with("password_file = 'pw'")), profile="a")) == "from file"
     file.chmod(0o604)
-    with pytest.raises(AuthError, match="everybody"):
+    with pytest.raises(AuthError, match="all users"):
         secret(select(write(_with("password_file = 'pw'")), profile="a"))
     file.unlink()
     with pytest.raises(AuthError, match="cannot read"):
@@ -393,7 +393,7 @@ def test_profiles_added_at_once_are_all_there(dw_process: Dw) -> None:
 def test_of_one_name_added_at_once_one_is_told(dw_process: Dw) -> None:
     ends = dw_at_once(dw_process, *(["add", "pacs", f"http://127.0.0.1:9/{number}"] for number in range(6)))
     assert sorted(code for code, _ in ends) == [0, 2, 2, 2, 2, 2], ends
-    assert all("there is a profile pacs already" in err for code, err in ends if code)
+    assert all("profile pacs already exists" in err for code, err in ends if code)
 
 
 def test_edits_and_removals_at_once_keep_each_other(dw_process: Dw) -> None:
@@ -434,7 +434,10 @@ def test_a_held_lock_ends_with_its_process(dw_process: Dw) -> None:
 def test_a_lock_that_is_never_let_go_is_a_temporary_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dwcli.config.file._LOCK_SECONDS", 0.2)
     file = File.load(tmp_path / "config.toml")
-    with File.load(tmp_path / "config.toml").locked(), pytest.raises(TemporaryError, match="another dw is changing"):
+    with (
+        File.load(tmp_path / "config.toml").locked(),
+        pytest.raises(TemporaryError, match="another dw process is changing"),
+    ):
         file.put("pacs", {"url": URL})
 
 
@@ -462,5 +465,5 @@ def test_a_profile_that_was_removed_meanwhile_is_not_made_again(tmp_path: Path) 
     file = File.load(tmp_path / "config.toml")
     file.put("pacs", {"url": URL})
     File.load(tmp_path / "config.toml").remove("pacs")
-    with pytest.raises(UsageError, match="no profile called"):
+    with pytest.raises(UsageError, match="unknown profile"):
         file.put("pacs", {"url": URL, "dialect": "orthanc"}, replace=True)

@@ -29,7 +29,7 @@ toy.add_typer(profiles, name="profile")
 @toy.callback()
 def _root(
     profile: Annotated[str | None, typer.Option("--profile", "-p", metavar="NAME", help="The server.")] = None,
-    verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="More talk.")] = 0,
+    verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Print more.")] = 0,
 ) -> None:
     """Talk to servers."""
 

@@ -113,7 +113,7 @@ def test_a_profile_with_a_url_of_another_origin_is_exit_2_and_sends_nothing(
     profile(run_dw, home, extra='auth = { kind = "basic", username = "u", password = "s3cret" }')
     run = run_dw("search", "-p", "pacs", "--url", other.url)
     assert run.code == 2
-    assert "another server" in run.err
+    assert "is not the server of profile" in run.err
     assert home.requests == other.requests == []
     assert run_dw("search", "-p", "pacs", "--url", f"{home.url}/v2").code == 0
     assert home.requests[0].target.startswith("/v2/studies")
@@ -236,7 +236,7 @@ def test_parts_refuse_by_name_an_option_that_would_be_ignored(
     run = run_dw("retrieve", "--url", server.url, *part, "--verify", "-o", "x", *option, cwd=tmp_path)
     assert run.code == 2
     said, hint = run.err.splitlines()
-    assert said.endswith(f"{part[0]} does not take {option[0]}")
+    assert said.endswith(f"{part[0]} does not accept {option[0]}")
     assert hint.count("--") == (2 if part[0] == "frames" else 1)
     assert server.requests == []
     assert {path.name for path in tmp_path.iterdir()} <= {"home", "report.jsonl"}
@@ -247,7 +247,7 @@ def test_bulk_data_refuses_a_transfer_syntax(run_dw: Dw, fake_server: FakeServer
     words = ("bulkdata", "1/2/3", "7FE00010", "--transfer-syntax", "*", "-j", "2", "-o", "x")
     run = run_dw("retrieve", "--url", server.url, *words)
     assert run.code == 2
-    assert "bulkdata does not take --transfer-syntax, --jobs" in run.err
+    assert "bulkdata does not accept --transfer-syntax, --jobs" in run.err
     assert server.requests == []
 
 

@@ -452,7 +452,7 @@ def test_verbosity_chooses_what_is_said(verbosity: int, said: str) -> None:
 
 def test_a_hint_that_is_a_command_is_offered_to_try() -> None:
     _, stderr = piped(lambda out: out.error(AuthError("401 from pacs", "dw profile login pacs")))
-    assert stderr == "error: 401 from pacs\ntry: dw profile login pacs\n"
+    assert stderr == "error: 401 from pacs\nhint: dw profile login pacs\n"
 
 
 def test_colour_is_on_terminals_only_and_never_against_the_will() -> None:

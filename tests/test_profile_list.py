@@ -18,5 +18,5 @@ def test_built_in_profiles_are_listed_as_such(tmp_path: Path) -> None:
     assert (own["name"], own["default"], own["note"]) == ("pacs", "*", "")
     # One of the same name in the file goes before.
     assert (demo["name"], demo["url"], demo["note"]) == ("demo", "http://demo/dicom-web", "")
-    assert (local["name"], local["default"], local["note"]) == ("local", "", "built in: your own archive")
+    assert (local["name"], local["default"], local["note"]) == ("local", "", "built in: your local archive")
     assert local["url"] == str(tmp_path / "data" / "dw" / "archive")

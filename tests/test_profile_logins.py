@@ -164,7 +164,7 @@ def test_any_secret_in_a_file_that_others_can_read_is_refused(tmp_path: Path, se
     assert selected(tmp_path, text).name == "p"
     (tmp_path / "config.toml").chmod(0o644)
     environment = config.Environment.read()._replace(config=tmp_path / "config.toml", user="", token=None)
-    with pytest.raises(UsageError, match="others can read"):
+    with pytest.raises(UsageError, match="other users can read"):
         config.select(environment, profile="p", ask=never)
 
 
@@ -182,7 +182,7 @@ def test_a_new_kind_is_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert {"service", "pin_env", "pin_command", "pin_file", "pin_stdin"} <= set(fields)
     assert "pin" not in fields
     assert "pin" in logins.secret_words()
-    with pytest.raises(UsageError, match="keyring without service"):
+    with pytest.raises(UsageError, match="keyring requires service"):
         understood({"kind": "keyring"}, tmp_path)
     with pytest.raises(UsageError, match="unknown key 'servcie'"):
         understood({"kind": "keyring", "servcie": "x"}, tmp_path)
@@ -195,7 +195,7 @@ def test_a_new_kind_is_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_home_that_does_not_exist_is_a_name_like_any_other() -> None:
-    with pytest.raises(UsageError, match="there is no file ~nouser-here"):
+    with pytest.raises(UsageError, match="file not found: ~nouser-here"):
         tls_table(TlsOptions(ca=Path("~nouser-here/ca.pem")), {})
     table = auth_table(LoginOptions(user="u", password_file=Path("~nouser-here/secret")), {})
     assert table is not None

@@ -13,10 +13,10 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt(3)
 
 def run() -> None:
     """Load `dw`, run it and end the process."""
-    # Starting makes many objects and no garbage: looking for some takes a tenth of it.
+    # Start-up creates many objects but no garbage: collecting takes a tenth of its time.
     gc.set_threshold(100_000)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        # Until `main` takes over nothing is begun, and a library may turn KeyboardInterrupt into an ImportError.
+        # Nothing has started before `main` takes over, and a library may turn KeyboardInterrupt into an ImportError.
         signal.signal(signal.SIGINT, lambda _number, _frame: os._exit(130))
     process.large_transfer = _keep_memory
     try:
@@ -24,7 +24,7 @@ def run() -> None:
 
         main()
     except KeyboardInterrupt:
-        # Before main could catch it: nothing was begun.
+        # Raised before main could catch it: nothing has started.
         os._exit(130)
     except SystemExit as end:
         with suppress(OSError, ValueError):
@@ -32,14 +32,14 @@ def run() -> None:
                 if stream:
                     stream.flush()
             if isinstance(end.code, int):
-                # All is written and closed: to take the interpreter apart would only cost time, a fifth of a search.
+                # Everything is written and closed: interpreter shutdown would only cost time, a fifth of a search.
                 os._exit(end.code)
         raise
 
 
 def _keep_memory() -> None:
-    """Let the C library keep the memory of a piece for the next one: giving each back and taking it anew costs a fifth
-    of a large transfer. Elsewhere than on glibc nothing happens.
+    """Make the C library reuse memory for the next chunk: freeing and allocating each one costs a fifth of a large
+    transfer. Has no effect without glibc.
     """
     if sys.platform == "linux":
         import ctypes

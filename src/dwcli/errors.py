@@ -6,12 +6,12 @@ from typing import Self
 
 
 class ExitCode(IntEnum):
-    """How a command ended. The man page and README quote this table."""
+    """The exit status of a command. The man page and README quote this table."""
 
     OK = 0  # all done; also: nothing found by a search, warnings only
     FAILED = 1  # failed
     USAGE = 2  # wrong usage, no profile
-    PARTIAL = 3  # some items succeeded and some failed, or unverified under --verify
+    PARTIAL = 3  # some items succeeded and some failed, or unverified with --verify
     AUTH = 4  # not authenticated or not allowed
     ABSENT = 5  # everything asked for is absent
     TEMPORARY = 75  # the same command may work later
@@ -19,10 +19,10 @@ class ExitCode(IntEnum):
 
 
 class DwError(Exception):
-    """Something the user is told: what went wrong, and the next command to type.
+    """An error for the user: what went wrong, and the next command to type.
 
-    `message` says what happened in one sentence, `hint` what to do next (may be empty). `clue`: what of a server's
-    answer may tell whose server it is; it is never shown.
+    `message` says what happened in one sentence, `hint` what to do next (may be empty). `clue`: the part of
+    a response that may identify the server's product; never shown.
     """
 
     exit_code: ExitCode = ExitCode.FAILED
@@ -36,7 +36,7 @@ class DwError(Exception):
             self.exit_code = exit_code
 
     def worded(self, message: str | None = None, hint: str | None = None) -> Self:
-        """The same error in other words: a new one, since others may still hold this one."""
+        """Return a copy of this error with another message or hint; other code may still hold this one."""
         kind = type(self)
         error = kind.__new__(kind, self.message if message is None else message)
         error.__dict__.update(self.__dict__)
@@ -52,13 +52,13 @@ class UsageError(DwError):
 
 
 class AuthError(DwError):
-    """The server wants a login, or another one (401, 403, a login page)."""
+    """The server requires a login, or a different one (401, 403, a login page)."""
 
     exit_code = ExitCode.AUTH
 
 
 class AbsentError(DwError):
-    """What was asked for is not there (404, 410)."""
+    """The requested resource does not exist (404, 410)."""
 
     exit_code = ExitCode.ABSENT
 
@@ -70,15 +70,15 @@ class TemporaryError(DwError):
 
 
 class ProtocolError(DwError):
-    """An answer that DICOMweb does not allow and that cannot be read safely."""
+    """A response that DICOMweb does not allow and that cannot be read safely."""
 
 
 class TruncatedError(DwError):
-    """An answer ended before it was complete; what came of it is counted, its last part is dropped."""
+    """A response ended before it was complete; complete parts count, the last one is dropped."""
 
 
 class RefusedError(DwError):
-    """The server understood and said no (400, 406, 409, 415, 501, …); `status` is the HTTP status code."""
+    """The server rejected the request (400, 406, 409, 415, 501, …); `status` is the HTTP status code."""
 
     def __init__(self, message: str, hint: str = "", *, status: int) -> None:
         super().__init__(message, hint)
@@ -86,7 +86,7 @@ class RefusedError(DwError):
 
 
 def combine(codes: Iterable[ExitCode], *, succeeded: bool) -> ExitCode:
-    """The exit code of a command from those of its failed items; `succeeded`: at least one item came through."""
+    """Return the exit code of a command from those of its failed items; `succeeded`: at least one item succeeded."""
     failed = set(codes) - {ExitCode.OK}
     if not failed:
         return ExitCode.OK
@@ -101,7 +101,7 @@ def combine(codes: Iterable[ExitCode], *, succeeded: bool) -> ExitCode:
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """A hint that names the choices near a mistyped word, or else all of them."""
+    """Return a hint that names the choices close to a mistyped word, or all of them."""
     from difflib import get_close_matches  # only on the way to an error
 
     names = sorted(choices)

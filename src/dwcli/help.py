@@ -16,11 +16,11 @@ _OWN = "Options"
 class Command(TyperCommand):
     """A command whose options are listed in the sections that they name (`rich_help_panel`).
 
-    An option that takes one value is given once: of two the parser would drop the first without a word.
+    An option that takes one value may appear only once: the parser would silently drop the first.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse, and raise UsageError where an option of one value is given twice."""
+        """Parse the arguments. Raises UsageError if an option that takes one value appears twice."""
         given = list(args)
         rest = super().parse_args(ctx, args)
         _once(self, ctx, given)
@@ -62,7 +62,7 @@ class App(typer.Typer):
 
 
 def _once(command: Any, ctx: Any, given: list[str]) -> None:
-    """Raises UsageError where an option of one value, or a flag and its opposite, are given more than once."""
+    """Raise UsageError if an option that takes one value appears twice, or a flag together with its opposite."""
     if ctx.resilient_parsing or sum(word.startswith("-") for word in given) < 2:
         return
     order = command.make_parser(ctx).parse_args(args=list(given))[2]
@@ -70,10 +70,10 @@ def _once(command: Any, ctx: Any, given: list[str]) -> None:
         if param.param_type_name != "option" or param.multiple or param.count or order.count(param) < 2:
             continue
         if not param.is_flag:
-            raise UsageError(f"{max(param.opts, key=len)} given twice", "it takes one value: leave one of them out")
+            raise UsageError(f"{max(param.opts, key=len)} given twice", "the option takes one value: remove one")
         both = [name for name in (*param.opts, *param.secondary_opts) if name in given]
         if set(both) & set(param.opts) and set(both) & set(param.secondary_opts):
-            raise UsageError(f"{' and '.join(both)} contradict each other", "leave one of them out")
+            raise UsageError(f"{' and '.join(both)} contradict each other", "remove one of them")
 
 
 def _write(parameters: Iterable[Any], ctx: Any, formatter: Any) -> None:
@@ -83,7 +83,7 @@ def _write(parameters: Iterable[Any], ctx: Any, formatter: Any) -> None:
         if record is None:
             continue
         if parameter.param_type_name == "argument":
-            # The type says nothing that the metavar does not.
+            # The type repeats the metavar.
             sections["Arguments"].append((re.sub(r" <[^>]*>$", "", record[0]), record[1]))
         else:
             sections.setdefault(parameter.rich_help_panel or _OWN, []).append(record)

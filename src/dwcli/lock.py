@@ -1,4 +1,4 @@
-"""The lock of a file that several processes change: a file beside it, let go of however its process ends."""
+"""A lock for a file that several processes change: a lock file beside it, released however its process ends."""
 
 import os
 import sys
@@ -14,14 +14,14 @@ _PAUSE = 0.02
 
 @contextmanager
 def locked(path: Path, *, seconds: float, busy: str) -> Iterator[None]:
-    """Alone among all processes that lock `path`, which is made in its folder where it is missing (0600).
+    """Hold the lock file `path` exclusively; creates it with mode 0600 if it is missing.
 
-    Raises TemporaryError, with `busy`, where another one does not let go within so many seconds. Where the folder
-    cannot be written, or the file system or platform knows no locks, it goes on without.
+    Raises TemporaryError with the message `busy` if another process does not release it within `seconds`. Continues
+    without a lock if the folder is not writable, or the file system or platform does not support locks.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # Neither through a link nor into a pipe, which might never open.
+        # Follow no link, and do not block on a pipe, which might never open.
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
         handle = os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o600)
     except OSError:
@@ -42,11 +42,11 @@ def _hold(handle: int, seconds: float, busy: str) -> None:
     deadline = time.monotonic() + seconds
     while True:
         try:
-            # Not one blocking call: a thread inside it would hear no Ctrl-C, and a file system may never answer it.
+            # Not a blocking call: it would ignore Ctrl-C, and some file systems never return from it.
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > deadline:
-                raise TemporaryError(busy, "give the same command again") from None
+                raise TemporaryError(busy, "run the same command again") from None
             time.sleep(_PAUSE)
         except OSError:
             return

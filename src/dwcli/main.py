@@ -15,53 +15,53 @@ from dwcli.errors import DwError, ExitCode
 from dwcli.help import App, Group
 from dwcli.options import takes_globals
 
-# Where each command is, and its line of the help page, in that page's order. A room is entered only when its command is
-# run: to load them all costs as much as a search.
+# The location of each command and its line on the help page, in that page's order. A module is imported only when its
+# command runs: importing all of them costs as much as a search.
 _ROOMS = {
     "search": ("commands.search:search", "Search for studies, series or instances (QIDO-RS)."),
     "metadata": ("commands.metadata:metadata", "Show the attributes of instances (WADO-RS metadata)."),
-    "retrieve": ("commands.retrieve:retrieve", "Retrieve instances, frames or bulk data (WADO-RS)."),
+    "retrieve": ("commands.retrieve:retrieve", "Retrieve instances, frames or bulkdata (WADO-RS)."),
     "store": ("commands.store:store", "Store DICOM files (STOW-RS)."),
-    "render": ("commands.render:render", "Render a picture, by the server or here."),
-    "check": ("commands.check:check", "Check whether a folder holds what the server lists."),
+    "render": ("commands.render:render", "Render an image, on the server or locally."),
+    "check": ("commands.check:check", "Check a folder against what the server lists."),
     "copy": ("commands.copy:copy", "Copy from one server to another."),
     "delete": ("commands.delete:delete", "Delete studies, series or instances from a server."),
-    "doctor": ("commands.doctor:doctor", "Look a server over: what it can and cannot do."),
-    "request": ("commands.request:request", "Send any request with the profile's login."),
-    "serve": ("commands.serve:serve", "Serve the local archive, or any folder, to this machine."),
-    "profile": ("commands.profile:app", "The servers that dw knows, and how to get in."),
-    "share": ("vendors.postdicom.share:app", "Share orders and folders of a PostDICOM account by an address."),
-    "folder": ("vendors.postdicom.folder:app", "Keep the orders of a PostDICOM account in folders."),
-    "order": ("vendors.postdicom.order:app", "Create, find and assign the orders of a PostDICOM account."),
-    "orthanc": ("vendors.orthanc.commands:app", "Let an Orthanc fetch from and send to other DICOMweb servers."),
+    "doctor": ("commands.doctor:doctor", "Check a server's DICOMweb conformance and quirks."),
+    "request": ("commands.request:request", "Send any HTTP request with the profile's login."),
+    "serve": ("commands.serve:serve", "Serve the local archive or a folder on this machine."),
+    "profile": ("commands.profile:app", "Manage server profiles and logins."),
+    "share": ("vendors.postdicom.share:app", "Share PostDICOM orders and folders by URL."),
+    "folder": ("vendors.postdicom.folder:app", "Organize PostDICOM orders in folders."),
+    "order": ("vendors.postdicom.order:app", "Create, find and assign PostDICOM orders."),
+    "orthanc": ("vendors.orthanc.commands:app", "Make Orthanc retrieve from and send to other DICOMweb servers."),
 }
 
 
 class _Commands(Group):
-    """The commands of `dw`, each loaded when it is asked for; the help page needs none of them."""
+    """The commands of `dw`, each loaded on first use; the help page loads none."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.commands: dict[str, Any] = dict.fromkeys(_ROOMS)
 
     def list_commands(self, _ctx: Any) -> list[str]:
-        """The names, in the order of the help page."""
+        """Return the names, in the order of the help page."""
         return list(_ROOMS)
 
     def get_command(self, _ctx: Any, name: str) -> Any:
-        """The command of that name, None where there is none."""
+        """Return the command of that name, or None."""
         if name in _ROOMS and self.commands[name] is None:
             self.commands[name] = _load(name)
         return self.commands.get(name)
 
     def format_commands(self, _ctx: Any, formatter: Any) -> None:
-        """Write the line of each."""
+        """Write one line for each command."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, summary) for name, (_where, summary) in _ROOMS.items()])
 
 
 def _load(name: str) -> Any:
-    """The command of that name: made of a function, or the group that is its room's app."""
+    """Return the command of that name: built from a function, or the group of its module's app."""
     room, _, made = _ROOMS[name][0].partition(":")
     found = getattr(import_module(f"dwcli.{room}"), made)
     if isinstance(found, typer.Typer):
@@ -107,9 +107,9 @@ def _root(
 
 
 def main() -> None:
-    """Run `dw` and end the process with the exit code that tells what happened."""
+    """Run `dw` and exit the process with the command's exit code."""
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        # One that is ignored (nohup) stays so.
+        # An ignored signal (nohup) stays ignored.
         if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is not signal.SIG_IGN:
             signal.signal(getattr(signal, name), _interrupt)
     _interrupted.clear()
@@ -117,7 +117,7 @@ def main() -> None:
     try:
         app(prog_name="dw")
     except DwError as error:
-        if _interrupted:  # what failed then, failed by that
+        if _interrupted:  # the interruption caused the failure
             sys.exit(int(ExitCode.INTERRUPTED))
         _say(error)
         sys.exit(int(error.exit_code))
@@ -133,7 +133,7 @@ def main() -> None:
             raise
         sys.exit(int(ExitCode.INTERRUPTED))
     finally:
-        # Ctrl-C may have split the clearing; what follows ends the process without another chance.
+        # Ctrl-C may have interrupted the cleanup; this is the last chance before the process ends.
         if leftovers := sys.modules.get(_LEFTOVERS):
             leftovers.clear(but=earlier)
 

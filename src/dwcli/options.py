@@ -1,7 +1,7 @@
 """Options that several commands share, and the decorator that gives them to a command.
 
-A group of options is a NamedTuple whose fields are Annotated as typer wants them; `takes` adds the fields to the
-command's signature and hands the command one value of the class. So each option is declared once.
+A group of options is a NamedTuple with fields Annotated for typer; `takes` adds the fields to the command's signature
+and passes the command one instance of the class. So each option is declared once.
 """
 
 import inspect
@@ -19,16 +19,16 @@ Function = Callable[..., None]
 
 
 class Rows(dict[str, Any]):
-    """The options of a table: their names as parameters, and what typer wants them annotated with.
+    """The options of a table: parameter name -> annotation for typer.
 
-    A field of a group that is `Annotated[Mapping[str, Any], Rows(…)]` stands for all of them, and holds those given.
+    A group's field `Annotated[Mapping[str, Any], Rows(…)]` stands for all of them, and holds those given.
     """
 
 
 def named_path(typed: str | Path) -> Path:
-    """A file or folder as it was typed; an empty name, which an unset variable leaves, is not this folder."""
+    """Return the path as typed. Raises BadParameter on an empty name, which must not mean the current folder."""
     if not str(typed).strip():
-        raise typer.BadParameter("the name is empty (a variable that is not set?)")
+        raise typer.BadParameter("the name is empty (unset variable?)")
     return Path(typed)
 
 
@@ -64,7 +64,7 @@ def takes_globals(function: Function) -> Function:
 
 
 def typed(ctx: typer.Context) -> dict[str, str]:
-    """The command's own options that stand on the command line: their parameters, and how each is spelled."""
+    """Return the command's own options given on the command line: parameter name -> option name."""
     return {
         param.name: max(param.opts, key=len)
         for param in ctx.command.params
@@ -77,7 +77,7 @@ def typed(ctx: typer.Context) -> dict[str, str]:
 
 
 def _split(function: Function, groups: Any) -> tuple[list[inspect.Parameter], dict[str, Any]]:
-    """A function's own parameters, and by name those that receive a group."""
+    """Return a function's own parameters, and those that receive a group, by name."""
     hints = get_type_hints(function, include_extras=True)
     parameters = inspect.signature(function).parameters
     own = [parameters[name].replace(annotation=hints[name]) for name in parameters if hints[name] not in groups]
@@ -85,7 +85,7 @@ def _split(function: Function, groups: Any) -> tuple[list[inspect.Parameter], di
 
 
 def _declare(wrapper: Function, own: list[inspect.Parameter], *groups: Any) -> Function:
-    """The wrapper, with the signature that typer reads."""
+    """Return the wrapper, with the signature that typer reads."""
     added = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
         for group in groups
@@ -98,7 +98,7 @@ def _declare(wrapper: Function, own: list[inspect.Parameter], *groups: Any) -> F
 
 
 def _options(group: Any) -> dict[str, tuple[Any, Any]]:
-    """The options of a group: name -> annotation and default."""
+    """Return the options of a group: name -> annotation and default."""
     found: dict[str, tuple[Any, Any]] = {}
     for field, hint in get_type_hints(group, include_extras=True).items():
         if (rows := _rows(hint)) is not None:
@@ -109,7 +109,7 @@ def _options(group: Any) -> dict[str, tuple[Any, Any]]:
 
 
 def _build(group: Any, given: dict[str, Any]) -> Any:
-    """The value of a group, whose options are taken out of `given`."""
+    """Return the value of a group; removes its options from `given`."""
     values: dict[str, Any] = {}
     for field, hint in get_type_hints(group, include_extras=True).items():
         if (rows := _rows(hint)) is not None:

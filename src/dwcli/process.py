@@ -1,4 +1,4 @@
-"""What a program may set for its whole process. Importing dwcli sets nothing: only `__main__` does."""
+"""Process-wide settings. Importing dwcli sets none of them: only `__main__` does."""
 
 from collections.abc import Callable
 
@@ -8,4 +8,4 @@ def _nothing() -> None:
 
 
 large_transfer: Callable[[], None] = _nothing
-"""Called once a transfer turns out to be large."""
+"""Called once, when a transfer turns out to be large."""

@@ -35,7 +35,7 @@ def test_a_cut_file_in_a_folder_is_named_each_time(run_dw: Dw, folder: Path) -> 
     for _ in range(2):
         run = run_dw("--url", folder, "search", "instances", "--count")
         assert run.out == "1\n"
-        assert "1.dcm is not in this archive: the file is truncated" in run.err
+        assert "1.dcm is not in the archive: the file is truncated" in run.err
 
 
 def test_nobody_else_can_read_the_archive_and_the_indexes(run_dw: Dw, folder: Path) -> None:

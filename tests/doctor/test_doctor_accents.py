@@ -217,7 +217,7 @@ def test_stderr_says_what_stays_on_a_server_that_deletes_nothing(
 def test_a_person_is_asked_before_anything_stays(fake_server: Callable[..., Fake], run_dw: Dw) -> None:
     server = fake_server(Quirky())
     run_dw("profile", "add", "p", server.url, "--dialect", "tiny-pacs")
-    run = run_dw("doctor", "p", "--write", tty=100, answers={"store the made studies": "n\n"})
+    run = run_dw("doctor", "p", "--write", tty=100, answers={"store the synthetic studies": "n\n"})
     assert run.code == 1
     assert "nothing was stored" in run.err
     assert server.requests == []

@@ -110,7 +110,7 @@ def test_one_check_that_gets_no_answer_does_not_end_the_others(fake_server: Serv
     assert (found["limit zero"]["result"], found["limit"]["result"]) == ("failed", "ok")
     assert "limit=abc" in found
     assert run.code == 3
-    assert "1 not found out" in run.err
+    assert "1 could not be checked" in run.err
 
 
 def test_a_healthy_server_is_asked_less_than_a_hundred_and_fifty_times(fake_server: Servers, run_dw: Dw) -> None:

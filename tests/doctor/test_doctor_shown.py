@@ -48,9 +48,9 @@ def test_lines_wrap_at_the_width_and_lose_no_word(width: int) -> None:
 
 def test_what_is_as_the_standard_says_is_counted_and_with_all_shown() -> None:
     short = shown(80)
-    assert short[0] == "search (1 more as the standard says)"
+    assert short[0] == "search (1 more conform to the standard)"
     assert not any("as it should be" in line for line in short)
-    assert "WADO-URI (all 1 as the standard says)" in short
+    assert "WADO-URI (all 1 conform to the standard)" in short
     assert any("as it should be" in line for line in shown(80, everything=True))
 
 
@@ -102,7 +102,7 @@ def test_saving_wants_a_profile_and_large_wants_write(fake_server: Callable[...,
 def test_nothing_is_saved_of_what_is_no_server(words: tuple[str, ...], run_dw: Dw) -> None:
     run = run_dw("doctor", *words, "--save")
     assert run.code == 2, run.err
-    assert "nothing to write into" in run.err
+    assert "cannot be changed" in run.err
     assert not run_dw.config.exists()
 
 

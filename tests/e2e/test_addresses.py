@@ -117,13 +117,13 @@ def test_two_folders_are_two_addresses(run_dw: Dw, servers: dict[str, Fake], tmp
     rows = run_dw("--url", tmp_path / "a", "search", "-f", "jsonl").out
     assert "http://folder-" in rows
     run = run_dw("--url", tmp_path / "b", "copy", "-", "--to", "archive", stdin=rows)
-    refused(run, servers, "is not the address of")
+    refused(run, servers, "does not belong to")
     run = run_dw("--url", tmp_path / "a", "copy", "-", "--to", "archive", stdin=rows)
     assert run.code == 0, run.err
 
 
 def test_reads_go_on_and_say_so_once(run_dw: Dw, servers: dict[str, Fake], tmp_path: Path) -> None:
-    told = f"http://127.0.0.1/dicom-web is replaced by {servers['pacs'].url}"
+    told = f"using {servers['pacs'].url} instead of http://127.0.0.1/dicom-web"
     rows = "".join(
         json.dumps({"StudyInstanceUID": STUDY, "SeriesInstanceUID": f"{STUDY}.{n}",
                     "RetrieveURL": f"http://127.0.0.1/dicom-web/studies/{STUDY}/series/{STUDY}.{n}"}) + "\n"
@@ -133,7 +133,7 @@ def test_reads_go_on_and_say_so_once(run_dw: Dw, servers: dict[str, Fake], tmp_p
     for lines in (rows, urls):
         for quiet in ([], ["-q"]):
             run = run_dw("retrieve", "-", "-o", tmp_path / "out", *quiet, stdin=lines)
-            assert run.err.count("is replaced by") == (0 if quiet else 1), run.err
+            assert run.err.count(" instead of ") == (0 if quiet else 1), run.err
             assert quiet or told in run.err
     assert servers["archive"].requests == []
 
@@ -142,7 +142,7 @@ def test_search_reads_urls_of_studies_and_series(run_dw: Dw, servers: dict[str, 
     base = "http://127.0.0.1/dicom-web"
     run = run_dw("search", "instances", "--series", f"{base}/studies/{STUDY}/series/{STUDY}.1", "-f", "uids")
     assert (run.code, run.lines) == (0, [f"{STUDY}.1.1", f"{STUDY}.1.2"]), run.err
-    assert run.err.count("is replaced by") == 1
+    assert run.err.count(" instead of ") == 1
     run = run_dw("search", "series", "--study", f"{servers['pacs'].url}/studies/{STUDY}", "-f", "uids")
     assert (run.lines, run.err) == ([f"{STUDY}.1"], "")
 

@@ -59,7 +59,7 @@ def test_a_server_that_cannot_list_is_compared_by_deep(check: Callable[..., Run]
     run = check(Scripted(study(1, 3), lists=False), out, "--deep")
     assert run.code == 3, run.err
     assert [row[0] for row in rows(run)] == ["extra", "unverified"]
-    assert "3 instances equal byte for byte" in run.err
+    assert "3 instances identical byte for byte" in run.err
 
 
 def test_a_server_that_lists_by_its_metadata_alone(check: Callable[..., Run], out: Path) -> None:
@@ -172,7 +172,7 @@ def test_one_row_that_names_nothing_may_be_any_file(check: Callable[..., Run], o
     assert run.code == 3, run.out + run.err
     ((outcome, _, reason),) = rows(run)
     assert outcome == "unverified" and "1 row names no SOP Instance UID" in reason
-    assert "2 instances there, 1 not verified" in run.err
+    assert "2 instances present, 1 not verified" in run.err
 
 
 def test_failures_are_told_even_quietly(check: Callable[..., Run], out: Path) -> None:

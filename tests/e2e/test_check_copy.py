@@ -49,7 +49,7 @@ def test_check_of_a_complete_folder_is_exit_0(fetched: Path, run_dw: Dw) -> None
     assert (run.code, outcomes(run)) == (0, {"present": 108})
     deep = run_dw("check", "study", CRANIUM_STUDY, fetched, "--deep")
     assert (deep.code, outcomes(deep)) == (0, {"present": 108})
-    assert "108 instances equal byte for byte" in deep.err
+    assert "108 instances identical byte for byte" in deep.err
 
 
 def test_check_names_what_is_missing_cut_and_extra(fetched: Path, run_dw: Dw) -> None:
@@ -82,7 +82,7 @@ def test_check_wants_a_folder(orthanc: Orthanc, run_dw: Dw, tmp_path: Path) -> N
     run_dw.environment |= orthanc.environment
     run = run_dw("check", CRANIUM_STUDY, tmp_path / "none")
     assert run.code == 2
-    assert "there is no folder" in run.err
+    assert "folder not found" in run.err
 
 
 def data_sets(files: list[Path]) -> list[str]:

@@ -60,7 +60,7 @@ def test_slice_60_is_a_head(by: str, orthanc: Orthanc, dw: Inside, cranium: list
     window = ["--window", "40,400", "--viewport", "512,512"]
     run = dw("render", SLICE_60, "-o", picture, *window, *local, env=orthanc.environment)
     assert run.code == 0, run.err
-    assert f"rendered {'by the server' if by == 'server' else 'here'}" in run.err
+    assert f"rendered {'by the server' if by == 'server' else 'locally'}" in run.err
     with Image.open(picture) as image:
         assert (image.format, image.size) == ("PNG", (512, 512))
         grey = image.convert("L")

@@ -350,7 +350,7 @@ def test_proxies_of_the_environment_and_no_proxy(orthanc: Orthanc, dw_process: D
 @pytest.mark.parametrize("option", [["-q"], []])
 def test_unchecked_certificates_are_said_even_when_quiet(run_dw: Dw, option: list[str]) -> None:
     run_dw("profile", "add", "p", "https://127.0.0.1:1", "--insecure")
-    said = "warning: the certificate of https://127.0.0.1:1 is not checked (insecure)"
+    said = "warning: the certificate of https://127.0.0.1:1 is not verified (insecure)"
     assert said in run_dw(*option, "profile", "test", "p").err
     assert said not in run_dw("-q", "profile", "test", "p", "-q").err
     assert said not in run_dw("profile", "test", "p", "-qq").err
@@ -371,7 +371,9 @@ def test_a_private_key_that_others_can_read_is_said(
     for mode, told in ((0o600, False), (0o640, True), (0o604, True)):
         key.chmod(mode)
         err = run_dw("profile", "test", "p").err
-        assert (f"warning: others can read the private key in {key}: chmod 600 {shlex.quote(str(key))}" in err) is told
+        assert (
+            f"warning: other users can read the private key in {key}; hint: chmod 600 {shlex.quote(str(key))}" in err
+        ) is told
         assert "PRIVATE KEY-" not in err
 
 

@@ -84,9 +84,9 @@ CANNOT: dict[str, dict[str, Check | Otherwise]] = {
     "frames": {"tiny_pacs": _no("frames")},
     "404 for a frame that is not there": {"orthanc": refuses(1, "refused (400)"), "tiny_pacs": _no("frames")},
     "bulk data": {"tiny_pacs": _no("bulkdata")},
-    "rendering": {"tiny_pacs": Otherwise("rendered here (this server has no rendered resource")},
+    "rendering": {"tiny_pacs": Otherwise("rendered locally (this server has no rendered resource")},
     "rendering of a study": {"tiny_pacs": _ONE_BY_ONE, "local": _ONE_BY_ONE, "serve": _ONE_BY_ONE},
-    "thumbnails": {"tiny_pacs": Otherwise("rendered here (this server has no rendered resource")},
+    "thumbnails": {"tiny_pacs": Otherwise("rendered locally (this server has no rendered resource")},
     "WADO-URI": {"tiny_pacs": _WADO_URI, "local": _WADO_URI, "serve": _WADO_URI},
     "conversion to JPEG Lossless": {"tiny_pacs": _SYNTAX, "local": _SYNTAX, "serve": _SYNTAX},
     "conversion to JPEG 2000": {
@@ -151,7 +151,7 @@ ROWS = (
     Row("metadata {S} -f jsonl", dicom_json(3, "00100020", "CRANIUM1"), "metadata"),
     Row("metadata {I} -f json", prints('"7FE00010"', '"BulkDataURI"'), "metadata"),
     Row("metadata {I} -f xml", documents(1, "00280010", 256), "metadata"),
-    Row("metadata {I} -f json --bulkdata {out}", pixels("{SOP}/7FE00010.bin"), "metadata", "1 file of bulk data"),
+    Row("metadata {I} -f json --bulkdata {out}", pixels("{SOP}/7FE00010.bin"), "metadata", "1 bulkdata file"),
     Row("metadata 1.2.3", refuses(5, "(404)"), "metadata"),
     # retrieve
     Row("retrieve study {S} -o {out}", brings(*PATHS)),
@@ -194,8 +194,8 @@ ROWS = (
         "bulk data",
     ),
     # a folder against the server
-    Row("retrieve study {S} -o {out} -q && check study {S} {out}", outcomes(present=3), says="3 instances there"),
-    Row("retrieve {R} -o {out} -q && check {R} {out} --deep", outcomes(present=3), says="3 instances equal"),
+    Row("retrieve study {S} -o {out} -q && check study {S} {out}", outcomes(present=3), says="3 instances present"),
+    Row("retrieve {R} -o {out} -q && check {R} {out} --deep", outcomes(present=3), says="3 instances identical"),
     Row("check study 1.2.3 {known}", refuses(5, "lists no series")),
     # render
     Row(
@@ -206,7 +206,7 @@ ROWS = (
     ),
     Row("render {I} -o {out}/a.jpg --quality 80", picture("a.jpg", "JPEG", 256), "rendering", BY_SERVER),
     Row("render {CINE} -o {out}/a.png --frame 3", picture("a.png", "PNG", 16), "rendering", BY_SERVER),
-    Row("render {I} -o {out}/a.png --local", picture("a.png", "PNG", 256), says="here (requested with --local)"),
+    Row("render {I} -o {out}/a.png --local", picture("a.png", "PNG", 256), says="locally (requested with --local)"),
     Row(
         "render {I} -o {out}/a.png --window 40,400 && render {I} -o {out}/b.png --window 40,400 --local",
         alike("a.png", "b.png"),

@@ -36,7 +36,7 @@ def test_a_server_that_renders_nothing_leaves_it_to_us(tiny_pacs: TinyPacs, run_
         "render", "2.25.1", "--thumbnail", "--viewport", "64,64", "-o", tmp_path / "t.png", env=tiny_pacs.environment
     )
     assert (run.code, size(tmp_path / "t.png")) == (0, (64, 64)), run.err
-    assert "rendered here" in run.err
+    assert "rendered locally" in run.err
 
 
 def test_a_thumbnail_is_asked_for_by_its_own_resource(

@@ -103,7 +103,7 @@ def test_a_retrieve_stops_within_a_second(
     until(lambda: sum(images_of(seen) for seen in proxy.seen) == 4)
     time.sleep(0.3)
     said = end(process, number)
-    assert "the same command goes on with what is missing" in said
+    assert "run the same command again to retrieve what is missing" in said
     assert digests(tmp_path / "out").items() <= expected(sent).items()
     proxy.rule = Pass()
     assert run_dw(*line, env=env).code == 0
@@ -199,7 +199,7 @@ def test_a_store_stops_within_a_second(
             until(lambda: book.exists() and b'"stored"' in book.read_bytes())
         time.sleep(0.4)
         said = end(process, number)
-    assert "the same command sends only what was not yet accepted" in said
+    assert "run the same command again to send only the rest" in said
     if not reading:
         proxy.rule = Pass()
         run = run_dw(*line, env={**orthanc.environment, "DW_URL": url})

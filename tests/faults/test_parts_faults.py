@@ -259,7 +259,7 @@ def test_an_image_of_another_kind_is_rendered_here_and_said(dw: Run, body: bytes
     code, err, files = dw(pacs, "render", REF, "-o", "x.png")
     assert code == 0, err
     assert files["x.png"].startswith(b"\x89PNG")
-    assert "rendered here" in err and named in err
+    assert "rendered locally" in err and named in err
 
 
 def test_a_truncated_image_is_fetched_again_and_never_kept(dw: Run) -> None:

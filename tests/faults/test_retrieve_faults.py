@@ -193,7 +193,7 @@ def test_a_body_that_stalls_is_to_be_tried_later(
     proxy = faults(orthanc.url, always("/series/", Hang(2 * len(sent[0].data) + 900)))
     run = run_dw("--timeout", "1.5", "retrieve", "study", STUDY, "-o", tmp_path / "out", env=through(proxy, orthanc))
     assert run.code == 75, run.err
-    assert "1 failed as a whole" in run.err  # two of its three instances came
+    assert "1 failed entirely" in run.err  # two of its three instances came
     came = files(tmp_path / "out")
     assert len(came) == 2
     assert came.items() <= names(sent).items()
@@ -524,7 +524,9 @@ def test_a_server_that_lists_nothing_is_said_to_be_unverified(
     assert "unverified" in run.out
     run = run_dw("retrieve", "study", STUDY, "-o", tmp_path / "out3", "--dry-run", env=environment)
     assert run.code == 0
-    assert "would retrieve what 1 references hold that the server does not list; nothing was fetched" in run.err
+    assert (
+        "would retrieve the instances of 1 references that the server does not list; nothing was retrieved" in run.err
+    )
 
 
 def test_tiny_pacs_which_counts_nothing_is_verified_by_its_lists(

@@ -139,7 +139,7 @@ def test_202_with_warnings_only(run_dw: Dw, folder: Callable[..., Path], fake_se
     run = run_dw("store", folder(sent), env={"DW_URL": fake_server(Scripted(bend=posts(lambda _: said))).url})
     assert (run.code, list(outcomes(run))) == (0, ["warned"])
     assert "coerced (B000)" in reasons(run)
-    assert "2 of them with warnings" in run.err
+    assert "2 of these with warnings" in run.err
 
 
 def _xml(sent: list[Instance]) -> bytes:

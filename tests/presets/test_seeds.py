@@ -66,7 +66,7 @@ def test_the_metadata_behind_a_retrieve_url_on_another_host(jupiter: Fake, run_d
     run = run_dw("metadata", f"http://127.0.0.1/dicom-web/studies/{JUPITER[1]}", "-f", "json")
     assert run.code == 0, run.err
     assert targets(jupiter) == [f"/dicom-web/studies/{JUPITER[1]}/metadata"]
-    assert "is replaced by" in run.err
+    assert " instead of " in run.err
 
 
 def test_auto_reads_the_same_without_being_told(jupiter: Fake, run_dw: Dw) -> None:
@@ -215,7 +215,7 @@ def test_a_study_called_4300_is_found_listed_and_retrieved(
     assert run.code == 0, run.err
     assert len(list(tmp_path.rglob("*.dcm"))) == 2
     run = run_dw("render", "4300/4300.1/4300.1.1", "-o", tmp_path / "one.png")
-    assert (run.code, "rendered here" in run.err) == (0, True)
+    assert (run.code, "rendered locally" in run.err) == (0, True)
     run = run_dw("search", "-f", "xml")
     assert nativexml.parse(run.raw)["0020000D"]["Value"] == ["4300"]
     assert run_dw("search", "series", "--study", "4300", "-f", "uids").lines == ["4300.1"]

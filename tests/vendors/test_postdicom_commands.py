@@ -142,11 +142,11 @@ def test_a_prompted_share_password_is_typed_twice_and_unseen(account: PostDicom,
     run = account.profile(run_dw)
     order = _order(account, run)
     words = ("share", "order", order, "--expires", "7d", "--password-prompt")
-    done = _ok(run(*words, tty=120, answers={"share: ": "geheim 1\n", "again: ": "geheim 1\n"}))
+    done = _ok(run(*words, tty=120, answers={"share: ": "geheim 1\n", "Repeat the password: ": "geheim 1\n"}))
     assert next(iter(account.state.shares.values()))["password"] == "geheim 1"
     assert "Password of the share" in done.err
     assert "geheim" not in done.out + done.err
-    different = run(*words, tty=120, answers={"share: ": "geheim 1\n", "again: ": "geheim 2\n"})
+    different = run(*words, tty=120, answers={"share: ": "geheim 1\n", "Repeat the password: ": "geheim 2\n"})
     assert different.code == 2
     assert "differ" in different.err
     assert len(account.state.shares) == 1
@@ -187,11 +187,11 @@ def test_a_server_that_repeats_the_password_is_not_quoted(
 @pytest.mark.parametrize(
     ("body", "kind", "words", "out", "says"),
     [
-        (b"", "text/plain", [], "", "its answer is empty"),
-        (b"Done.", "text/plain", [], "", "it answered Done."),
-        (b"Done.", "text/plain", ["-f", "json"], "", "it answered Done."),
-        (b'{"Result": "ok"}', "application/json", [], "", 'it answered {"Result": "ok"}'),
-        (b'{"Result": "ok"}', "application/json", ["-f", "jsonl"], '{"Result":"ok"}\n', "named no address"),
+        (b"", "text/plain", [], "", "its response is empty"),
+        (b"Done.", "text/plain", [], "", "its response: Done."),
+        (b"Done.", "text/plain", ["-f", "json"], "", "its response: Done."),
+        (b'{"Result": "ok"}', "application/json", [], "", 'its response: {"Result": "ok"}'),
+        (b'{"Result": "ok"}', "application/json", ["-f", "jsonl"], '{"Result":"ok"}\n', "returned no share URL"),
     ],
 )
 def test_a_share_without_an_address_is_no_success(
@@ -203,7 +203,7 @@ def test_a_share_without_an_address_is_no_success(
         done = run_dw(*verb, *words)
         assert (done.code, done.out) == (1, out)
         assert says in done.err
-        assert "look in the account" in done.err
+        assert "check the account" in done.err
 
 
 def test_the_login_appears_nowhere(account: PostDicom, run_dw: Dw, tmp_path: Path) -> None:
@@ -248,10 +248,10 @@ def test_a_wrong_password_is_exit_4(account: PostDicom, run_dw: Dw) -> None:
         (["share", "folder", USER, "--title", "two\nlines"], "line break"),
         (["share", "folder", USER, "--description", "long " * 2000], "too long for a header"),
         (["folder", "create", ""], "must not be empty"),
-        (["folder", "create", "x", "-f", "uids"], "uids is for searches"),
+        (["folder", "create", "x", "-f", "uids"], "uids is only for searches"),
         (["folder", "add", USER], "a folder or an order is missing"),
-        (["order", "assign", USER], "one of --user and --group"),
-        (["order", "assign", USER, "--user", USER, "--group", USER], "one of --user and --group"),
+        (["order", "assign", USER], "give either --user or --group"),
+        (["order", "assign", USER, "--user", USER, "--group", USER], "give either --user or --group"),
         (["order", "search", "--institution", USER, "--modality", "MRI"], "did you mean MR"),
         (["order", "search"], "--institution"),
         (["order", "show", USER], "--institution"),
@@ -330,7 +330,7 @@ def test_an_empty_answer_says_on_stderr_what_was_done(account: PostDicom, run_dw
     order = _order(account, run)
     done = _ok(run("order", "assign", order, "--user", USER))
     assert done.out == ""
-    assert f"order {order} is assigned to {USER}" in done.err
+    assert f"order {order} assigned to {USER}" in done.err
 
 
 @pytest.mark.parametrize(
@@ -397,7 +397,7 @@ def test_a_profile_of_another_dialect_is_told_which_ones_have_it(account: PostDi
     for words in (["share", "folder", USER], ["folder", "list"], ["order", "show", USER, "--institution", USER]):
         done = run("-p", "pacs", *words)
         assert done.code == 2
-        assert "profile pacs is no PostDICOM account" in done.err
+        assert "profile pacs is not a PostDICOM account" in done.err
         assert "post, other" in done.err
     assert account.requests == []
 

@@ -1,1 +1,1 @@
-"""One file a verb: options, one job or client call, output."""
+"""One file per command: options, one job or client call, output."""

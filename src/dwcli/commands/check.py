@@ -10,7 +10,7 @@ from dwcli.context.run import DwContext
 from dwcli.errors import ExitCode, UsageError
 from dwcli.options import named_path, takes
 
-_GO_ON = "the same command looks again"
+_GO_ON = "run the same command again to check the rest"
 
 
 @takes()
@@ -18,17 +18,17 @@ def check(
     ctx: typer.Context,
     words: Annotated[
         list[str],
-        typer.Argument(metavar="[study|series|instance] REF... DIR", help="References, or -; then the folder."),
+        typer.Argument(metavar="[study|series|instance] REF... DIR", help="References or -; then the folder."),
     ],
-    deep: Annotated[bool, typer.Option("--deep", help="Fetch every instance and compare its bytes.")] = False,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Requests at once.")] = 4,
+    deep: Annotated[bool, typer.Option("--deep", help="Retrieve every instance and compare its bytes.")] = False,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Concurrent requests.")] = 4,
     report: Annotated[
-        Path | None, typer.Option("--report", metavar="FILE", help="One JSON line an instance, and a summary.")
+        Path | None, typer.Option("--report", metavar="FILE", help="Write one JSON line per instance, then a summary.")
     ] = None,
 ) -> None:
-    """Check whether a folder holds what the server lists.
+    """Check a folder against what the server lists.
 
-    Says what is missing there and what is extra.
+    Reports missing and extra instances.
 
     Examples:
 
@@ -44,19 +44,21 @@ def check(
     log = transfer_report.begin(dw, report)
     level, rest = references.split_level(words)
     if len(rest) < 2:
-        raise UsageError("a reference and a folder are wanted", "dw check UID out/")
+        raise UsageError("check needs a reference and a folder", "dw check UID out/")
     folder = named_path(rest.pop())
     if not folder.is_dir():
-        raise UsageError(f"there is no folder {folder}", "dw check REF DIR; to fetch it: dw retrieve REF -o DIR")
+        raise UsageError(f"folder not found: {folder}", "dw retrieve REF -o DIR (to create it)")
     tally = Tally()
     with dw.out.progress("checking") as progress:
         asked = references.read(dw, rest, level)
         items = job.check(dw.transfer_client, asked, folder, deep=deep, jobs=jobs, on_expect=progress.expect)
         transfer_report.show(dw, transfer_report.ticked(items, progress.item), tally, log, go_on=_GO_ON, few=True)
-    how = "equal byte for byte" if deep else "there"
+    how = "identical byte for byte" if deep else "present"
     words_out = [f"{tally.outcomes['present']} instances {how}"]
     words_out += transfer_report.counts(tally, missing="missing", extra="extra", conflict="different", failed="failed")
-    words_out += transfer_report.counts(tally, warned="equal and truncated on the server", unverified="not verified")
+    words_out += transfer_report.counts(
+        tally, warned="identical but truncated on the server", unverified="not verified"
+    )
     if ExitCode.TEMPORARY in tally.codes:
         words_out.append(_GO_ON)
     dw.out.info(f"{folder}: {', '.join(words_out)}")

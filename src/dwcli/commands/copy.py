@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dwcli.jobs.retrieve import Planned
 
 
-_GO_ON = "the same command copies again, and compares what is there"
+_GO_ON = "run the same command again to copy the rest"
 
 
 @takes()
@@ -26,14 +26,14 @@ def copy(
     words: Annotated[
         list[str], typer.Argument(metavar="[study|series|instance] REF...", help="References, or - for stdin.")
     ],
-    to: Annotated[str, typer.Option("--to", metavar="PROFILE", help="The server that gets them.")],
-    jobs: Annotated[int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Streams at once.")] = 4,
+    to: Annotated[str, typer.Option("--to", metavar="PROFILE", help="The target server's profile.")],
+    jobs: Annotated[int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Concurrent transfers.")] = 4,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Fetch each instance back from the target and compare.")
+        bool, typer.Option("--verify", help="Retrieve each instance from the target and compare.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be copied.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be copied, and copy nothing.")] = False,
     report: Annotated[
-        Path | None, typer.Option("--report", metavar="FILE", help="One JSON line an instance, and a summary.")
+        Path | None, typer.Option("--report", metavar="FILE", help="Write one JSON line per instance, then a summary.")
     ] = None,
     max_errors: Annotated[
         int | None, typer.Option("--max-errors", metavar="N", min=1, help="Stop after N failures.")
@@ -41,7 +41,8 @@ def copy(
 ) -> None:
     """Copy from one server to another.
 
-    Nothing stays on this disk. What the target had before is compared; at the end it is asked for what it was given.
+    Nothing is kept on disk. Instances already on the target are compared; at the end, dw checks that the target lists
+    every instance it received.
 
     Examples:
 
@@ -59,19 +60,19 @@ def copy(
     log = transfer_report.begin(dw, report)
     level, rest = references.split_level(words)
     if not to:
-        raise UsageError("--to names no profile", "dw copy REF --to PROFILE")
+        raise UsageError("--to is empty", "dw copy REF --to PROFILE")
     if refs.origin(to):
         owner = dw.profile_at(to)
         raise UsageError(
             f"--to takes a profile's name, not an address: {to}",
             f"--to {owner}" if owner else "dw profile add NAME URL, then --to NAME",
         )
-    # DW_USER and its kin are for the source; the target gets what its own profile says.
+    # DW_USER and similar variables apply to the source; the target uses its own profile.
     own = dw.environment._replace(user="", password=None, token=None)
     target = config.select(own, profile=to, timeout=dw.given.timeout, ask=dw.ask)
     if target.url == dw.profile.url:
-        raise UsageError("both ends of the copy are the same server", "-p FROM … --to TO")
-    # All of them before anything is sent: one that names another server stops the whole.
+        raise UsageError("source and target are the same server", "-p FROM … --to TO")
+    # Read all references before sending anything: one that names another server stops the command.
     asked = list(references.read(dw, rest, level, verb="copy"))
     if dry_run:
         _plan(dw, job.plan(dw.transfer_client, dw.connect(target), asked), target.name)
@@ -92,8 +93,8 @@ def copy(
     summary = [f"{done} copied ({transfer_report.speed(tally, seconds)})"]
     summary += transfer_report.counts(
         tally,
-        warned="of them with warnings",
-        unexpected="of them not asked for",
+        warned="of these with warnings",
+        unexpected="of these not requested",
         present="already there",
         conflict="in conflict",
         failed="failed",
@@ -107,10 +108,10 @@ def copy(
 
 
 def _plan(dw: DwContext, plans: "Iterable[Planned]", target: str) -> None:
-    """`--dry-run`: the series, how many instances they have, and how many of them the target lists."""
+    """Show the plan (`--dry-run`): series, their instances, and how many of them the target lists."""
     sums = transfer_report.show_plans(dw, plans)
     words = f"would copy {sums['instances']} instances in {sums['series']} series to {target}"
-    words += f", which lists {sums['present']} of them"
+    words += f", which already lists {sums['present']} of them"
     if sums["unknown"]:
-        words += f", and what {sums['unknown']} references hold that the server does not list"
+        words += f", plus the instances of {sums['unknown']} references that the server does not list"
     dw.out.info(f"{words}; nothing was copied")

@@ -1,4 +1,4 @@
-"""`dw delete`: studies, series and instances off a server."""
+"""`dw delete`: delete studies, series and instances from a server."""
 
 import shlex
 import sys
@@ -24,20 +24,20 @@ _STUDY = {"PatientName": "00100010", "PatientID": "00100020", "StudyDate": "0008
 
 
 class DeleteOptions(NamedTuple):
-    """Whether to ask, and what to tell the server."""
+    """Options of `dw delete`: confirmation, and what the server is told."""
 
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be deleted, and delete nothing.")] = False
     reason: Annotated[
         str | None,
         typer.Option(
             "--reason",
             metavar="CODE^SCHEME",
-            help="The coded reason, where a server rejects in place of deleting (113001^DCM).",
+            help="The coded reason, for servers that reject instead of deleting (113001^DCM).",
         ),
     ] = None
     report: Annotated[
-        Path | None, typer.Option("--report", metavar="FILE", help="One JSON line a reference, and a summary.")
+        Path | None, typer.Option("--report", metavar="FILE", help="Write one JSON line per reference, then a summary.")
     ] = None
 
 
@@ -51,8 +51,8 @@ def delete(
 ) -> None:
     """Delete studies, series or instances from a server.
 
-    Shows what would go, and asks. DICOMweb has no word for it, so each server has its own way, which the profile's
-    dialect names.
+    Shows what would be deleted and asks for confirmation. DICOMweb does not define deletion: each server has its own
+    method, set by the profile's dialect.
 
     Examples:
 
@@ -69,14 +69,16 @@ def delete(
     log = transfer_report.begin(dw, how.report)
     level, rest = references.split_level(words)
     code = deletion.parse_reason(how.reason or deletion.QUALITY)
-    # All of them before anything is sent: one that names another server stops the whole.
+    # Read all references before sending anything: one that names another server stops the command.
     asked = list(references.read(dw, rest, level, verb="delete"))
     job.can(dw.client, dw.profile.place.root if dw.profile.place else None)
     if how.reason and dw.client.dialect.delete != "reject":
-        dw.out.warn(f"this server is told no reason (dialect {dw.client.dialect.name}): --reason is left out")
+        dw.out.warn(f"this server takes no reason (dialect {dw.client.dialect.name}): --reason is ignored")
     asks = not how.yes and not how.dry_run
     if asks and ("-" in rest or sys.stdin is None or not sys.stdin.isatty()):
-        raise UsageError("nobody can be asked on this stdin", "--dry-run to see what would go, then --yes")
+        raise UsageError(
+            "cannot prompt: stdin is not a terminal", "add --dry-run to see what would be deleted, then --yes"
+        )
     looked = _look(dw, asked)
     if how.dry_run:
         _plan(dw, looked)
@@ -93,7 +95,7 @@ def delete(
 
 
 def _look(dw: DwContext, asked: "list[Ref]") -> "list[DeletionPlan | Item]":
-    """What each reference holds, or why it cannot be deleted. Raises UsageError where there is none."""
+    """Return what each reference contains, or why it cannot be deleted. Raises UsageError if there is none."""
     from dwcli.jobs import delete as job
 
     try:
@@ -102,12 +104,12 @@ def _look(dw: DwContext, asked: "list[Ref]") -> "list[DeletionPlan | Item]":
         dw.out.info("nothing was deleted")
         raise
     if not looked:
-        raise UsageError("nothing to delete was named", "dw delete study UID")
+        raise UsageError("no reference given", "dw delete study UID")
     return looked
 
 
 def _split(dw: DwContext, looked: "list[DeletionPlan | Item]") -> "tuple[list[DeletionPlan], list[Item]]":
-    """What would go, and what would fail, of which each is told."""
+    """Return what would be deleted and what would fail; prints each failure."""
     from dwcli.jobs.result import Item
 
     failed = [one for one in looked if isinstance(one, Item)]
@@ -117,7 +119,7 @@ def _split(dw: DwContext, looked: "list[DeletionPlan | Item]") -> "tuple[list[De
 
 
 def _plan(dw: DwContext, looked: "list[DeletionPlan | Item]") -> None:
-    """`--dry-run`: what would go."""
+    """Show what would be deleted (`--dry-run`)."""
     doomed, failed = _split(dw, looked)
     dw.out.table(map(_record, doomed), columns=_COLUMNS, empty="")
     dw.out.info("nothing was deleted")
@@ -125,7 +127,7 @@ def _plan(dw: DwContext, looked: "list[DeletionPlan | Item]") -> None:
 
 
 def _confirm(dw: DwContext, looked: "list[DeletionPlan | Item]") -> None:
-    """Show what would go, and ask. Raises DwError where the answer is no."""
+    """Show what would be deleted and ask for confirmation. Raises DwError if the user declines."""
     doomed, _failed = _split(dw, looked)
     for one in doomed:
         dw.out.info(_sentence(one))
@@ -135,12 +137,11 @@ def _confirm(dw: DwContext, looked: "list[DeletionPlan | Item]") -> None:
 
 
 def _otherwise(dw: DwContext) -> str:
-    """What to do where a server did not delete what it lists."""
+    """Return what to do if a server did not delete what it lists."""
     dialect = dw.client.dialect
     server = dw.profile.name or f"--url {shlex.quote(dw.profile.url)}"
     return dialect.delete_otherwise or (
-        f"each server deletes in its own way, which its dialect names ({dialect.name} here): "
-        f"`dw doctor {server}` says which one fits"
+        f"deletion depends on the server's dialect ({dialect.name} here); find the right one: dw doctor {server}"
     )
 
 

@@ -26,24 +26,24 @@ _SECONDS = 20.0
 def doctor(
     ctx: typer.Context,
     name: Annotated[
-        str | None, typer.Argument(metavar="[PROFILE]", help="The profile; the chosen one by default.")
+        str | None, typer.Argument(metavar="[PROFILE]", help="The profile (default: the selected one).")
     ] = None,
-    save: Annotated[bool, typer.Option("--save", help="Write what was found into the profile.")] = False,
+    save: Annotated[bool, typer.Option("--save", help="Save the findings to the profile.")] = False,
     write: Annotated[
-        bool, typer.Option("--write", help="Store made instances too, and delete them where the server can.")
+        bool, typer.Option("--write", help="Also store synthetic instances, and delete them if the server can.")
     ] = False,
     large: Annotated[
-        bool, typer.Option("--large", help="With --write: how much a store request may carry; sends up to 155 MB.")
+        bool, typer.Option("--large", help="With --write: find the largest store request accepted; sends up to 155 MB.")
     ] = False,
     everything: Annotated[
-        bool, typer.Option("--all", help="On a terminal: show what is as the standard says, too.")
+        bool, typer.Option("--all", help="On a terminal: also show what conforms to the standard.")
     ] = False,
 ) -> None:
-    """Look a server over: what it can and cannot do.
+    """Check a server's DICOMweb conformance and quirks.
 
-    Harmless requests, what the standard says to each, what came, and what dw does about it.
-    The report has no patient data and no secrets in it; -f json is fit for a support ticket.
-    It takes seconds, and three minutes at most from a server that is slow.
+    Sends harmless requests and reports the response, what the standard requires, and how dw adapts.
+    The report contains no patient data and no secrets; attach -f json to a support ticket.
+    It takes seconds, or at most three minutes on a slow server.
 
     Examples:
 
@@ -56,7 +56,7 @@ def doctor(
 
     dw: DwContext = ctx.obj
     if large and not write:
-        raise UsageError("--large is a part of --write", "dw doctor --write --large")
+        raise UsageError("--large requires --write", "dw doctor --write --large")
     profile = (
         dw.profile if name is None else config.select(dw.environment, profile=name, timeout=dw.given.timeout, ask=ask)
     )
@@ -88,13 +88,13 @@ def doctor(
 
 
 def _has_place_for_it(dw: DwContext, profile: config.Profile) -> None:
-    """--save wants a profile of the configuration file, looked over at its own address. Raises UsageError."""
+    """Check that --save has a profile of the configuration file, tested at its own URL. Raises UsageError."""
     if profile.name in config.BUILT_IN and profile.place is not None:
-        raise UsageError(f"the profile {profile.name} is built in: there is nothing to write into", "leave out --save")
+        raise UsageError(f"profile {profile.name} is built in and cannot be changed", "leave out --save")
     if profile.place is not None:
-        raise UsageError("a folder is no profile: there is nothing to write into", "leave out --save")
+        raise UsageError("a folder is not a profile and cannot be changed", "leave out --save")
     if not profile.name:
-        raise UsageError("--save writes into a profile, and there is none", "dw profile add NAME URL")
+        raise UsageError("--save requires a profile", "dw profile add NAME URL")
     if profile.url != dw.file.table(profile.name)["url"].strip().rstrip("/"):
         raise UsageError(
             f"--url is not the address of the profile {profile.name}",
@@ -103,31 +103,31 @@ def _has_place_for_it(dw: DwContext, profile: config.Profile) -> None:
 
 
 def _accept_what_stays(dw: DwContext, client: "Client") -> None:
-    """--write on a server that is known to delete nothing: a person is asked, a script is told. Raises DwError."""
-    words = f"what --write stores stays there: {client.base} deletes nothing over the network"
+    """Ask (on a terminal) or warn before --write on a server without deletion. Raises DwError if the user declines."""
+    words = f"{client.base} does not support deletion: instances stored by --write will remain"
     if not dw.out.terminal or sys.stdin is None or not sys.stdin.isatty():
         dw.out.warn(words)
         return
     dw.out.info(words)
-    if not dw.out.confirm("store the made studies all the same?"):
-        raise DwError("nothing was stored", "without --write nothing is")
+    if not dw.out.confirm("store the synthetic studies anyway?"):
+        raise DwError("nothing was stored", "run it without --write to store nothing")
 
 
 def _end(
     dw: DwContext, profile: config.Profile, findings: "list[Finding]", suggestion: "Suggestion", *, save: bool
 ) -> None:
-    """What all of it comes to, and what to type next."""
+    """Print the summary and the next command."""
     differing = sum(finding.result == "differs" for finding in findings)
     failed = [finding.failure for finding in findings if finding.failure is not None]
-    unknown = f", {len(failed)} not found out" if failed else ""
-    dw.out.info(f"{differing} of {len(findings)} differ from the standard{unknown}")
+    unknown = f", {len(failed)} could not be checked" if failed else ""
+    dw.out.info(f"{differing} of {len(findings)} checks differ from the standard{unknown}")
     for finding in findings:
         if finding.group == "store" and finding.check == "delete" and finding.differs:
-            dw.out.warn(f"what --write has stored stays: {finding.found}")
+            dw.out.warn(f"instances stored by --write remain: {finding.found}")
     dw.out.info(f"dialect: {suggestion.summary} ({suggestion.reasons})")
     if save:
         dw.file.put(profile.name, {"url": profile.url, "dialect": suggestion.value}, replace=True)
-        dw.out.info(f"profile {profile.name} has it now")
+        dw.out.info(f"saved to profile {profile.name}")
     elif profile.name and profile.place is None and not suggestion.matches(profile.dialect):
-        dw.out.info(f"to use it from now on: dw doctor {profile.name} --save")
+        dw.out.info(f"hint: dw doctor {profile.name} --save")
     dw.finish(combine(failed, succeeded=True))

@@ -1,4 +1,4 @@
-"""The doctor's findings for somebody at a terminal: what differs, in words that wrap, and how much does not."""
+"""The doctor's findings on a terminal: wrapped text for what differs, a count for what conforms."""
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
@@ -8,33 +8,33 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from dwcli.doctor import Finding
 
-_WIDE = 140  # columns from which on everything stands side by side
+_WIDE = 140  # from this many columns on, cells stand side by side
 _MARKS = {"differs": "!", "failed": "?", "note": "-", "ok": " "}
 LEGEND = (
-    "What came, what the standard says, and what follows.",
-    "! differs from the standard   ? not found out   - good to know",
+    "Response, what the standard requires, and consequence.",
+    "! differs from the standard   ? could not be checked   - note",
     "",
 )
 
 
 def tell(findings: Iterable["Finding"], width: int, line: Callable[[str], None], *, everything: bool) -> None:
-    """A paragraph for each group as soon as it is complete; what is as the standard says is only counted.
+    """Print a paragraph for each group as soon as it is complete; conforming checks are only counted.
 
-    `everything`: shown too.
+    `everything`: print them too.
     """
     for group, members in groupby(findings, key=lambda finding: finding.group):
         held = list(members)
         shown = [one for one in held if everything or one.result != "ok"]
         hidden = len(held) - len(shown)
         count = f"{hidden} more" if shown else f"all {hidden}"
-        line(f"{group} ({count} as the standard says)" if hidden else group)
+        line(f"{group} ({count} conform to the standard)" if hidden else group)
         for text in laid([_cells(one) for one in shown], width):
             line(text)
         line("")
 
 
 def _cells(finding: "Finding") -> tuple[str, str, str, str]:
-    """Mark and name, what came, what the standard says, what follows."""
+    """Return the cells: mark and name, response, standard, consequence."""
     section = finding.section
     where = f"PS3.18 {section}" if section[:1].isdigit() or section[1:2] == "." else section
     standard = f"{where}: {finding.standard}" if where else finding.standard
@@ -42,7 +42,7 @@ def _cells(finding: "Finding") -> tuple[str, str, str, str]:
 
 
 def laid(rows: list[tuple[str, str, str, str]], width: int) -> Iterator[str]:
-    """Rows as lines of at most `width` columns: side by side, or under one another beside the name."""
+    """Yield the rows as lines of at most `width` columns: side by side, or stacked beside the name."""
     if not rows:
         return
     name = 40 if width >= _WIDE else 24 if width >= 60 else 14
@@ -60,7 +60,7 @@ def laid(rows: list[tuple[str, str, str, str]], width: int) -> Iterator[str]:
 
 
 def _wrapped(cell: str, width: int) -> list[str]:
-    """The lines of a cell, those after the first a little further in."""
+    """Return the lines of a cell; all but the first are indented."""
     return [
         text for part in cell.splitlines() for text in wrap(part, width, subsequent_indent="  ", break_on_hyphens=False)
     ] or [""]

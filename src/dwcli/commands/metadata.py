@@ -24,11 +24,13 @@ def metadata(
     ctx: typer.Context,
     words: Annotated[
         list[str],
-        typer.Argument(metavar="[study|series|instance] REF...", help="STUDY[/SERIES[/INSTANCE]], a URL, or -."),
+        typer.Argument(
+            metavar="[study|series|instance] REF...", help="STUDY[/SERIES[/INSTANCE]], a URL, or - (stdin)."
+        ),
     ],
     tag: Annotated[
         list[str] | None,
-        typer.Option("--tag", metavar="KEYWORD", help="Only this attribute; repeatable. A keyword or 0010,0010."),
+        typer.Option("--tag", metavar="KEYWORD", help="Show only this attribute (keyword or 0010,0010); repeatable."),
     ] = None,
     bulkdata: Annotated[
         Path | None,
@@ -36,7 +38,7 @@ def metadata(
             "--bulkdata",
             metavar="DIR",
             parser=named_path,
-            help="Fetch the bulk data too, and name the files in their place.",
+            help="Retrieve bulkdata too, and show file names instead of URIs.",
         ),
     ] = None,
 ) -> None:
@@ -78,13 +80,13 @@ def _with_bulk_data(
     ):
         rows = (bulk.row(ref, _only(row, tags), whole=row) for ref, row in whole(job.rows(asked)))
         dw.out.metadata(rows, tags=tags)
-    words = [f"{bulk.files} file{'s' * (bulk.files != 1)} of bulk data"] if bulk.files else []
+    words = [f"{bulk.files} bulkdata file{'s' * (bulk.files != 1)}"] if bulk.files else []
     words += [f"{len(bulk.codes)} failed"] if bulk.codes else []
-    dw.out.info(f"{folder}: {', '.join(words) or 'nothing of what was asked for is bulk data'}")
+    dw.out.info(f"{folder}: {', '.join(words) or 'no bulkdata among the requested attributes'}")
     dw.finish(combine([*job.codes, *bulk.codes], succeeded=bulk.files > 0 or job.shown > 0))
 
 
 def _only(row: Row, tags: list[str] | None) -> Row:
-    """Only what will be shown, so that nothing else is fetched."""
+    """Keep only the attributes to show, so that nothing else is retrieved."""
     kept = None if tags is None else {*tags, refs.INSTANCE_UID}
     return row if kept is None else {tag: element for tag, element in row.items() if tag in kept}

@@ -23,7 +23,7 @@ from dwcli.errors import UsageError, did_you_mean
 from dwcli.help import App
 from dwcli.options import takes
 
-app = App(help="The servers that dw knows, and how to get in.")
+app = App(help="Manage server profiles and logins.")
 
 _Name = Annotated[str, typer.Argument(metavar="NAME", help="The profile's name.")]
 
@@ -33,13 +33,13 @@ _Name = Annotated[str, typer.Argument(metavar="NAME", help="The profile's name."
 def add(
     ctx: typer.Context,
     name: _Name,
-    address: Annotated[str, typer.Argument(metavar="URL", help="The DICOMweb base URL, up to /studies without it.")],
+    address: Annotated[str, typer.Argument(metavar="URL", help="The DICOMweb base URL: everything before /studies.")],
     *,
     server: ServerOptions,
     login: LoginOptions,
     tls: TlsOptions,
 ) -> None:
-    """Add a server; the first one becomes the default.
+    """Add a server; the first becomes the default.
 
     Examples:
 
@@ -57,7 +57,7 @@ def add(
         dw.file.put(name, table)
     dw.out.info(f"profile {name} added to {dw.file.path}" + (" as the default" if first else ""))
     beforehand = logins.row_of(table.get("auth", {})).beforehand
-    dw.out.info(f"try: dw profile {'login' if beforehand else 'test'} {name}")
+    dw.out.info(f"hint: dw profile {'login' if beforehand else 'test'} {name}")
 
 
 @app.command("edit")
@@ -70,7 +70,7 @@ def edit(
     login: LoginOptions,
     tls: TlsOptions,
 ) -> None:
-    """Change a profile; what is not named stays.
+    """Change a profile; other settings stay as they are.
 
     Examples:
 
@@ -90,7 +90,7 @@ def edit(
 @app.command("list")
 @takes()
 def list_profiles(ctx: typer.Context) -> None:
-    """List the profiles, and those that are built in.
+    """List all profiles, including the built-in ones.
 
     Examples:
 
@@ -114,7 +114,7 @@ def list_profiles(ctx: typer.Context) -> None:
             }
         for built_in in config.built_ins():
             if built_in.name not in dw.file.names and built_in.place:
-                what = "your own archive" if built_in.place.kind == "archive" else "to look around"
+                what = "your local archive" if built_in.place.kind == "archive" else "demo data"
                 yield {
                     "name": built_in.name,
                     "default": "",
@@ -126,7 +126,7 @@ def list_profiles(ctx: typer.Context) -> None:
 
     dw.out.table(records(), columns=("name", "default", "url", "dialect", "auth", "note"))
     if not dw.file.names:
-        dw.out.info("no server yet: dw profile add NAME URL")
+        dw.out.info("no server yet; hint: dw profile add NAME URL")
 
 
 @app.command("show")
@@ -165,7 +165,7 @@ def use(ctx: typer.Context, name: _Name) -> None:
     """
     dw: DwContext = ctx.obj
     dw.file.use(name)
-    dw.out.info(f"{name} is the default now")
+    dw.out.info(f"{name} is now the default")
 
 
 @app.command("remove")
@@ -183,8 +183,10 @@ def remove(ctx: typer.Context, name: _Name) -> None:
         was_default = dw.file.default == name
         dw.file.remove(name)
     if dw.forget_login(name):
-        dw.out.info("its login is deleted here, not at the provider (dw profile logout does both)")
-    dw.out.info(f"profile {name} removed" + ("; no default now: dw profile use NAME" if was_default else ""))
+        dw.out.info("its login was deleted locally, not at the provider (dw profile logout does both)")
+    dw.out.info(
+        f"profile {name} removed" + ("; there is no default now; hint: dw profile use NAME" if was_default else "")
+    )
 
 
 def _table(
@@ -196,7 +198,7 @@ def _table(
     *,
     old: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The profile's table: only what was named; None takes a key out. Raises UsageError."""
+    """Return the profile's table with only what was given; None removes a key. Raises UsageError."""
     old = old or {}
     table: dict[str, Any] = {"url": url.rstrip("/")}
     was = old.get("dialect")
@@ -215,7 +217,7 @@ def _table(
 
 
 def _apply(table: dict[str, Any], setting: str, was: Any) -> None:
-    """`dialect.page_size=100` into the table, the value as TOML has it, or as a string."""
+    """Apply `dialect.page_size=100` to the table; the value is TOML, or else a string."""
     import tomllib
 
     key, equals, value = setting.partition("=")
@@ -228,7 +230,7 @@ def _apply(table: dict[str, Any], setting: str, was: Any) -> None:
     first, _, rest = key.partition(".")
     known = ("dialect", "timeout", "proxy")
     if first not in known:
-        raise UsageError(f"no key {first!r} can be set so", did_you_mean(first, known))
+        raise UsageError(f"--set cannot set {first!r}", did_you_mean(first, known))
     if first == "timeout" and not (type(parsed) in (int, float) and 0 < parsed < config.LONGEST):
         raise UsageError(f"not a time-out in seconds: {value}", "--set timeout=30")
     if first == "dialect" and rest:

@@ -1,4 +1,4 @@
-"""`dw profile login`, `logout` and `test`: getting in, out, and finding out why not."""
+"""`dw profile login`, `logout` and `test`."""
 
 import time
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from dwcli.context.run import DwContext
 from dwcli.errors import DwError
 from dwcli.options import takes
 
-_Name = Annotated[str | None, typer.Argument(metavar="[NAME]", help="The profile; the chosen one by default.")]
+_Name = Annotated[str | None, typer.Argument(metavar="[NAME]", help="The profile (default: the selected one).")]
 
 
 @takes()
@@ -21,12 +21,12 @@ def login(
     name: _Name = None,
     browser: Annotated[
         bool | None,
-        typer.Option("--browser/--no-browser", help="Open a browser here, or only say where to go."),
+        typer.Option("--browser/--no-browser", help="Open a browser, or only print the URL."),
     ] = None,
 ) -> None:
-    """Log in at the profile's OpenID provider; the login is kept and renewed from then on.
+    """Log in at the profile's OpenID provider; dw keeps and renews the login.
 
-    By browser, device code, or user name and password, as the provider allows; `--grant` in the profile chooses.
+    Uses a browser, a device code, or user name and password, as the provider allows; `--grant` selects one.
 
     Examples:
 
@@ -50,25 +50,25 @@ def login(
         match event:
             case job.TypeCode(url, code, complete, seconds):
                 dw.out.info(f"go to {url} and type {code}" + (f", or go to {complete}" if complete else ""))
-                dw.out.info(f"waiting, at most {seconds / 60:.0f} min")
+                dw.out.info(f"waiting for at most {seconds / 60:.0f} min")
                 if here:
                     _open(complete or url)
             case job.OpenPage(url, seconds):
                 dw.out.info(f"log in at {url}")
-                dw.out.info(f"waiting for the browser on this machine, at most {seconds / 60:.0f} min")
+                dw.out.info(f"waiting for the browser on this machine for at most {seconds / 60:.0f} min")
                 if here:
                     _open(url)
             case job.Passed(grant, reason):
-                dw.out.detail(f"not by {grant}: {reason}")
+                dw.out.detail(f"skipped {grant}: {reason}")
             case job.LoggedIn(grant, expires, renewable):
-                ends = "" if expires is None else f"; the token lives {_span(expires - time.time())}"
-                again = " and is renewed from then on" if renewable else ", then log in again"
+                ends = "" if expires is None else f"; the token is valid for {_span(expires - time.time())}"
+                again = " and dw renews it" if renewable else ", then log in again"
                 dw.out.info(f"logged in at {provider.host} by {grant}{ends}{again if expires else ''}")
 
 
 @takes()
 def logout(ctx: typer.Context, name: _Name = None) -> None:
-    """Revoke the profile's login at its provider and delete it here.
+    """Revoke the profile's login at its provider and delete it locally.
 
     Examples:
 
@@ -81,16 +81,16 @@ def logout(ctx: typer.Context, name: _Name = None) -> None:
     provider, file = dw.provider(_chosen(dw, name))
     done = job.logout(provider, file)
     if not done.there:
-        dw.out.info("there was no login")
+        dw.out.info("not logged in")
     elif done.revoked:
-        dw.out.info(f"logged out, here and at {provider.host}")
+        dw.out.info(f"logged out locally and at {provider.host}")
     else:
-        dw.out.warn(f"the login is deleted here, but not at the provider: {done.reason}")
+        dw.out.warn(f"the login was deleted locally, but not at the provider: {done.reason}")
 
 
 @takes()
 def test(ctx: typer.Context, name: _Name = None) -> None:
-    """Try to reach a server, log in, search and retrieve.
+    """Test the connection, login, search and retrieval.
 
     Examples:
 

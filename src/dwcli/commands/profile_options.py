@@ -1,4 +1,4 @@
-"""The options by which a profile says how to log in and whom to trust, and the tables they become."""
+"""The login and TLS options of a profile, and the tables they become."""
 
 import sys
 from collections import namedtuple
@@ -23,20 +23,22 @@ def _word(name: str, metavar: str, text: str, panel: str) -> Any:
 
 
 class ServerOptions(NamedTuple):
-    """What a server does its own way."""
+    """A server's own behaviour."""
 
     dialect: Annotated[str | None, typer.Option("--dialect", metavar="D", help=f"One of: {', '.join(PRESETS)}.")] = None
     setting: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any other key, e.g. dialect.page_size=100."),
+        typer.Option("--set", metavar="KEY=VALUE", help="Set any other key, e.g. dialect.page_size=100."),
     ] = None
 
 
 def login_fields() -> dict[str, Any]:
-    """The options that the table of logins asks for: name -> annotation, in the order of its rows."""
+    """Return the options of the table of logins: name -> annotation, in the order of its rows."""
     kinds = f"{', '.join(KINDS[:-1])} or {KINDS[-1]}"
     fields: dict[str, Any] = {
-        "auth": Annotated[str | None, _word("--auth", "KIND", f"{kinds}; mostly the others tell.", _BASIC)]
+        "auth": Annotated[
+            str | None, _word("--auth", "KIND", f"{kinds}; usually inferred from the other options.", _BASIC)
+        ]
     }
     for kind, row in TABLE.items():
         for key in row.keys:
@@ -69,39 +71,39 @@ _Made.__annotations__ = _FIELDS
 
 
 class LoginOptions(_Made):  # type: ignore[misc]  # no checker can follow a table
-    """How to get in. A secret itself is never an option: everybody may see the process list."""
+    """Login options. A secret itself is never an option: the process list is public."""
 
     __slots__ = ()
 
 
 class TlsOptions(NamedTuple):
-    """Whom to trust, what to show, and by which way."""
+    """TLS trust, client certificate and proxy."""
 
-    ca: Annotated[Path | None, _word("--ca", "FILE", "Trust this authority (PEM), besides the system's.", _TLS)] = None
+    ca: Annotated[Path | None, _word("--ca", "FILE", "Trust this CA (PEM) besides the system's.", _TLS)] = None
     client_cert: Annotated[Path | None, _word("--client-cert", "FILE", "Client certificate (PEM).", _TLS)] = None
     client_key: Annotated[
-        Path | None, _word("--client-key", "FILE", "Its key, where it is not in the same file.", _TLS)
+        Path | None, _word("--client-key", "FILE", "Its key, if it is not in the same file.", _TLS)
     ] = None
     client_key_password_env: Annotated[
-        str | None, _word("--client-key-password-env", "V", "An encrypted key's passphrase from this variable,", _TLS)
+        str | None, _word("--client-key-password-env", "V", "The key's passphrase: from this variable,", _TLS)
     ] = None
     client_key_password_command: Annotated[
         str | None, _word("--client-key-password-command", "C", "from this command,", _TLS)
     ] = None
     client_key_password_file: Annotated[
-        Path | None, _word("--client-key-password-file", "F", "or this file; else a prompt.", _TLS)
+        Path | None, _word("--client-key-password-file", "F", "or from this file; else dw prompts.", _TLS)
     ] = None
     insecure: Annotated[
         bool | None,
-        typer.Option("--insecure/--secure", help="Do not check the server's certificate.", rich_help_panel=_TLS),
+        typer.Option("--insecure/--secure", help="Do not verify the server's certificate.", rich_help_panel=_TLS),
     ] = None
-    proxy: Annotated[str | None, _word("--proxy", "URL", "Through this proxy.", _TLS)] = None
+    proxy: Annotated[str | None, _word("--proxy", "URL", "Connect through this proxy.", _TLS)] = None
 
 
 def auth_table(login: LoginOptions, old: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The `auth` table to write over `old`, None where no option names it; a value of None takes a key out.
+    """Return the `auth` table to write over `old`, None if no option sets it; a value of None removes a key.
 
-    Raises UsageError where the options contradict each other.
+    Raises UsageError if the options contradict each other.
     """
     options = login._asdict()
     given: dict[str, Any] = {}
@@ -118,7 +120,7 @@ def auth_table(login: LoginOptions, old: Mapping[str, Any]) -> dict[str, Any] | 
     for key in all_keys():
         value = given.get(key.name)
         if key.choices and value is not None and value not in key.choices:
-            raise UsageError(f"there is no {key.name} {value!r}", did_you_mean(value, key.choices))
+            raise UsageError(f"unknown {key.name} {value!r}", did_you_mean(value, key.choices))
     if kind != old.get("kind"):
         return {**dict.fromkeys(old), "kind": kind, **given}
     replaced = {
@@ -132,13 +134,13 @@ def auth_table(login: LoginOptions, old: Mapping[str, Any]) -> dict[str, Any] | 
 
 
 def _kind(options: Mapping[str, Any], given: Mapping[str, Any], old: str) -> str | None:
-    """The kind of login that the options ask for, None where they ask for nothing.
+    """Return the kind of login that the options request, or None.
 
-    The old kind stays where it takes all that is given; else it is the first that does.
+    Keeps the old kind if it accepts all given keys; else returns the first kind that does.
     """
     asked: str | None = options["auth"]
     if asked is not None and asked not in TABLE:
-        raise UsageError(f"there is no kind of login {asked!r}", did_you_mean(asked, TABLE))
+        raise UsageError(f"unknown kind of login {asked!r}", did_you_mean(asked, TABLE))
     flags = {kind for kind, row in TABLE.items() if row.flag and options[kind]}
     told = {*given, *(f"--{kind}" for kind in flags)}
     if asked is None and not told:
@@ -146,7 +148,7 @@ def _kind(options: Mapping[str, Any], given: Mapping[str, Any], old: str) -> str
     takes = {kind: told <= {*row.written, f"--{kind}"} for kind, row in TABLE.items()}
     kind = next((kind for kind in ([asked] if asked else [old, *TABLE]) if takes.get(kind)), None)
     if kind is None:
-        raise UsageError(f"more than one kind of login: {_told(told)}", "--auth says which one it is")
+        raise UsageError(f"more than one kind of login: {_told(told)}", "select one with --auth KIND")
     row = TABLE[kind]
     if row.begins and kind != old and row.begins[0] not in given:
         key = next(key for key in row.keys if key.name == row.begins[0])
@@ -155,7 +157,7 @@ def _kind(options: Mapping[str, Any], given: Mapping[str, Any], old: str) -> str
 
 
 def _told(told: Set[str]) -> str:
-    """One option of each kind that the given keys and flags tell of."""
+    """Return one option for each kind that the given keys and flags belong to."""
     shown = []
     for kind, row in TABLE.items():
         if f"--{kind}" in told:
@@ -171,7 +173,7 @@ def _told(told: Set[str]) -> str:
 def _secret(
     word: str, variable: str | None, command: str | None, file: Path | None, stdin: bool
 ) -> dict[str, str | None]:
-    """The one source named for a secret. Raises UsageError where there are more."""
+    """Return the one given source of a secret. Raises UsageError if there are more."""
     sources = {
         f"{word}_env": variable,
         f"{word}_command": command,
@@ -180,7 +182,7 @@ def _secret(
     }
     chosen = {key: value for key, value in sources.items() if value is not None}
     if len(chosen) > 1:
-        raise UsageError(f"more than one source for the {word.replace('_', ' ')}", "give one of them")
+        raise UsageError(f"more than one source for the {word.replace('_', ' ')}", "give only one")
     return {key: _from_stdin(word) if key == word else value for key, value in chosen.items()}
 
 
@@ -193,13 +195,13 @@ def _from_stdin(word: str) -> str:
 
 
 def tls_table(tls: TlsOptions, old: Mapping[str, Any]) -> dict[str, Any]:
-    """The `tls` table to write over `old`. Raises UsageError where a file is missing."""
+    """Return the `tls` table to write over `old`. Raises UsageError if a file is missing."""
     table: dict[str, Any] = {}
     for key, path in (("ca", tls.ca), ("client_cert", tls.client_cert), ("client_key", tls.client_key)):
         if path is not None:
             found = at_home(str(path))
             if not found.is_file():
-                raise UsageError(f"there is no file {path}")
+                raise UsageError(f"file not found: {path}")
             table[key] = str(found.absolute())
     word = "client_key_password"
     passphrase = _secret(
@@ -214,17 +216,17 @@ def tls_table(tls: TlsOptions, old: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def proxy_address(proxy: str | None) -> str | None:
-    """The proxy as written. Raises UsageError where it would show a password to everybody."""
+    """Return the proxy as written. Raises UsageError if it would expose a password in the process list."""
     if proxy is not None and urlsplit(proxy).password is not None:
         raise UsageError(
-            "a proxy's password must not be an option: everybody may see the process list",
-            "write it into the configuration file, key `proxy` of the profile; or set HTTPS_PROXY",
+            "a proxy password on the command line would appear in the process list",
+            "set `proxy` of the profile in the configuration file, or HTTPS_PROXY",
         )
     return proxy
 
 
 def shown(key: str, value: Any) -> Any:
-    """A value of a profile as it may be shown: a proxy without its login."""
+    """Return a profile's value without its secrets: a proxy without its login."""
     if key == "proxy" and "@" in str(value):
         scheme, _, rest = str(value).partition("://")
         return f"{scheme}://(not shown)@{rest.rpartition('@')[2]}"

@@ -1,4 +1,4 @@
-"""`dw render`: pictures, made by the server or here."""
+"""`dw render`: images, rendered on the server or locally."""
 
 import math
 import sys
@@ -26,36 +26,38 @@ _ANNOTATIONS = ("patient", "technique")
 
 
 class RenderOptions(NamedTuple):
-    """The picture wanted, and where it goes."""
+    """The image to render, and where to write it."""
 
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="The picture; its ending chooses the type."),
+        typer.Option("--output", "-o", metavar="FILE", help="The image file; its extension sets the type."),
     ] = None
     frame: Annotated[
         str | None,
-        typer.Option("--frame", metavar="1,5-9", help="Frames; several make files NAME.0001.png, …"),
+        typer.Option("--frame", metavar="1,5-9", help="Frames; several write NAME.0001.png, …"),
     ] = None
     window: Annotated[
         str | None,
         typer.Option("--window", metavar="C,W[,FUNCTION]", help="Center, width; linear, linear-exact, sigmoid."),
     ] = None
     viewport: Annotated[
-        str | None, typer.Option("--viewport", metavar="W,H", help="Fit into this many pixels, aspect kept.")
+        str | None,
+        typer.Option("--viewport", metavar="W,H", help="Fit into this size in pixels; keeps the aspect ratio."),
     ] = None
     quality: Annotated[int | None, typer.Option("--quality", metavar="1-100", min=1, max=100, help="JPEG quality.")] = (
         None
     )
     kind: Annotated[
-        str | None, typer.Option("--type", metavar="png|jpeg", help="By default by the ending, else png.")
+        str | None, typer.Option("--type", metavar="png|jpeg", help="Default: from the extension, else png.")
     ] = None
     annotation: Annotated[
-        str | None, typer.Option("--annotation", metavar="patient,technique", help="Burnt in by the server.")
+        str | None,
+        typer.Option("--annotation", metavar="patient,technique", help="Let the server burn in annotations."),
     ] = None
-    thumbnail: Annotated[
-        bool, typer.Option("--thumbnail", help="A small picture that stands for a study, series or instance.")
-    ] = False
-    local: Annotated[bool, typer.Option("--local", help="Render here, from the instance itself.")] = False
+    thumbnail: Annotated[bool, typer.Option("--thumbnail", help="Get a thumbnail of a study, series or instance.")] = (
+        False
+    )
+    local: Annotated[bool, typer.Option("--local", help="Render locally, from the instance itself.")] = False
 
 
 @takes(RenderOptions)
@@ -64,12 +66,12 @@ def render(
     how: RenderOptions,
     words: Annotated[
         list[str],
-        typer.Argument(metavar="[study|series|instance] REF | FILE", help="A reference, or a DICOM file on this disk."),
+        typer.Argument(metavar="[study|series|instance] REF | FILE", help="A reference, or a local DICOM file."),
     ],
 ) -> None:
-    """Render a picture, by the server or here.
+    """Render an image, on the server or locally.
 
-    Where the server cannot, the instance is fetched and rendered here; stderr says which of the two it was.
+    If the server cannot render, dw retrieves the instance and renders it locally; stderr says which was used.
 
     Examples:
 
@@ -82,15 +84,15 @@ def render(
     dw: DwContext = ctx.obj
     wanted = _wanted(how)
     if how.output is None and dw.out.terminal:
-        raise UsageError("a picture is binary and would spoil the terminal", "-o FILE, or a pipe")
+        raise UsageError("an image is binary and cannot be shown on a terminal", "use -o FILE or a pipe")
     frames: tuple[int | None, ...] = refs.parse_frames(how.frame) if how.frame else (None,)
     if len(frames) > 1 and how.output is None:
-        raise UsageError("several frames need files", "-o NAME.png writes NAME.0001.png, …")
+        raise UsageError("several frames require -o", "-o NAME.png writes NAME.0001.png, …")
     made = _of_file(file, wanted) if (file := _file(words)) else _of_server(dw, words, how, wanted)
     for number in frames:
         picture = made(number)
         if wanted.annotation and not picture.by_server:
-            dw.out.warn("annotations are burnt in by servers only; this picture has none")
+            dw.out.warn("only servers burn in annotations; this image has none")
         where = "stdout"
         if how.output is None:
             dw.out.write(picture.data)
@@ -101,12 +103,12 @@ def render(
             with WholeFile(path) as target:
                 target.write(picture.data)
             where = str(path)
-        by = "by the server" if picture.by_server else f"here ({picture.why})"
+        by = "by the server" if picture.by_server else f"locally ({picture.why})"
         dw.out.info(f"{where}: rendered {by}")
 
 
 def _wanted(how: RenderOptions) -> "Rendering":
-    """The picture that the options ask for. Raises UsageError."""
+    """Return the rendering that the options request. Raises UsageError."""
     from dwcli.dicomweb.request import Rendering
 
     wanted = Rendering(
@@ -118,12 +120,12 @@ def _wanted(how: RenderOptions) -> "Rendering":
         thumbnail=how.thumbnail,
     )
     if how.thumbnail and (how.frame or how.window or how.annotation or how.quality is not None):
-        raise UsageError("a thumbnail is what the server makes of it", "--viewport W,H is all that it takes")
+        raise UsageError("--thumbnail accepts no other rendering options than --viewport", "leave the others out")
     return wanted
 
 
 def _of_file(file: Path, wanted: "Rendering") -> "Callable[[int | None], Picture]":
-    """What renders a frame of a file on this disk."""
+    """Return a function that renders a frame of a local file."""
     from dwcli.jobs import render as job
 
     if wanted.thumbnail:
@@ -134,12 +136,12 @@ def _of_file(file: Path, wanted: "Rendering") -> "Callable[[int | None], Picture
 def _of_server(
     dw: DwContext, words: list[str], how: RenderOptions, wanted: "Rendering"
 ) -> "Callable[[int | None], Picture]":
-    """What has a frame of a reference rendered. Raises UsageError."""
+    """Return a function that gets a frame of a reference rendered. Raises UsageError."""
     from dwcli.jobs import render as job
 
     ref = references.one(dw, words)
     if how.frame and not isinstance(ref, InstanceRef):
-        raise UsageError(f"a {ref.level} has no frames of its own", "write STUDY/SERIES/INSTANCE")
+        raise UsageError(f"--frame requires an instance, not a {ref.level}", "write STUDY/SERIES/INSTANCE")
 
     def picture(number: int | None) -> "Picture":
         with dw.out.progress("rendering") as progress:
@@ -151,21 +153,23 @@ def _of_server(
 
 
 def _file(words: list[str]) -> Path | None:
-    """The file on this disk that is meant, where it is one: a reference never ends in .dcm or names what exists."""
+    """Return the local file that the word names, if any: a reference never ends in .dcm or names an existing file."""
     if len(words) != 1:
         return None
     if words[0] == "-" and not sys.stdin.isatty():
         return None
     path = Path(words[0])
     if path.suffix.lower() in (".dcm", ".dicom", ".ima") and not path.exists():
-        raise UsageError(f"there is no file {path}", "or write a reference: STUDY/SERIES/INSTANCE")
+        raise UsageError(f"file not found: {path}", "give a file or a reference: STUDY/SERIES/INSTANCE")
     return path if path.is_file() else None
 
 
 def _media_type(kind: str | None, output: Path | None) -> Literal["image/png", "image/jpeg"]:
     name = kind or (output.suffix.lstrip(".").lower() if output else "") or "png"
     if name not in _TYPES:
-        raise UsageError(f"no picture type {name!r}", f"{did_you_mean(name, _TYPES)} (--type, or the file's ending)")
+        raise UsageError(
+            f"unknown image type {name!r}", f"{did_you_mean(name, _TYPES)} (--type or the file's extension)"
+        )
     return _TYPES[name]
 
 
@@ -181,7 +185,7 @@ def _window(typed: str) -> tuple[float, float, str]:
     if not (math.isfinite(center) and math.isfinite(width)):
         raise UsageError(f"not a window: {typed}", "write --window 40,400 or 40,400,sigmoid")
     if width < 1:
-        raise UsageError(f"a window's width is at least 1, not {width:g}")
+        raise UsageError(f"the window width must be at least 1, not {width:g}")
     return center, width, function
 
 
@@ -196,5 +200,5 @@ def _annotation(typed: str) -> tuple[str, ...]:
     words = tuple(word.strip() for word in typed.split(","))
     for word in words:
         if word not in _ANNOTATIONS:
-            raise UsageError(f"no annotation {word!r}", did_you_mean(word, _ANNOTATIONS))
+            raise UsageError(f"unknown annotation {word!r}", did_you_mean(word, _ANNOTATIONS))
     return words

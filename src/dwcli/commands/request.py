@@ -24,24 +24,28 @@ if TYPE_CHECKING:
 def request(
     ctx: typer.Context,
     method: Annotated[str, typer.Argument(metavar="METHOD", help="GET, POST, PUT, DELETE, …")],
-    path: Annotated[str, typer.Argument(metavar="PATH", help="Below the profile's URL, or a URL on the same server.")],
+    path: Annotated[
+        str, typer.Argument(metavar="PATH", help="A path below the profile's URL, or a full URL on the same server.")
+    ],
     param: Annotated[
         list[str] | None,
-        typer.Option("--param", metavar="K=V", help="A query parameter, encoded for you; repeatable."),
+        typer.Option("--param", metavar="K=V", help="A query parameter, percent-encoded by dw; repeatable."),
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option("--data", "-d", metavar="TEXT|@FILE|@-", help="The body: text, a file, or stdin."),
+        typer.Option("--data", "-d", metavar="TEXT|@FILE|@-", help="The request body: text, a file, or stdin."),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Write the body here, whole or not at all."),
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Write the response body to FILE, completely or not at all."
+        ),
     ] = None,
     include: Annotated[bool, typer.Option("--include", "-i", help="Show the status and headers on stderr.")] = False,
 ) -> None:
-    """Send any request with the profile's login.
+    """Send any HTTP request with the profile's login.
 
-    The answer's body goes to stdout.
+    The response body goes to stdout.
 
     Examples:
 
@@ -57,7 +61,7 @@ def request(
     verb = method.upper()
     if not verb.isalpha() or not verb.isascii():
         raise UsageError(f"not an HTTP method: {method}", "dw request GET /studies")
-    # Text of the server's own kind by default; what the user names wins.
+    # DICOM JSON by default; the user's own header wins.
     headers = {"Accept": f"{media.DICOM_JSON}", **parse_headers(dw.given.headers)}
     body = _body(data)
     if body and not any(name.lower() == "content-type" for name in headers):
@@ -67,14 +71,14 @@ def request(
         try:
             _exchange(dw, asked, output, include=include)
         except TruncatedError:
-            if last or output is None:  # what a pipe took cannot be taken back
+            if last or output is None:  # data written to a pipe cannot be recalled
                 raise
         else:
             return
 
 
 def _exchange(dw: DwContext, asked: "Request", output: Path | None, *, include: bool) -> None:
-    """Send it, and write the response's body. Raises TruncatedError where its content shows that it ended early."""
+    """Send the request and write the response body. Raises TruncatedError if the content shows that it ended early."""
     from dwcli.dicomweb.proof import BodyProof
 
     with dw.client.request(asked) as response:
@@ -91,7 +95,9 @@ def _exchange(dw: DwContext, asked: "Request", output: Path | None, *, include: 
             text = media.classify(response.content_type, b"?") is not media.Body.PICTURE
             for chunk in response.chunks():
                 if dw.out.terminal and (not text or b"\0" in chunk):
-                    raise UsageError("the response is binary and would spoil the terminal", "-o FILE, or a pipe")
+                    raise UsageError(
+                        "the response is binary and cannot be shown on a terminal", "use -o FILE or a pipe"
+                    )
                 proof.feed(chunk)
                 dw.out.write(chunk)
             _judge(proof, "stdout", dw)
@@ -107,9 +113,9 @@ def _exchange(dw: DwContext, asked: "Request", output: Path | None, *, include: 
 def _judge(proof: "BodyProof", where: str, dw: DwContext) -> None:
     match proof.end():
         case End.TRUNCATED:
-            raise TruncatedError("the response is truncated", "the same command asks again")
+            raise TruncatedError("the response is truncated", "run the same command again")
         case End.UNPROVEN if where != "stdout":
-            dw.out.warn(f"{where}: nothing proves that it is whole (unverified)")
+            dw.out.warn(f"{where}: completeness cannot be verified")
         case _:
             pass
 
@@ -118,7 +124,7 @@ def _url(dw: DwContext, path: str, params: list[str]) -> str:
     base = dw.profile.url
     if origin := refs.origin(path):
         if origin != refs.origin(base):
-            raise UsageError(f"{origin} is another server than the profile's", "the login stays at home: --url URL")
+            raise UsageError(f"{origin} is not the profile's server; dw does not send its login there", "use --url URL")
         url = path
     else:
         url = f"{base}/{path.lstrip('/')}"
@@ -132,7 +138,7 @@ def _url(dw: DwContext, path: str, params: list[str]) -> str:
     if pairs:
         url += ("&" if "?" in url else "?") + "&".join(pairs)
     if any(c.isspace() or not c.isprintable() for c in url):
-        raise UsageError("the path has white space in it", "write a space as %20, or use --param")
+        raise UsageError("the path contains white space", "write a space as %20, or use --param")
     return url
 
 

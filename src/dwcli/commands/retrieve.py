@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from dwcli.jobs.result import Tally
     from dwcli.jobs.retrieve import Options, Retrieval
 
-# The options that parts of an instance heed, by parameter.
+# The options that frames and bulkdata accept, by parameter.
 _PARTS = {
     "frames": {"output": "-o", "transfer_syntax": "--transfer-syntax", "verify": "--verify"},
     "bulkdata": {"output": "-o", "verify": "--verify"},
 }
-_GO_ON = "the same command goes on with what is missing"
+_GO_ON = "run the same command again to retrieve what is missing"
 
 
 class RetrieveOptions(NamedTuple):
-    """Where what comes goes, and how it is fetched."""
+    """Where to write the instances, and how to retrieve them."""
 
     output: Annotated[
         Path,
@@ -37,7 +37,7 @@ class RetrieveOptions(NamedTuple):
             "-o",
             metavar="DIR|FILE",
             parser=named_path,
-            help="The folder for instances; made if missing.",
+            help="Where to write instances; created if missing.",
         ),
     ] = Path()
     layout: Annotated[
@@ -45,36 +45,40 @@ class RetrieveOptions(NamedTuple):
         typer.Option(
             "--layout",
             metavar="TEMPLATE",
-            help="Names, e.g. '{PatientID}/{StudyDate}/{SOPInstanceUID}.dcm' (study/series/instance.dcm).",
+            help="File names, e.g. '{PatientID}/{StudyDate}/{SOPInstanceUID}.dcm' (study/series/instance.dcm).",
         ),
     ] = None
     transfer_syntax: Annotated[
         str,
         typer.Option("--transfer-syntax", metavar="NAME|UID", help="* (as stored), explicit, jpeg2000-lossless, …"),
     ] = "*"
-    jobs: Annotated[int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Streams at once.")] = 4
+    jobs: Annotated[int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Concurrent transfers.")] = 4
     zipped: Annotated[
         Path | None,
         typer.Option(
             "--zip",
             metavar="FILE",
             parser=named_path,
-            help="One zip file in place of a folder: everything, or no file.",
+            help="Write one zip file instead of a folder: everything, or no file.",
         ),
     ] = None
-    wado_uri: Annotated[bool, typer.Option("--wado-uri", help="Fetch instances by WADO-URI.")] = False
+    wado_uri: Annotated[bool, typer.Option("--wado-uri", help="Retrieve instances by WADO-URI.")] = False
     anonymize: Annotated[
-        bool, typer.Option("--anonymize", help="With --wado-uri: let the server take the patient out first.")
+        bool, typer.Option("--anonymize", help="With --wado-uri: ask the server to de-identify (anonymize=yes).")
     ] = False
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Fetch and replace what is there already.")] = False
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Retrieve existing files again and replace them.")] = (
+        False
+    )
     verify: Annotated[
         bool,
-        typer.Option("--verify", help="List every instance and compare; what cannot be verified is exit 3."),
+        typer.Option("--verify", help="Compare with the server's list of instances; exit 3 if that is impossible."),
     ] = False
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be fetched.")] = False
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be retrieved, and retrieve nothing.")] = (
+        False
+    )
     report: Annotated[
         Path | None,
-        typer.Option("--report", metavar="FILE", help="One JSON line an instance, and a summary."),
+        typer.Option("--report", metavar="FILE", help="Write one JSON line per instance, then a summary."),
     ] = None
     max_errors: Annotated[
         int | None, typer.Option("--max-errors", metavar="N", min=1, help="Stop after N failures.")
@@ -90,19 +94,19 @@ def retrieve(
         list[str] | None,
         typer.Argument(
             metavar="[study|series|instance] REF... | frames REF LIST | bulkdata REF TAG",
-            help="References, or - for stdin; or the search options below in their place.",
+            help="References, or - for stdin; or use the search options below instead.",
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Retrieve instances, frames or bulk data (WADO-RS).
+    """Retrieve instances, frames or bulkdata (WADO-RS).
 
-    Every file appears whole or not at all.
+    Every file appears complete or not at all.
 
     Examples:
 
     \b
-      dw retrieve study UID -o out          # killed midway? the same line resumes
+      dw retrieve study UID -o out          # interrupted? run it again to resume
       dw search --modality CT -f uids | dw retrieve study - -o out
       dw retrieve --modality MR --date 7d -o out -j 8 --report run.jsonl
       dw retrieve study UID --zip study.zip
@@ -132,23 +136,27 @@ def retrieve(
 
 
 def _only(what: str, given: Mapping[str, str]) -> None:
-    """Refuse the options that frames or bulk data would not heed. Raises UsageError."""
+    """Refuse options that frames or bulkdata would ignore. Raises UsageError."""
     taken = _PARTS[what]
     if others := [option for name, option in given.items() if name not in taken]:
         *before, last = taken.values()
-        raise UsageError(f"{what} does not take {', '.join(others)}", f"it takes {', '.join(before)} and {last}")
+        raise UsageError(
+            f"{what} does not accept {', '.join(others)}", f"it accepts only {', '.join(before)} and {last}"
+        )
 
 
 def _agree(how: RetrieveOptions) -> None:
-    """Refuse options that do not go together. Raises UsageError."""
+    """Refuse options that exclude each other. Raises UsageError."""
     if how.anonymize and not how.wado_uri:
-        raise UsageError("only WADO-URI knows anonymize", "dw retrieve instance REF --wado-uri --anonymize")
+        raise UsageError("--anonymize requires --wado-uri", "dw retrieve instance REF --wado-uri --anonymize")
     if how.anonymize and (how.zipped or how.dry_run or how.verify):
-        raise UsageError("--anonymize goes with neither --zip, --dry-run nor --verify", "the instances get other UIDs")
+        raise UsageError("--anonymize changes UIDs: it excludes --zip, --dry-run and --verify", "leave these out")
     if how.zipped == Path("-"):
-        raise UsageError("a zip appears whole, under a name: it cannot go to stdout", "--zip study.zip")
+        raise UsageError("--zip cannot write to stdout", "--zip study.zip")
     if how.zipped and (how.output != Path() or how.layout or how.dry_run or how.overwrite):
-        raise UsageError("--zip makes one file, without a folder", "dw retrieve study UID --zip study.zip")
+        raise UsageError(
+            "--zip excludes --output, --layout, --dry-run and --overwrite", "dw retrieve study UID --zip study.zip"
+        )
 
 
 def _options(how: RetrieveOptions) -> "Options":
@@ -168,7 +176,7 @@ def _to_folder(dw: DwContext, asked: Iterator[Ref], how: RetrieveOptions, log: t
 
     options = _options(how)
     if not how.layout and (how.output / INDEX).exists():
-        dw.out.warn(f"{how.output} was filled with another --layout: what is there under its names is not looked at")
+        dw.out.warn(f"{how.output} was filled with another --layout; files with its names are ignored")
     with Sink(how.output, Layout(how.layout) if how.layout else Layout(), overwrite=how.overwrite) as sink:
         if how.dry_run:
             _plan(dw, Retrieval(dw.transfer_client, sink, options), asked)
@@ -212,22 +220,22 @@ def _to_zip(
 
 
 def _asked(dw: DwContext, words: list[str], match: MatchOptions, *, wado_uri: bool) -> Iterator[Ref]:
-    """The references of the words, or those that the search options find."""
+    """Yield the references of the words, or those that the search options find."""
     level, rest = references.split_level(words)
     if rest:
         if match.given:
-            raise UsageError("references and search options together", "give one of the two")
+            raise UsageError("references and search options exclude each other", "give only one of them")
         if wado_uri and level not in (None, Level.INSTANCE):
             raise UsageError(
-                "--wado-uri fetches single instances", "dw retrieve instance STUDY/SERIES/INSTANCE --wado-uri"
+                "--wado-uri retrieves single instances only", "dw retrieve instance STUDY/SERIES/INSTANCE --wado-uri"
             )
         for ref in references.read(dw, rest, level):
             if wado_uri and ref.level is not Level.INSTANCE:
-                raise UsageError("--wado-uri fetches single instances", "write STUDY/SERIES/INSTANCE")
+                raise UsageError("--wado-uri retrieves single instances only", "write STUDY/SERIES/INSTANCE")
             yield ref
         return
     if not match.given:
-        raise UsageError("nothing to retrieve was named", "dw retrieve study UID -o out   (or --patient …, or -)")
+        raise UsageError("no reference or filter given", "dw retrieve study UID -o out   (or --patient …, or -)")
     wanted = level or Level.STUDY
     seen: set[Ref] = set()
     references.tell(dw, (*(match.study or ()), *(match.series or ())))
@@ -241,26 +249,26 @@ def _asked(dw: DwContext, words: list[str], match: MatchOptions, *, wado_uri: bo
 
 
 def _plan(dw: DwContext, job: "Retrieval", asked: Iterable[Ref]) -> None:
-    """`--dry-run`: the series, how many instances they have, and how many are here."""
+    """Show the plan (`--dry-run`): series, their instances, and how many are present locally."""
     sums = transfer_report.show_plans(dw, job.plan(asked))
     words = []
     if sums["series"] or not sums["unknown"]:
         words.append(f"{sums['to come']} of {sums['instances']} instances in {sums['series']} series")
     if sums["unknown"]:
-        words.append(f"what {sums['unknown']} references hold that the server does not list")
-    dw.out.info(f"would retrieve {' and '.join(words)}; nothing was fetched")
+        words.append(f"the instances of {sums['unknown']} references that the server does not list")
+    dw.out.info(f"would retrieve {' and '.join(words)}; nothing was retrieved")
 
 
 def _summary(tally: "Tally", output: Path, seconds: float) -> str:
     came = tally.count("received", "replaced", "unexpected", "warned")
     if not tally.outcomes:
-        return "nothing was found or named to retrieve"
+        return "nothing to retrieve: no references and no matches"
     words = [f"{came} retrieved ({transfer_report.speed(tally, seconds)})"]
     words += transfer_report.counts(
         tally,
         present="already there",
-        unexpected="not asked for but kept",
-        warned="of them truncated on the server",
+        unexpected="not requested but kept",
+        warned="of these truncated on the server",
         conflict="in conflict",
         failed="failed",
         unverified="not verified",

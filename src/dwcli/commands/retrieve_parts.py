@@ -17,14 +17,15 @@ from dwcli.files.spool import Spool
 from dwcli.jobs import parts
 from dwcli.output import size
 
-_UNPROVEN = "nothing proves that it is whole (unverified)"
+_UNPROVEN = "completeness cannot be verified"
 
 
 def frames(dw: DwContext, words: list[str], output: Path | None, transfer_syntax: str, *, verify: bool) -> None:
-    """`REF LIST`: each frame into a file of its own, under its name as soon as it is known to be whole."""
+    """Write each frame of `REF LIST` to its own file, named as soon as the frame is known to be complete."""
     if len(words) != 2:
         raise UsageError(
-            "frames takes a reference and a list", "dw retrieve frames STUDY/SERIES/INSTANCE 1,3-5 -o frames/"
+            "frames requires a reference and a list of frames",
+            "dw retrieve frames STUDY/SERIES/INSTANCE 1,3-5 -o frames/",
         )
     ref = FrameRef(references.one_instance(dw, words[0]), refs.parse_frames(words[1]))
     folder = output or Path()
@@ -52,14 +53,14 @@ def frames(dw: DwContext, words: list[str], output: Path | None, transfer_syntax
 
 
 def bulkdata(dw: DwContext, words: list[str], output: Path | None, *, verify: bool) -> None:
-    """`REF TAG` or `URI`: one value into a file, or to stdout. Raises UsageError, TruncatedError, AbsentError."""
+    """Write one value (`REF TAG` or `URI`) to a file or stdout. Raises UsageError, TruncatedError, AbsentError."""
     if not 1 <= len(words) <= 2:
         raise UsageError(
-            "bulkdata takes a reference and a tag",
+            "bulkdata requires a reference and a tag",
             "dw retrieve bulkdata STUDY/SERIES/INSTANCE 7FE00010 -o pixels.bin",
         )
     if output is None and dw.out.terminal:
-        raise UsageError("bulkdata is binary and would spoil the terminal", "-o FILE, or a pipe")
+        raise UsageError("bulkdata is binary and cannot be shown on a terminal", "use -o FILE or a pipe")
     base = dw.profile.url
     expected = parts.unknown
     if refs.origin(words[-1]):
@@ -69,7 +70,7 @@ def bulkdata(dw: DwContext, words: list[str], output: Path | None, *, verify: bo
         url = dw.client.bulkdata_url(ref, tag)
         expected = parts.expected_value(dw.client, ref, tag)
     else:
-        raise UsageError("which value?", "a tag such as 7FE00010 after the reference, or a BulkDataURI alone")
+        raise UsageError("no tag given", "add a tag such as 7FE00010 after the reference, or give only a BulkDataURI")
     if output is None:
         end = _to_stdout(dw, url)
         where = "stdout"
@@ -82,8 +83,8 @@ def bulkdata(dw: DwContext, words: list[str], output: Path | None, *, verify: bo
 
 
 def _to_file(dw: DwContext, url: str, output: Path, expected: parts.Size) -> End:
-    """The value under its name, or, in several parts, under numbered names."""
-    WholeFile(output)  # says so where it cannot be one
+    """Write the value to its file, or several parts to numbered files."""
+    WholeFile(output)  # raises early if it is not writable
     with _spool(output.parent) as spool, dw.out.progress("retrieving") as progress:
         found = parts.Receiver(dw.client, spool, on_bytes=progress.add).bulkdata(url, expected)
         names = [output]
@@ -92,20 +93,20 @@ def _to_file(dw: DwContext, url: str, output: Path, expected: parts.Size) -> End
         for part, path in zip(found, names, strict=True):
             _name(part, path)
     if len(found) > 1:
-        dw.out.warn(f"the value came in {len(found)} parts, as compressed pixels do: {names[0]} to {names[-1]}")
+        dw.out.warn(f"received {len(found)} parts (usual for compressed pixel data): {names[0]} to {names[-1]}")
     for part, path in zip(found, names, strict=True):
         dw.out.info(f"{path}: {size(part.size)}")
     return End.UNPROVEN if any(part.end is End.UNPROVEN for part in found) else End.WHOLE
 
 
 def _to_stdout(dw: DwContext, url: str) -> End:
-    """The value into the pipe as it comes. What a pipe took cannot be taken back: the error says what it is worth."""
+    """Write the value to stdout as it arrives. Piped data cannot be recalled: the error says whether it is complete."""
     witness = content.Witness()
     end: End | None = None
     for event in dw.client.bulkdata(url):
         match event:
             case PartStart() if end is not None:
-                raise ProtocolError("the value comes in several parts, of which only the first was written", "-o FILE")
+                raise ProtocolError("the value has several parts; only the first was written", "use -o FILE")
             case PartData(data):
                 witness.feed(bytes(data))
                 dw.out.write(bytes(data))
@@ -122,13 +123,13 @@ def _to_stdout(dw: DwContext, url: str) -> End:
 
 @contextmanager
 def _spool(folder: Path) -> Iterator[Spool]:
-    """Where parts lie until they have their names: in the same file system. Raises UsageError, DwError."""
+    """Provide a spool for parts on the same file system until they get their names. Raises UsageError, DwError."""
     try:
         spool = Spool(folder)
     except (FileExistsError, NotADirectoryError) as error:
         raise UsageError(f"{folder} is a file, not a folder", "-o DIR") from error
     except OSError as error:
-        raise DwError(f"cannot write in {folder}: {error.strerror or error}", "-o DIR for another folder") from error
+        raise DwError(f"cannot write in {folder}: {error.strerror or error}", "use another folder: -o DIR") from error
     try:
         yield spool
     except BrokenPipeError:

@@ -17,7 +17,7 @@ from dwcli.dicomweb.refs import Level, parse_level
 from dwcli.errors import UsageError, did_you_mean
 from dwcli.options import takes
 
-# The columns of a table, one list a level; what of them a server need not give by itself is asked for by includefield.
+# The columns of a table, one list per level; includefield requests those that a server need not return by default.
 COLUMNS = {
     Level.STUDY: "StudyDate PatientName PatientID ModalitiesInStudy StudyDescription NumberOfStudyRelatedInstances "
     "StudyInstanceUID",
@@ -33,20 +33,20 @@ _ON_A_TERMINAL = 100
 
 
 class SearchOptions(NamedTuple):
-    """What is asked for and shown of each row."""
+    """Which attributes to request and show."""
 
     include: Annotated[
         list[str] | None,
-        typer.Option("--include", metavar="FIELD|all", help="Ask for more attributes; repeatable, or a,b,c."),
+        typer.Option("--include", metavar="FIELD|all", help="Request more attributes; repeatable, or a,b,c."),
     ] = None
     columns: Annotated[
-        str | None, typer.Option("--columns", metavar="A,B,C", help="The columns of table, tsv and csv.")
+        str | None, typer.Option("--columns", metavar="A,B,C", help="Columns of table, tsv and csv.")
     ] = None
     sort: Annotated[
-        str | None, typer.Option("--sort", metavar="[-]FIELD", help="Order the rows here; - for descending.")
+        str | None, typer.Option("--sort", metavar="[-]FIELD", help="Sort the rows locally; - for descending.")
     ] = None
-    all_rows: Annotated[bool, typer.Option("--all", help="All rows, on a terminal too.")] = False
-    only_count: Annotated[bool, typer.Option("--count", help="Only print how many there are.")] = False
+    all_rows: Annotated[bool, typer.Option("--all", help="Show all rows, also on a terminal.")] = False
+    only_count: Annotated[bool, typer.Option("--count", help="Print only the number of matches.")] = False
 
 
 @takes(SearchOptions, MatchOptions)
@@ -58,14 +58,14 @@ def search(
         list[str] | None,
         typer.Argument(
             metavar="[studies|series|instances] [KEY=VALUE]...",
-            help="The level (studies), then keys by keyword, tag or sequence path.",
+            help="The level (default: studies), then filters by keyword, tag or sequence path.",
             show_default=False,
         ),
     ] = None,
 ) -> None:
     """Search for studies, series or instances (QIDO-RS).
 
-    -f xml prints a document for each row, one a line; where there are no rows, nothing.
+    -f xml prints one document per line for each row, and nothing if there are no rows.
 
     Examples:
 
@@ -85,7 +85,7 @@ def search(
     if dw.out.format == "xml":
         dw.client.prefer_xml()
     if level is Level.STUDY and any(term.path == "00080060" for query in queries for term in query.terms):
-        dw.out.warn("Modality is an attribute of series: use --modality, or ModalitiesInStudy=CT")
+        dw.out.warn("Modality is a series attribute; use --modality or ModalitiesInStudy=CT")
     with search_options.listing():
         if how.only_count:
             dw.out.line(str(sum(1 for _ in islice(_found(dw, queries), match.limit))))
@@ -95,11 +95,11 @@ def search(
             limit = _ON_A_TERMINAL
         rows: Iterable[Row]
         if key is None:
-            # One more than is shown tells whether there are more.
+            # One extra row tells whether there are more.
             asked = [query._replace(limit=limit + 1 if limit else None) for query in queries]
             rows = _found(dw, asked)
         else:
-            # What is skipped and what is cut off are counted in the order that is shown.
+            # --offset and --limit count in the order shown.
             everything = _found(dw, [query._replace(limit=None, offset=0) for query in queries])
             rows = islice(sorted(everything, key=key[0], reverse=key[1]), match.offset, None)
         rest = iter(rows)
@@ -113,13 +113,13 @@ def search(
             if not left[0] or not dw.out.terminal:
                 return None
             further = f" or --offset {match.offset + (limit or 0)}" if len(queries) == 1 else ""
-            return f"the first {limit} are shown; there are more: --all, --limit N{further}"
+            return f"only the first {limit} are shown; hint: --all, --limit N{further}"
 
         dw.out.rows(shown_rows(), columns=columns, uid_tag=level.uid_tag, more=more)
 
 
 def _level(words: list[str]) -> tuple[Level, list[str]]:
-    """The level at the front, studies by default, and the KEY=VALUE terms. Raises UsageError."""
+    """Return the leading level (default: studies) and the KEY=VALUE terms. Raises UsageError."""
     if not words or "=" in words[0]:
         return Level.STUDY, words
     level = parse_level(words[0])
@@ -130,16 +130,16 @@ def _level(words: list[str]) -> tuple[Level, list[str]]:
 
 
 def _columns(names: str) -> list[str]:
-    """The attributes of the columns. Raises UsageError."""
+    """Return the attributes of the columns. Raises UsageError."""
     found = [parse_path(name) for name in names.split(",")]
     for tag in found:
         if "." in tag:
-            raise UsageError(f"no column can be made of {field(tag)}", "a top-level attribute, or -f jsonl")
+            raise UsageError(f"{field(tag)} cannot be a column", "use a top-level attribute, or -f jsonl")
     return found
 
 
 def _included(dw: DwContext, level: Level, how: SearchOptions) -> tuple[str, ...]:
-    """The includefields: what is named, shown and sorted by; as keywords, of which servers know one spelling only."""
+    """Return the includefields: attributes requested, shown or sorted by, as keywords (these have one spelling)."""
     named = [name.strip() for typed in how.include or () for name in typed.split(",") if name.strip()]
     if "all" in named:
         return ("all",)  # it stands alone (PS3.18 8.3.4.3)
@@ -153,7 +153,7 @@ def _included(dw: DwContext, level: Level, how: SearchOptions) -> tuple[str, ...
 
 
 def _found(dw: DwContext, queries: list[Query]) -> Iterator[Row]:
-    """The rows of all queries, each once; for `refs` with the UIDs asked within, which need not be in a row."""
+    """Return the rows of all queries, each once; for `refs` with the UIDs searched within, which a row may lack."""
     from dwcli.jobs import find
 
     found = find.found(dw.client, queries)
@@ -166,7 +166,7 @@ def _found(dw: DwContext, queries: list[Query]) -> Iterator[Row]:
 
 
 def _sort_key(typed: str) -> tuple[Callable[[Row], tuple[bool, float | str]], bool]:
-    """A sort key and whether it descends; numbers sort as numbers, empty values last."""
+    """Return a sort key and whether it descends; numbers sort as numbers, empty values last."""
     tag = parse_path(typed.removeprefix("-"))
     if "." in tag:
         raise UsageError(f"cannot sort by {typed}", "sort by a top-level attribute")

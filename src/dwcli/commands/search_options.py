@@ -19,7 +19,7 @@ from dwcli.options import Rows
 
 Value = TypeVar("Value")
 
-_PANEL = "What to search for"
+_PANEL = "Filters"
 
 
 def _as_typed(text: str) -> list[str]:
@@ -39,7 +39,7 @@ def _time(text: str) -> list[str]:
 
 
 class Key(NamedTuple):
-    """A search option that matches one attribute: all that is to be said of it."""
+    """A search option that matches one attribute."""
 
     option: str
     keyword: str
@@ -47,33 +47,33 @@ class Key(NamedTuple):
     help: str
     parse: Callable[[str], list[str]] = _as_typed
     repeatable: bool = False
-    below: str = ""  # the keyword in searches of series and instances, where it is another one
+    below: str = ""  # the keyword for series and instances, if different
 
     @property
     def name(self) -> str:
-        """The option as a parameter."""
+        """The option's parameter name."""
         return self.option.removeprefix("--").replace("-", "_")
 
     @property
     def annotation(self) -> Any:
-        """The parameter as typer wants it annotated."""
+        """The parameter's annotation for typer."""
         option = typer.Option(self.option, metavar=self.metavar, help=self.help, rich_help_panel=_PANEL)
         return Annotated[list[str] | None, option] if self.repeatable else Annotated[str | None, option]
 
     def path(self, level: Level) -> str:
-        """The attribute that is matched at that level."""
+        """Return the attribute to match at that level."""
         return dictionary.parse_tag(self.below if self.below and level is not Level.STUDY else self.keyword)
 
     def values(self, typed: Iterable[str]) -> list[str]:
-        """What to match, each value once. Raises UsageError."""
+        """Return the values to match, each once. Raises UsageError."""
         found = [parse_value(value) for text in typed for value in self.parse(text)]
         if not found:
             raise UsageError(f"{self.option} needs a value", f"{self.option} {self.metavar}")
         return list(dict.fromkeys(found))
 
 
-# In the order of the help page. A new query option is a row in here: its signature, its term of the query, help, man
-# page and completions come from it.
+# In the order of the help page. A new query option is a new row: its signature, query term, help, man page and
+# completions follow from it.
 KEYS = (
     Key("--patient", "PatientName", "NAME", "PatientName; * and ? are wildcards."),
     Key("--patient-id", "PatientID", "ID", "PatientID; repeatable.", repeatable=True),
@@ -81,7 +81,7 @@ KEYS = (
         "--modality",
         "ModalitiesInStudy",
         "CT,MR",
-        "One or more modalities, any of them; repeatable.",
+        "Any of these modalities; repeatable.",
         _listed,
         repeatable=True,
         below="Modality",
@@ -96,32 +96,34 @@ KEYS = (
         "StudyDescription, or SeriesDescription.",
         below="SeriesDescription",
     ),
-    Key("--birth-date", "PatientBirthDate", "WHEN", "PatientBirthDate, written as --date.", _date),
+    Key("--birth-date", "PatientBirthDate", "WHEN", "PatientBirthDate, in the format of --date.", _date),
 )
 
 
 class MatchOptions(NamedTuple):
-    """What to search for (QIDO-RS matching, PS3.18 8.3.4.1); `keys` holds what was typed, by the name of the Key."""
+    """What to search for (QIDO-RS matching, PS3.18 8.3.4.1); `keys`: values as typed, by the name of the Key."""
 
     keys: Annotated[Mapping[str, str | list[str]], Rows({key.name: key.annotation for key in KEYS})] = MappingProxyType(
         {}
     )
     study: Annotated[
         list[str] | None,
-        typer.Option("--study", metavar="UID", help="Only within this study; repeatable.", rich_help_panel=_PANEL),
+        typer.Option("--study", metavar="UID", help="Search only this study; repeatable.", rich_help_panel=_PANEL),
     ] = None
     series: Annotated[
         list[str] | None,
-        typer.Option("--series", metavar="UID", help="Only within this series; repeatable.", rich_help_panel=_PANEL),
+        typer.Option("--series", metavar="UID", help="Search only this series; repeatable.", rich_help_panel=_PANEL),
     ] = None
     fuzzy: Annotated[
-        bool, typer.Option("--fuzzy", help="Fuzzy matching of names, where the server can.", rich_help_panel=_PANEL)
+        bool,
+        typer.Option("--fuzzy", help="Fuzzy matching of names, if the server supports it.", rich_help_panel=_PANEL),
     ] = False
     limit: Annotated[
-        int | None, typer.Option("--limit", metavar="N", min=1, max=10**9, help="At most N.", rich_help_panel=_PANEL)
+        int | None,
+        typer.Option("--limit", metavar="N", min=1, max=10**9, help="At most N results.", rich_help_panel=_PANEL),
     ] = None
     offset: Annotated[
-        int, typer.Option("--offset", metavar="N", min=0, help="Skip the first N.", rich_help_panel=_PANEL)
+        int, typer.Option("--offset", metavar="N", min=0, help="Skip the first N results.", rich_help_panel=_PANEL)
     ] = 0
 
     @property
@@ -137,7 +139,7 @@ def build(
     typed = {key: _all(match.keys[key.name]) for key in KEYS if key.name in match.keys}
     _refuse_empty(match, typed)
     if level is Level.STUDY and match.series:
-        raise UsageError("--series is for searches of series or instances", "dw search instances --series UID")
+        raise UsageError("--series requires a search for series or instances", "dw search instances --series UID")
     within = _within(match)
     wanted = {key.path(level): key.values(texts) for key, texts in typed.items()}
     found = [parse_term(term) for term in terms]
@@ -150,7 +152,7 @@ def build(
     for path, values in several.items():
         queries = alternatives(queries, path, values)
     if len(queries) > 1 and match.offset:
-        raise UsageError("--offset cannot be counted over several searches", "one value for each option, or --limit")
+        raise UsageError("--offset does not work with several searches", "give one value per option, or use --limit")
     return queries
 
 
@@ -162,14 +164,14 @@ def _refuse_empty(match: MatchOptions, typed: Mapping[Key, Iterable[str]]) -> No
         ("--series", match.series or ()),
     ):
         if "" in texts:
-            raise UsageError(f"{option} is empty", "give a value, or leave the option out")
+            raise UsageError(f"{option} is empty", "give a value or leave the option out")
 
 
 def _refuse_twice(paths: Sequence[str]) -> None:
     """Raise UsageError for an attribute that several options or terms name."""
     for path in paths:
         if paths.count(path) > 1:
-            raise UsageError(f"{dictionary.keyword(path) or path} is given twice", "one value for each key")
+            raise UsageError(f"{dictionary.keyword(path) or path} is given twice", "give each filter once")
 
 
 def _places(asked: Query, within: Iterable[tuple[str, str]]) -> list[Query]:
@@ -197,7 +199,7 @@ def _one_of(query: Query, uids: Iterable[str]) -> Query:
 
 
 def _within(match: MatchOptions) -> list[tuple[str, str]]:
-    """The studies and series that `--study` and `--series` name, as UIDs, as `-f uids` prints them, or as URLs."""
+    """Return the studies and series of `--study` and `--series`: UIDs (as `-f uids` prints them) or URLs."""
     studies = [_uid(typed, Level.STUDY) for typed in _distinct(match.study)]
     series = [_uid(typed, Level.SERIES) for typed in _distinct(match.series)]
     found = []
@@ -205,14 +207,14 @@ def _within(match: MatchOptions) -> list[tuple[str, str]]:
         # A URL of a series names its study.
         known = [study] if study else [above for above, _ in studies] or [""]
         if study and studies and (study, "") not in studies:
-            raise UsageError(f"--series {uid} is in study {study}, which --study does not name", "leave out --study")
+            raise UsageError(f"--series {uid} is in study {study}, not in that of --study", "leave out --study")
         found += [(above, uid) for above in known]
     return list(dict.fromkeys(found or studies))
 
 
 def _uid(typed: str, level: Level) -> tuple[str, str]:
     if not refs.origin(typed.strip()):
-        # As a reference has it, and as -f uids prints it.
+        # Percent-encoded, as in a reference and in the output of -f uids.
         return (unquote(typed), "") if level is Level.STUDY else ("", unquote(typed))
     ref = refs.parse(typed, level)
     return ref.study, ref.series
@@ -227,7 +229,7 @@ def _distinct(values: list[str] | None) -> list[str]:
 
 
 def rows(dw: DwContext, queries: Sequence[Query]) -> Iterator[tuple[Query, Row]]:
-    """The rows that any of the queries finds, each once, with its query. Raises TemporaryError as `whole`."""
+    """Yield the rows that any of the queries finds, each once, with its query. Raises TemporaryError, see `whole`."""
     from dwcli.jobs.find import found
 
     return whole(found(dw.client, queries))
@@ -235,19 +237,18 @@ def rows(dw: DwContext, queries: Sequence[Query]) -> Iterator[tuple[Query, Row]]
 
 @contextmanager
 def listing() -> Iterator[None]:
-    """Whoever lists in the block is told by a TemporaryError that a response was truncated.
+    """Turn a truncated response in the block into a TemporaryError.
 
-    To list is harmless, so the same command may be given again, and then ends with exit 0 or the same 75. It is not
-    asked again in here: rows that were printed cannot be taken back, and a server need not give the rest in the same
-    order.
+    Listing is harmless, so the user may run the same command again, which ends with exit 0 or the same 75. `dw` does
+    not retry by itself: printed rows cannot be recalled, and a server need not return the rest in the same order.
     """
     try:
         yield
     except TruncatedError as error:
-        raise TemporaryError(error.message, "what came is not all: give the same command again") from error
+        raise TemporaryError(error.message, "the results are incomplete: run the same command again") from error
 
 
 def whole(rows: Iterable[Value]) -> Iterator[Value]:
-    """The rows of a listing. Raises TemporaryError where the response is truncated."""
+    """Yield the rows of a listing. Raises TemporaryError if the response is truncated."""
     with listing():
         yield from rows

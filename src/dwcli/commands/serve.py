@@ -17,19 +17,21 @@ def serve(
         Path | None,
         typer.Argument(
             metavar="[DIR]",
-            help="An archive, which is made where DIR is empty; other folders are only read. Default: profile local's.",
+            help="An archive (created if DIR is empty) or any folder (read only). Default: that of profile local.",
         ),
     ] = None,
-    port: Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help="0: any free one.")] = 8080,
-    read_only: Annotated[bool, typer.Option("--read-only", help="Refuse to store.")] = False,
+    port: Annotated[
+        int, typer.Option("--port", metavar="N", min=0, max=65535, help="The port; 0: any free port.")
+    ] = 8080,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Refuse store requests.")] = False,
     reindex: Annotated[
-        bool, typer.Option("--reindex", help="Look at all files first: some were put there or removed by hand.")
+        bool, typer.Option("--reindex", help="Index all files again: some were added or removed by hand.")
     ] = False,
 ) -> None:
-    """Serve the local archive, or any folder, to this machine.
+    """Serve the local archive or a folder on this machine.
 
-    It answers programs on this machine only, without a login. It searches, retrieves, renders and stores; it has no
-    XML, WADO-URI, fuzzy matching or deletion. One line of log a request goes to stderr.
+    Serves programs on this machine only, without a login. Supports search, retrieve, render and store, but not XML,
+    WADO-URI, fuzzy matching or deletion. Logs one line per request to stderr.
 
     Examples:
 
@@ -41,7 +43,7 @@ def serve(
     """
     dw: DwContext = ctx.obj
     if dw.given.profile or dw.given.url:
-        raise UsageError("dw serve serves a folder, not a profile or an address", "dw serve [DIR]")
+        raise UsageError("serve takes a folder, not a profile or URL", "dw serve [DIR]")
     if folder is not None and folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder} is no folder", "dw serve [DIR]")
+        raise UsageError(f"{folder} is not a folder", "dw serve [DIR]")
     dw.serve(folder, port, read_only=read_only, reindex=reindex)

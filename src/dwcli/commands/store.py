@@ -20,39 +20,41 @@ if TYPE_CHECKING:
     from dwcli.jobs.selection import Found
     from dwcli.jobs.store import Options
 
-_WITH_JOURNAL = "the same command sends only what was not yet accepted"
-_WITHOUT = "the same command sends all of it again; with --journal FILE it would send only the rest"
+_WITH_JOURNAL = "run the same command again to send only the rest"
+_WITHOUT = "the same command sends everything again; add --journal FILE to send only the rest"
 
 
 class StoreOptions(NamedTuple):
-    """What is sent of the files named, and how."""
+    """Which of the given files to send, and how."""
 
     study: Annotated[
         str | None,
-        typer.Option("--study", metavar="UID", help="Store into this study; instances of others are refused."),
+        typer.Option(
+            "--study", metavar="UID", help="Store into this study; the server refuses instances of other studies."
+        ),
     ] = None
-    jobs: Annotated[int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Requests at once.")] = 4
+    jobs: Annotated[int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Concurrent requests.")] = 4
     batch_size: Annotated[
-        str, typer.Option("--batch-size", metavar="SIZE", help="Bytes in one request: 64M, 500k, 1G.")
+        str, typer.Option("--batch-size", metavar="SIZE", help="Maximum size of one request: 64M, 500k, 1G.")
     ] = "64M"
     include: Annotated[
-        list[str] | None, typer.Option("--include", metavar="GLOB", help="Only files that match; repeatable.")
+        list[str] | None, typer.Option("--include", metavar="GLOB", help="Store only matching files; repeatable.")
     ] = None
     exclude: Annotated[
         list[str] | None,
-        typer.Option("--exclude", metavar="GLOB", help="No files or folders that match; repeatable."),
+        typer.Option("--exclude", metavar="GLOB", help="Skip matching files and folders; repeatable."),
     ] = None
     verify: Annotated[
         bool,
-        typer.Option("--verify", help="Fetch each instance back and compare; what cannot be verified is exit 3."),
+        typer.Option("--verify", help="Retrieve each instance and compare; exit 3 if that is impossible."),
     ] = False
     journal: Annotated[
         Path | None,
-        typer.Option("--journal", metavar="FILE", help="Record what is stored; the next run sends only the rest."),
+        typer.Option("--journal", metavar="FILE", help="Record stored instances; the next run sends only the rest."),
     ] = None
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be sent.")] = False
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be sent, and send nothing.")] = False
     report: Annotated[
-        Path | None, typer.Option("--report", metavar="FILE", help="One JSON line a file, and a summary.")
+        Path | None, typer.Option("--report", metavar="FILE", help="Write one JSON line per file, then a summary.")
     ] = None
     max_errors: Annotated[
         int | None, typer.Option("--max-errors", metavar="N", min=1, help="Stop after N failures.")
@@ -65,19 +67,21 @@ def store(
     how: StoreOptions,
     paths: Annotated[
         list[Path],
-        typer.Argument(metavar="PATH...", parser=named_path, help="Files and folders; folders are walked."),
+        typer.Argument(
+            metavar="PATH...", parser=named_path, help="Files and folders; folders are searched recursively."
+        ),
     ],
 ) -> None:
     """Store DICOM files (STOW-RS).
 
-    The server's reply decides what counts as stored, instance by instance.
+    An instance counts as stored only if the store response says so.
 
     Examples:
 
     \b
       dw store ./folder
       dw store ./folder --dry-run
-      dw store ./folder --journal night.jsonl   # the same line again sends the rest
+      dw store ./folder --journal night.jsonl   # run it again to send the rest
       dw store scan.dcm --study UID --verify
     """
     from dwcli.files.scan import scan
@@ -85,7 +89,7 @@ def store(
 
     dw: DwContext = ctx.obj
     if how.report and how.journal and how.report.absolute() == how.journal.absolute():
-        raise UsageError("the report would overwrite the journal", "give them two names")
+        raise UsageError("the report would overwrite the journal", "use different file names")
     study = _study(dw, how.study)
     log = transfer_report.begin(dw, how.report)
     found = scan(paths, include=how.include or (), exclude=how.exclude or ())
@@ -99,13 +103,13 @@ def store(
 def _plan(
     dw: DwContext, found: "Iterable[Found]", options: "Options", journal: Path | None, log: transfer_report.Report
 ) -> "tuple[Tally, str]":
-    """`--dry-run`: what would be sent, and that in words."""
+    """Return what would be sent (`--dry-run`), and its summary."""
     from dwcli.files.journal import Journal
     from dwcli.jobs.result import Tally
     from dwcli.jobs.selection import plan
 
     tally = Tally()
-    # A journal that is not there yet would be made by opening it.
+    # Opening a journal would create it.
     book = Journal(journal, dw.profile.url) if journal and journal.exists() else None
     with book or nullcontext():
         planned = plan(found, options, book, store_bytes=dw.profile.dialect.store_bytes)
@@ -117,7 +121,7 @@ def _plan(
 def _send(
     dw: DwContext, found: "Iterable[Found]", options: "Options", journal: Path | None, log: transfer_report.Report
 ) -> "tuple[Tally, str]":
-    """What was sent, and that in words."""
+    """Send the instances; returns the results and their summary."""
     from dwcli.files.journal import Journal
     from dwcli.jobs.result import Tally
     from dwcli.jobs.store import Storing
@@ -133,17 +137,17 @@ def _send(
 
 
 def _study(dw: DwContext, typed: str | None) -> str:
-    """The study to store into, empty for any. Raises UsageError."""
+    """Return the study to store into, empty for any. Raises UsageError."""
     if typed is None:
         return ""
     if not typed:
-        # An unset variable of a script must not let everything in.
-        raise UsageError("--study is empty", "name the study, or leave the option out")
+        # An unset variable in a script must not allow every study.
+        raise UsageError("--study is empty", "give a study or leave the option out")
     return references.parse(dw, typed, Level.STUDY, verb="store").study
 
 
 def _tell_of_nothing(dw: DwContext, tally: "Tally", paths: list[Path], *, filtered: bool) -> None:
-    """A folder without anything to send is no failure, but mostly the wrong folder."""
+    """Warn if there is nothing to send: not a failure, but usually the wrong folder."""
     if tally.outcomes.total() > tally.outcomes["skipped"]:
         return
     more = f" (nor in {len(paths) - 1} others)" if len(paths) > 1 else ""
@@ -163,13 +167,13 @@ def _summary(tally: "Tally", where: str, seconds: float, *, journal: bool) -> st
     words = [f"{done} stored ({transfer_report.speed(tally, seconds)})" if done else "0 stored"]
     words += transfer_report.counts(
         tally,
-        warned="of them with warnings",
-        present="already there, or stored by an earlier run as the journal says" if journal else "already there",
+        warned="of these with warnings",
+        present="already there, or stored by an earlier run (journal)" if journal else "already there",
         conflict="in conflict",
         failed="failed",
         unknown="unknown",
         skipped="skipped",
     )
     if tally.code is ExitCode.TEMPORARY:
-        words.append("the same command sends them again")
+        words.append("run the same command again to send them")
     return f"{where}: {', '.join(words)}"

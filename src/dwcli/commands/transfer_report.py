@@ -1,4 +1,4 @@
-"""How the results of a transfer are shown: progress, the rows of a pipe, the report file, the summary."""
+"""Shows the results of a transfer: progress, rows for a pipe, the report file, the summary."""
 
 import io
 import json
@@ -24,10 +24,10 @@ COLUMNS = ("outcome", "study", "series", "instance", "path", "size", "reason")
 
 
 class Report:
-    """The file of `--report`: one JSON line an item, at once, so that a killed run leaves its lines, and a summary.
+    """The file of `--report`: one JSON line per item, at once, so that a killed run keeps its lines; then a summary.
 
-    It is emptied as the run begins, and the summary, with the exit code, is written as the run ends, however it ends.
-    Without a path nothing is written. Raises UsageError where it cannot be made, DwError where it cannot be written.
+    Empties the file when the run begins, and writes the summary with the exit code however the run ends. Without a path
+    it writes nothing. Raises UsageError if it cannot create the file, DwError if it cannot write it.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -37,24 +37,24 @@ class Report:
         self._file: io.FileIO | None = None
         if path is not None:
             try:
-                # It may be the folder that `-o` names, and still to come.
+                # It may be the folder of `-o`, which does not exist yet.
                 path.parent.mkdir(parents=True, exist_ok=True)
-                # Unbuffered: a line is there at once, and a full disk is met here, not when the file is closed.
+                # Unbuffered: each line is written at once, and a full disk fails here, not on closing the file.
                 self._file = io.FileIO(path, "w")
             except OSError as error:
                 raise UsageError(
                     f"cannot write the report {path}: {error.strerror or error}",
-                    "name another file: --report FILE.jsonl",
+                    "use another file: --report FILE.jsonl",
                 ) from error
 
     def count(self, tally: Tally) -> None:
-        """The summary is of this tally, and its seconds begin now."""
+        """Summarize this tally; its seconds start now."""
         self._tally = tally
         self._began = time.monotonic()
 
     @property
     def seconds(self) -> float:
-        """How long it has taken."""
+        """Elapsed time in seconds."""
         return time.monotonic() - self._began
 
     def write(self, record: dict[str, Any]) -> None:
@@ -102,7 +102,7 @@ def _code(error: BaseException | None) -> int:
 
 
 def begin(dw: DwContext, path: Path | None) -> Report:
-    """The report of a run, before anything that can fail: an old one must not pass for that of a run that failed."""
+    """Start the report of a run before anything can fail: an old report must not pass for that of a failed run."""
     return dw.enter(Report(path))
 
 
@@ -111,11 +111,9 @@ def show(
 ) -> float:
     """Print the items, write the report, count; returns the seconds it took.
 
-    A person is told of what needs a look, at once and in full; a pipe gets every item. Quietly, stderr names each item
-    that failed, and nothing else is told.
-    Where nobody reads the pipe any more the work goes on in silence.
-    `go_on` is what to do after an interruption, in words. With `few`, of many alike a person is told the first ones and
-    the number.
+    A terminal shows what needs attention, at once and in full; a pipe gets every item. With -q, stderr names each
+    failed item and nothing else. If the reader closes the pipe, the work continues silently.
+    `go_on`: what to do after an interruption. `few`: of many similar items, a terminal shows the first and a count.
     """
     report.count(tally)
     person = dw.out.terminal and not dw.out.format
@@ -132,7 +130,7 @@ def show(
                 dw.out.failed(told(item))
             if not person:
                 if item.code is not ExitCode.OK and not warned:
-                    # Its mail is often all that a cron job shows: one reason stands for the rest.
+                    # A cron job's mail is often all that the user sees: one reason stands for the rest.
                     warned = True
                     dw.out.warn(told(item))
                 yield record
@@ -147,7 +145,7 @@ def show(
         try:
             dw.out.table(counted(), columns=COLUMNS, empty="")
         except BrokenPipeError:
-            # The reader has seen enough (`| head`), but the transfer is not done.
+            # The reader closed the pipe (`| head`), but the transfer continues.
             dw.out.close_quietly()
             dw.out.table(counted(), columns=COLUMNS, empty="")
         word = ""
@@ -156,20 +154,20 @@ def show(
         raise
     except DwError:
         if not tally.outcomes:
-            word = ""  # nothing was begun: the error says it all, and the same command would only meet it again
+            word = ""  # nothing started: the error says everything, and the same command would fail again
         raise
     except OSError:
-        some = "at least "  # of what could not be shown nobody counts the rest
+        some = "at least "  # the items that could not be shown are not counted
         raise
     finally:
-        # Now, not when the last name of it goes: its threads write to a folder that is about to be closed.
+        # Close now, not on garbage collection: its threads write to a folder that is about to be closed.
         close = getattr(items, "close", None)
         if close:
             close()
         seconds = report.seconds
         for outcome, number in alike.items() if few else ():
             if number > _FEW:
-                dw.out.line(f"{number - _FEW} more {outcome}; a pipe or --report FILE names each")
+                dw.out.line(f"{number - _FEW} more {outcome}; use a pipe or --report FILE to list them all")
         if word:
             done = sum(tally.outcomes[outcome] for outcome in DONE)
             dw.out.info(f"{word}; {some}{done} done in {seconds:.1f} s" + (f"; {go_on}" if go_on else ""))
@@ -177,10 +175,10 @@ def show(
 
 
 def show_plans(dw: DwContext, plans: "Iterable[Planned]") -> Counter[str]:
-    """Print the series of a `--dry-run`, with how many instances they have and how many of them are there.
+    """Print the series of a `--dry-run`, with the numbers of instances listed and present.
 
-    Returns the sums: `series` of which the server says how much they hold, their `instances`, those `present`, those
-    `to come`, and the references `unknown`.
+    Returns the sums: `series` whose size the server reports, their `instances`, those `present`, those `to come`, and
+    the `unknown` references.
     """
     sums: Counter[str] = Counter()
 
@@ -209,26 +207,26 @@ def _needs_a_look(item: Item) -> bool:
 
 
 def told(item: Item) -> str:
-    """`failed STUDY/SERIES: why`; the reference is one that can be typed again."""
+    """Return `failed STUDY/SERIES: why`; the reference can be typed again."""
     what = item.path or "/".join(uid for uid in (item.study, item.series, item.instance) if uid)
     return f"{item.outcome} {what}" + (f": {item.reason}" if item.reason else "")
 
 
 def speed(tally: Tally, seconds: float) -> str:
-    """`14.3 MB in 0.4 s, 35.8 MB/s`; of no bytes there is no rate."""
+    """Return `14.3 MB in 0.4 s, 35.8 MB/s`; without a rate if there are no bytes."""
     took = f"{size(tally.bytes)} in {seconds:.1f} s"
     return f"{took}, {size(tally.bytes / max(seconds, 1e-3))}/s" if tally.bytes else took
 
 
 def counts(tally: Tally, **texts: str) -> list[str]:
-    """`3 failed` and the like, for the outcomes that came up, in the order given."""
+    """Return texts such as `3 failed` for the outcomes that occurred, in the order given."""
     numbers = {**tally.outcomes, "failed": tally.outcomes["failed"] - tally.whole}
     found = [f"{numbers[outcome]} {text}" for outcome, text in texts.items() if numbers.get(outcome)]
-    return [*found, f"{tally.whole} failed as a whole (studies or series)"] if tally.whole else found
+    return [*found, f"{tally.whole} failed entirely (studies or series)"] if tally.whole else found
 
 
 def ticked(items: Iterable[Item], tick: Callable[[], None]) -> Iterator[Item]:
-    """The items, each instance counted by the progress as it passes."""
+    """Yield the items, and count each instance in the progress."""
     for item in items:
         if item.instance:
             tick()

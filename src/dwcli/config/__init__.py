@@ -1,6 +1,6 @@
-"""Profiles: where servers are. The only reader of the environment.
+"""Profiles: where servers are. Only this package reads the environment.
 
-A flag beats a variable, a variable beats the file, the file beats the default.
+A flag overrides a variable, a variable overrides the file, the file overrides the default.
 """
 
 from dwcli.config.choice import select

@@ -1,4 +1,4 @@
-"""The choice of a profile: by flag, variable, or the file's default."""
+"""Selects a profile: by flag, variable, or the file's default."""
 
 from collections.abc import Callable, Mapping
 
@@ -44,9 +44,7 @@ def select(
 def _named(file: File, name: str, environment: Environment, ask: Callable[[str], str]) -> Profile:
     """The profile of that name, of the file before a built-in one. Raises UsageError, also where there is no name."""
     if not name:
-        raise UsageError(
-            "no server chosen", "dw profile add NAME URL   (or --url URL for this once; -p demo to look around)"
-        )
+        raise UsageError("no server chosen", "dw profile add NAME URL   (or --url URL once; or -p demo)")
     return file.profile(name, environment, ask) if name in file.names or name not in BUILT_IN else built_in(name)
 
 
@@ -54,8 +52,8 @@ def _moved(chosen: Profile, name: str, address: str) -> Profile:
     """The profile at another address of its server. Raises UsageError where its login would leave that server."""
     if origin_of(address) != origin_of(chosen.url):
         raise UsageError(
-            f"--url {address} is on another server than profile {name}, whose login stays at home",
-            "leave out either -p or --url",
+            f"--url {address} is not the server of profile {name}; dw does not send its login there",
+            "leave out -p or --url",
         )
     return chosen._replace(url=address)
 
@@ -67,7 +65,7 @@ def _overridden(headers: Mapping[str, str], later: Mapping[str, str]) -> dict[st
 
 
 def _bare(environment: Environment, url: str, ask: Callable[[str], str]) -> Profile:
-    """`--url` or DW_URL alone: the login comes from the environment."""
+    """Return a profile for `--url` or DW_URL alone, with the login from the environment."""
     from dwcli.dicomweb.dialects import choose
 
     return Profile(name="", url=url, dialect=choose("auto"), login=from_environment(environment, ask) or Login())

@@ -1,4 +1,4 @@
-"""What the environment says, and where a user's folders are; nothing else reads it."""
+"""The environment and the user's folders; no other module reads them."""
 
 import os
 import sys
@@ -13,7 +13,7 @@ from dwcli.errors import UsageError
 
 
 class Environment(NamedTuple):
-    """What the environment says; nothing else reads it. Its words never show the password or the token."""
+    """The environment's settings. `repr` never shows the password or the token."""
 
     config: Path
     profile: str
@@ -26,11 +26,11 @@ class Environment(NamedTuple):
     columns: int | None
     netrc: Path = Path("~/.netrc")
     screen: bool = False
-    """Whether a browser's window can be opened here."""
+    """Whether a browser window can be opened."""
 
     @property
     def state(self) -> Path:
-        """The folder for what is kept between runs: tokens."""
+        """The folder for data kept between runs: tokens."""
         from platformdirs import user_state_path
 
         return known(_own(lambda: user_state_path("dw", appauthor=False)), "XDG_STATE_HOME")
@@ -40,7 +40,7 @@ class Environment(NamedTuple):
 
     @classmethod
     def read(cls) -> "Environment":
-        """The process's environment, now."""
+        """Read the process's current environment."""
         get = os.environ.get
         columns = get("COLUMNS", "")
         return cls(
@@ -65,7 +65,7 @@ def _default_config() -> Path:
 
 
 def _own(find: Callable[[], Path]) -> Path:
-    """What `find` finds; below `~` where it takes a home folder and there is none (older platformdirs say so, too)."""
+    """Return what `find` finds, or `~` if it needs a home folder and there is none (as older platformdirs do)."""
     try:
         return find()
     except RuntimeError:
@@ -73,38 +73,38 @@ def _own(find: Callable[[], Path]) -> Path:
 
 
 def cache() -> Path:
-    """The folder for what can be made again. Raises UsageError where the user has none."""
+    """Return the cache folder. Raises UsageError if the user has none."""
     from platformdirs import user_cache_path
 
     return known(_own(lambda: user_cache_path("dw", appauthor=False)), "XDG_CACHE_HOME")
 
 
 def data() -> Path:
-    """The folder for what is kept. Raises UsageError where the user has none."""
+    """Return the data folder. Raises UsageError if the user has none."""
     from platformdirs import user_data_path
 
     return known(_own(lambda: user_data_path("dw", appauthor=False)), "XDG_DATA_HOME")
 
 
 def at_home(path: str) -> Path:
-    """A path as a shell takes it, `~` for the home folder; it stays as it is where there is none (a container)."""
+    """Expand `~` as a shell does; the path stays unchanged if there is no home folder (a container)."""
     return Path(os.path.expanduser(path))  # noqa: PTH111  pathlib's raises
 
 
 def is_homeless(path: Path) -> bool:
-    """Whether a path begins with a home folder that does not exist."""
+    """Return whether a path starts with a home folder that does not exist."""
     return path.parts[:1] == ("~",)
 
 
 def known(path: Path, name: str) -> Path:
-    """The path. Raises UsageError where it depends on a home folder that the user does not have."""
+    """Return the path. Raises UsageError if it depends on a home folder that the user does not have."""
     if is_homeless(path):
-        raise UsageError("this command needs a folder of yours, and no home folder is known", f"set HOME or {name}")
+        raise UsageError("no home folder is known", f"set HOME or {name}")
     return path
 
 
 def proxy_from_environment(url: str) -> str:
-    """The proxy that HTTP_PROXY and its kin, but for NO_PROXY, put before this URL; empty where there is none."""
+    """Return the proxy for this URL from HTTP_PROXY and similar variables, subject to NO_PROXY; else empty."""
     from urllib import request
 
     split = urlsplit(url)
@@ -114,17 +114,17 @@ def proxy_from_environment(url: str) -> str:
 
 
 def may_name_proxy() -> bool:
-    """Whether the environment may name a proxy, or the system's own settings where it has some."""
+    """Return whether the environment, or the system's settings, may name a proxy."""
     return sys.platform in ("darwin", "win32") or any(name.lower().endswith("_proxy") for name in os.environ)
 
 
 def variable(name: str) -> str | None:
-    """One named variable, for secrets that live in the environment."""
+    """Return one variable, for secrets in the environment."""
     return os.environ.get(name)
 
 
 def read_secret(word: str, variable_name: str | None, command: str | None) -> str:
-    """A secret that belongs to no profile: from a named variable, or a command's first line. Raises AuthError."""
+    """Return a secret of no profile: from a variable, or a command's first line. Raises AuthError."""
     named = {f"{word}_command": command} if command is not None else {f"{word}_env": variable_name or ""}
     found = Sources(Path(), variable, lambda _question: "").find(named, word, "")
     assert found is not None

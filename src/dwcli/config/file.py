@@ -1,4 +1,4 @@
-"""The configuration file: profiles as they are written."""
+"""The configuration file: profiles as written."""
 
 import os
 import re
@@ -33,14 +33,14 @@ class File:
 
     @classmethod
     def load(cls, path: Path) -> "File":
-        """Read it; one that does not exist is empty. Raises UsageError with the line where it is not TOML."""
+        """Read the file; a missing file is empty. Raises UsageError with the line number if it is not TOML."""
         return cls(path, _read(path))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Alone with the file among all processes, and with what stands there now: to read, decide and write.
+        """Lock the file among all processes and reload it: to read, decide and write.
 
-        Raises TemporaryError where another process does not let go, UsageError as `load` does.
+        Raises TemporaryError if another process does not release it, UsageError as `load` does.
         """
         if self._locked:
             yield
@@ -48,9 +48,11 @@ class File:
         from dwcli.lock import locked
 
         known(self.path, "DW_CONFIG")
-        # Where the file itself is: by two links to it the same lock is met.
+        # Next to the real file, so that two links to it share one lock.
         own = Path(os.path.realpath(self.path))
-        with locked(own.with_name(f".{own.name}.lock"), seconds=_LOCK_SECONDS, busy=f"another dw is changing {own}"):
+        with locked(
+            own.with_name(f".{own.name}.lock"), seconds=_LOCK_SECONDS, busy=f"another dw process is changing {own}"
+        ):
             self._document, self._locked = _read(self.path), True
             try:
                 yield
@@ -59,7 +61,7 @@ class File:
 
     @property
     def default(self) -> str:
-        """The profile used when none is named, empty where there is none."""
+        """The default profile, empty if there is none."""
         return str((self._document or {}).get("default", ""))
 
     @property
@@ -68,18 +70,18 @@ class File:
         return list((self._document or {}).get("profiles", {}))
 
     def table(self, name: str) -> Mapping[str, Any]:
-        """One profile as written. Raises UsageError with near names where there is none."""
+        """Return one profile as written. Raises UsageError with similar names if there is none."""
         profiles = (self._document or {}).get("profiles", {})
         if name not in profiles and name in BUILT_IN:
-            raise UsageError(f"the profile {name} is built in: nothing of it is in {self.path}", f"dw -p {name} search")
+            raise UsageError(f"profile {name} is built in and not in {self.path}", f"dw -p {name} search")
         if name not in profiles:
             hint = did_you_mean(name, [*profiles, *BUILT_IN]) if profiles else f"dw profile add {name} URL"
-            raise UsageError(f"no profile called {name!r}", hint)
+            raise UsageError(f"unknown profile {name!r}", hint)
         found: Mapping[str, Any] = profiles[name]
         return found
 
     def profile(self, name: str, environment: Environment, ask: Callable[[str], str]) -> Profile:
-        """One profile, resolved. DW_USER, DW_PASSWORD and DW_TOKEN beat what the file says."""
+        """Return one profile, resolved. DW_USER, DW_PASSWORD and DW_TOKEN override the file."""
         table = dict(self.table(name))
         where = f"{self.path}: profile {name}"
         _known(table, {"url", "dialect", "headers", "auth", "tls", "proxy", "timeout"}, where)
@@ -88,7 +90,7 @@ class File:
         _known(tls, {*_TLS_FILES, "insecure", *passphrases}, f"{where}: tls")
         timeout = table.get("timeout")
         if timeout is not None and not (type(timeout) in (int, float) and 0 < timeout < LONGEST):
-            raise UsageError(f"{where}: timeout = {timeout!r}", "a number of seconds")
+            raise UsageError(f"{where}: invalid timeout {timeout!r}", "timeout = 30 (seconds)")
         sources = Sources(self.path, variable, ask)
         url = address_of(str(table.get("url", "")))
         headers = _headers(_table(table, "headers", where), where)
@@ -119,19 +121,19 @@ class File:
     # Writing
 
     def put(self, name: str, table: Mapping[str, Any], *, replace: bool = False) -> None:
-        """Write a profile; the first one becomes the default. Raises UsageError on a bad or a taken name.
+        """Write a profile; the first one becomes the default. Raises UsageError on an invalid or existing name.
 
-        With `replace` over one that is there, and UsageError where none is.
+        With `replace`, overwrites an existing profile; raises UsageError if there is none.
         """
         with self.locked():
             self._put(name, table, replace=replace)
 
     def _put(self, name: str, table: Mapping[str, Any], *, replace: bool) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-            raise UsageError(f"not a profile name: {name!r}", "letters, digits, dots, dashes and underscores")
+            raise UsageError(f"not a profile name: {name!r}", "use letters, digits, dots, dashes and underscores")
         if name in self.names and not replace:
             raise UsageError(
-                f"there is a profile {name} already",
+                f"profile {name} already exists",
                 f"dw profile edit {name} …  or  dw profile remove {name}",
             )
         if replace:
@@ -155,7 +157,7 @@ class File:
             self._write(lambda _document: None, default=name)
 
     def remove(self, name: str) -> None:
-        """Take a profile out; the default falls away with it."""
+        """Remove a profile; also unsets the default if it was this profile."""
 
         def change(document: Any) -> None:
             del document["profiles"][name]
@@ -165,7 +167,7 @@ class File:
             self._write(change, default="" if self.default == name else self.default)
 
     def _write(self, change: Callable[[Any], None], *, default: str) -> None:
-        """Edit the file and put it in place whole, readable by its owner only."""
+        """Edit the file and replace it atomically, readable by its owner only."""
         import tempfile
 
         import tomlkit
@@ -182,7 +184,7 @@ class File:
                 del document["default"]
             written = tomlkit.dumps(document)
             if default and "default" not in document:
-                # Above all tables, where TOML wants it.
+                # Before all tables, as TOML requires.
                 written = f"default = {tomlkit.string(default).as_string()}\n\n{written}"
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             handle, temporary = tempfile.mkstemp(dir=self.path.parent, prefix=".config-")
@@ -199,7 +201,7 @@ class File:
 
 
 def _read(path: Path) -> Any:
-    """The document, None where there is no file. Raises UsageError."""
+    """Return the document, None if there is no file. Raises UsageError."""
     if is_homeless(path):
         return None
     try:
@@ -213,16 +215,16 @@ def _read(path: Path) -> Any:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path}: {error}", "mend the file, or move it away") from error
+        raise UsageError(f"{path}: {error}", "fix the file, or move it away") from error
     _known(document, {"default", "profiles"}, str(path))
     for name, profile in _table(document, "profiles", str(path)).items():
         if not isinstance(profile, dict):
-            raise UsageError(f"{path}: profile {name} is no table", f"[profiles.{name}]")
+            raise UsageError(f"{path}: profile {name} is not a table", f"[profiles.{name}]")
     return document
 
 
 def _login(auth: dict[str, Any], name: str, url: str, where: str, sources: Sources, environment: Environment) -> Login:
-    """What is written, but for what the environment says; a user and a password are then the provider's, if any."""
+    """Return the login as written, unless the environment sets one; its user and password go to a provider, if any."""
     given = from_environment(environment, sources.ask)
     row = logins.row_of(auth)
     at_provider = "password" in row.shared
@@ -247,7 +249,7 @@ def _known(table: Mapping[str, Any], known: set[str], where: str) -> None:
 def _table(parent: Mapping[str, Any], key: str, where: str) -> dict[str, Any]:
     found = parent.get(key, {})
     if not isinstance(found, dict):
-        raise UsageError(f"{where}: {key} is no table", f'{key} = {{ "key" = "value" }}, or a [section]')
+        raise UsageError(f"{where}: {key} is not a table", f'{key} = {{ "key" = "value" }}, or a [section]')
     return found
 
 
@@ -255,12 +257,14 @@ def _headers(table: dict[str, Any], where: str) -> dict[str, str]:
     for name, value in table.items():
         sent = f"{name}{value}"
         if not (isinstance(value, str) and sent.isascii() and sent.isprintable()) or not name or " " in name:
-            raise UsageError(f"{where}: the header {name!r} cannot be sent", "a name and a text, in ASCII, on one line")
+            raise UsageError(
+                f"{where}: the header {name!r} cannot be sent", "use a name and a text, in ASCII, on one line"
+            )
     return dict(table)
 
 
 def _merge(tables: Any, name: str, table: Mapping[str, Any]) -> None:
-    """Put `table` under `name`, keeping what stands there unless it is named; None takes a key out."""
+    """Merge `table` into the one under `name`; None removes a key."""
     import tomlkit
 
     if not isinstance(tables.get(name), Mapping):
@@ -275,7 +279,7 @@ def _merge(tables: Any, name: str, table: Mapping[str, Any]) -> None:
 
 
 def _dialect(written: Any, where: str) -> "Dialect":
-    """`dialect = "orthanc"`, or a table with `name` and single differences."""
+    """Parse `dialect = "orthanc"`, or a table with `name` and overrides."""
     from dwcli.dicomweb.dialects import choose
 
     try:

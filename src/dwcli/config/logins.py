@@ -1,8 +1,8 @@
-"""The kinds of login that a profile's `auth` table can ask for: one row each in TABLE.
+"""The kinds of login that a profile's `auth` table can select: one row each in TABLE.
 
-A row says all there is to say of a kind: its keys in the file and so its options, what it needs, how it is read, which
-flow of net/auth.py sends it, and what to type after a 401. Another kind (Google's or Amazon's own) is one more row, and
-its flow there.
+A row defines a kind completely: its keys in the file (and so its options), what it requires, how to read it, which flow
+of net/auth.py sends it, and what to type after a 401. Another kind (Google's or Amazon's own) is one more row, and its
+flow there.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
     from dwcli.net.oidc import Provider
     from dwcli.net.tokens import TokenFile
 
-_KEPT = "stdin now, kept in the configuration (0600)"
+_KEPT = "stdin now, saved in the configuration (0600)"
 
 
 class Login(NamedTuple):
-    """How a profile logs in. `secret`: the password or token; None where it has to be asked for."""
+    """How a profile logs in. `secret`: returns the password or token; None if dw must prompt."""
 
     kind: str = "none"
     username: str = ""
     secret: Callable[[], str] | None = None
     source: str = ""
-    """Where the secret comes from, in words without the secret."""
+    """A description of the secret's source, without the secret."""
     renewable: bool = False
-    """Whether asking again may bring another secret."""
+    """Whether calling `secret` again may return a new one."""
     oidc: Registration | None = None
 
     def for_person(self, other: "Login", *, unattended: bool) -> "Login":
-        """This login at its provider, with the user name and password of `other`."""
+        """Return this login with the user name and password of `other`."""
         mine = self._replace(username=other.username, secret=other.secret)
         if self.oidc is None:
             return mine._replace(source=other.source)
@@ -45,9 +45,9 @@ class Login(NamedTuple):
 
 
 class Key(NamedTuple):
-    """A key of an `auth` table, and its option. `option`: the option's name where it is not the key's.
+    """A key of an `auth` table, and its option. `option`: the option's name if it differs from the key's.
 
-    `sources`: of a secret, the help of its options -env, -command, -file and -stdin; it has no option of its own name.
+    `sources`: for a secret, the help of its options -env, -command, -file and -stdin; it has no option of its own name.
     """
 
     name: str
@@ -59,12 +59,12 @@ class Key(NamedTuple):
 
     @property
     def written(self) -> tuple[str, ...]:
-        """What may stand in the file for it."""
+        """The names of the key in the file."""
         return tuple(self.name + suffix for suffix in SUFFIXES) if self.sources else (self.name,)
 
 
 class Written(NamedTuple):
-    """An `auth` table to read, with what its kind may need: the profile's name and URL, `where` for errors."""
+    """An `auth` table to read, with its context: the profile's name and URL, `where` for errors."""
 
     auth: Mapping[str, Any]
     name: str
@@ -75,16 +75,16 @@ class Written(NamedTuple):
 
     @property
     def username(self) -> str:
-        """The user's name, empty where none is written."""
+        """The user name, empty if none is written."""
         return str(self.auth.get("username", ""))
 
     def question(self, word: str) -> str:
-        """What a person is asked for a secret that has no other source."""
+        """Return the prompt for a secret that has no other source."""
         return f"{word.capitalize()}{f' of {self.username}' if self.username else ''} at {self.name}: "
 
 
 class Way(NamedTuple):
-    """What a flow may need: the origin that it is for, a provider to ask, and whom to tell."""
+    """What a flow may need: its origin, the provider, and callbacks for messages."""
 
     origin: str
     provider: "Callable[[], tuple[Provider, TokenFile]]"
@@ -93,11 +93,11 @@ class Way(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """A row. `title` heads its options in the help; `keys` are its own, `shared` those of other rows that it takes too.
+    """A row. `title` heads its options in the help; `keys` are its own, `shared` those of other rows it accepts too.
 
-    `flag`: the help of an option of its own name, for a kind without keys; `needs`: keys that must be written;
-    `begins`: a key that its options must bring when a profile turns to it, and what is wrong without.
-    `check(auth, where)` raises UsageError; `beforehand`: whether a person logs in once, by `dw profile login`.
+    `flag`: the help of an option named after the kind, for a kind without keys; `needs`: required keys;
+    `begins`: a key that the options must set when a profile switches to this kind, and the error without it.
+    `check(auth, where)` raises UsageError; `beforehand`: whether the user logs in once with `dw profile login`.
     `hint`: what to type after a 401, with {name} of the profile and {source} of the secret.
     """
 
@@ -115,28 +115,28 @@ class Kind(NamedTuple):
 
     @property
     def written(self) -> set[str]:
-        """The keys that its `auth` table may hold, besides `kind`."""
+        """The keys that its `auth` table may contain, besides `kind`."""
         return {word for key in all_keys() if key in self.keys or key.name in self.shared for word in key.written}
 
 
 def all_keys() -> Iterator[Key]:
-    """Every row's own keys."""
+    """Yield every row's own keys."""
     return (key for row in TABLE.values() for key in row.keys)
 
 
 def row_of(auth: Mapping[str, Any]) -> Kind:
-    """The row of an `auth` table; that of `none` for a kind that is not known."""
+    """Return the row of an `auth` table; the row `none` for an unknown kind."""
     return TABLE.get(str(auth.get("kind", "none")), TABLE["none"])
 
 
 def read(auth: Mapping[str, Any], *, name: str, url: str, where: str, sources: Sources, netrc: Path) -> Login:
-    """The login of one `auth` table. Raises UsageError as `check` does."""
+    """Return the login of one `auth` table. Raises UsageError as `check` does."""
     check(auth, where)
     return row_of(auth).read(Written(auth, name, url, where, sources, netrc))
 
 
 def check(auth: Mapping[str, Any], where: str) -> None:
-    """Raises UsageError, which begins with `where`, on an `auth` table that is not understood or cannot work."""
+    """Raise UsageError, starting with `where`, on an `auth` table that is invalid or cannot work."""
     kind = str(auth.get("kind", "none"))
     if kind not in TABLE:
         raise UsageError(f"{where}: unknown auth kind {kind!r}", did_you_mean(kind, TABLE))
@@ -147,7 +147,7 @@ def check(auth: Mapping[str, Any], where: str) -> None:
             raise UsageError(f"{where}: auth: unknown key {word!r}", did_you_mean(word, known))
     for needed in row.needs:
         if not auth.get(needed):
-            raise UsageError(f"{where}: {kind} without {needed}", f"--{needed.replace('_', '-')} …")
+            raise UsageError(f"{where}: {kind} requires {needed}", f"--{needed.replace('_', '-')} …")
     if row.check:
         row.check(auth, where)
     for key in row.keys:
@@ -157,7 +157,7 @@ def check(auth: Mapping[str, Any], where: str) -> None:
 
 
 def secret_words() -> frozenset[str]:
-    """The keys whose values are never shown."""
+    """Return the keys whose values are never shown."""
     return frozenset({"client_key_password", *(key.name for key in all_keys() if key.sources)})
 
 
@@ -231,7 +231,7 @@ def _check_oidc(auth: Mapping[str, Any], where: str) -> None:
     _check_issuer(str(auth["issuer"]), where)
     secret = any(f"client_secret{suffix}" in auth for suffix in SUFFIXES)
     if auth.get("grant") == "client_credentials" and not secret:
-        raise UsageError(f"{where}: client_credentials without a client secret", "--client-secret-command C")
+        raise UsageError(f"{where}: client_credentials requires a client secret", "--client-secret-command C")
 
 
 def _check_issuer(issuer: str, where: str) -> None:
@@ -242,12 +242,12 @@ def _check_issuer(issuer: str, where: str) -> None:
     except ValueError:
         split, host = urlsplit(""), ""
     if split.username is not None or split.query or split.fragment or (split.scheme == "https" and not host):
-        raise UsageError(f"{where}: the issuer is not an address", "--issuer https://id.example.org/realms/main")
+        raise UsageError(f"{where}: the issuer is not a URL", "--issuer https://id.example.org/realms/main")
     if split.scheme == "https" or (split.scheme == "http" and _is_here(host)):
         return
     rest = issuer.partition("://")[2] or issuer
     hint = f"--issuer https://{rest}" if rest else "--issuer https://id.example.org/realms/main"
-    raise UsageError(f"{where}: the issuer {issuer} has to be an https address, as secrets are sent to it", hint)
+    raise UsageError(f"{where}: the issuer {issuer} must be an https URL, because dw sends it secrets", hint)
 
 
 def _is_here(host: str) -> bool:
@@ -267,13 +267,13 @@ TABLE: dict[str, Kind] = {
     "basic": Kind(
         "User and password",
         keys=(
-            Key("username", "U", "The user's name; the password comes from one of:", option="user"),
+            Key("username", "U", "The user name; the password comes from one of:", option="user"),
             Key(
                 "password",
-                sources=("this variable,", "this command's first line,", "this file,", f"{_KEPT}; else a prompt."),
+                sources=("this variable,", "this command's first line,", "this file,", f"or {_KEPT}; else dw prompts."),
             ),
         ),
-        begins=("username", "a password without a user"),
+        begins=("username", "a password requires a user"),
         read=_read_basic,
         flow=_send_basic,
         hint="dw profile edit {name} --user U --password-command C   (now from {source})",
@@ -284,8 +284,8 @@ TABLE: dict[str, Kind] = {
             Key(
                 "token",
                 sources=(
-                    "A bearer token from this variable,",
-                    "from this command, run again after a 401 or when it ends,",
+                    "The bearer token: from this variable,",
+                    "from this command, run again after a 401 or on expiry,",
                     "from this file,",
                     f"or {_KEPT}.",
                 ),
@@ -295,30 +295,30 @@ TABLE: dict[str, Kind] = {
         flow=_send_bearer,
         hint="dw profile edit {name} --token-command C   (now from {source})",
     ),
-    # What it reads is a login of the kind `basic`.
+    # Reads as a login of the kind `basic`.
     "netrc": Kind("User and password", flag="User and password from ~/.netrc.", read=_read_netrc),
     "oidc": Kind(
         "OpenID provider",
         keys=(
             Key("issuer", "URL", "The provider's issuer, for --auth oidc."),
-            Key("client_id", "ID", "What it knows this client as."),
+            Key("client_id", "ID", "The client ID registered there."),
             Key(
                 "client_secret",
                 sources=(
-                    "The client's own secret from this variable,",
+                    "The client secret: from this variable,",
                     "from this command,",
                     "from this file,",
                     f"or {_KEPT}.",
                 ),
             ),
-            Key("scope", "S", "The scopes to ask for, in one word with spaces."),
+            Key("scope", "S", "The scopes to request, separated by spaces."),
             Key(
                 "grant",
                 "G",
-                "device, code, client_credentials or password; else as the provider allows.",
+                "device, code, client_credentials or password; default: what the provider allows.",
                 choices=GRANTS,
             ),
-            Key("redirect", "URL", "The browser's way back as registered: http://127.0.0.1 or http://localhost."),
+            Key("redirect", "URL", "The registered redirect URI: http://127.0.0.1 or http://localhost."),
         ),
         shared=("username", "password"),
         needs=("issuer", "client_id"),

@@ -1,4 +1,4 @@
-"""A profile: one server, or a folder that answers as one."""
+"""A profile: one server, or a folder that acts as one."""
 
 import os
 import re
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from dwcli.dicomweb.dialects import Dialect
 
 BUILT_IN = ("local", "demo")
-"""Profiles that need no file; one of the same name in the file goes before."""
+"""Profiles that need no file; one of the same name in the file takes precedence."""
 
 
 class Place(NamedTuple):
-    """A folder that answers in this process. `archive`: it can be stored into; `folder`: files of any layout, which are
-    only read; `demo`: an archive made on first use, only read. `indexes`: where a folder's index is kept.
+    """A folder served in this process. `archive`: accepts store requests; `folder`: files in any layout, read only;
+    `demo`: an archive created on first use, read only. `indexes`: where the folder's index is saved.
     """
 
     kind: Literal["archive", "folder", "demo"]
@@ -32,7 +32,7 @@ class Place(NamedTuple):
 
 
 class Profile(NamedTuple):
-    """One server, with everything resolved but the secret."""
+    """One server, with everything but the secret resolved."""
 
     name: str
     url: str
@@ -46,9 +46,9 @@ class Profile(NamedTuple):
     proxy: str | None = None
     timeout: float | None = None
     place: Place | None = None
-    """Where no server is asked but a folder."""
+    """The folder that replaces the server, if any."""
     key_password: Callable[[], str] | None = None
-    """The passphrase of the client's key, asked for where the key is encrypted."""
+    """Returns the passphrase of the client key; called only if the key is encrypted."""
 
     @property
     def encrypted(self) -> bool:
@@ -56,9 +56,9 @@ class Profile(NamedTuple):
         return not self.url.lower().startswith("http:") or self.login.oidc is not None
 
     def tls(self) -> "ssl.SSLContext | None":
-        """Whom to trust and what to show; None where no TLS is spoken, for to make one takes 2 ms.
+        """Return the TLS context; None without TLS, because creating one takes 2 ms.
 
-        Raises UsageError where a file cannot be used, AuthError for a passphrase.
+        Raises UsageError if a file cannot be used, AuthError for a passphrase.
         """
         if not self.encrypted:
             return None
@@ -74,12 +74,12 @@ class Profile(NamedTuple):
 
 
 def local_archive() -> Path:
-    """The folder of the archive that the profile `local` means."""
+    """Return the folder of the archive of profile `local`."""
     return data() / "archive"
 
 
 def place_of(root: Path) -> Place:
-    """Any folder of DICOM files, read only; its index goes to the cache, as nothing is written beside the files."""
+    """Return the place for any folder of DICOM files, read only; its index goes to the cache, not beside the files."""
     from hashlib import sha256
 
     name = sha256(os.fsencode(root.resolve())).hexdigest()[:32]
@@ -87,7 +87,7 @@ def place_of(root: Path) -> Place:
 
 
 def built_in(name: str) -> Profile:
-    """One of BUILT_IN."""
+    """Return one of BUILT_IN."""
     from dwcli.dicomweb.dialects import choose
 
     root = local_archive() if name == "local" else cache() / "demo"
@@ -96,7 +96,7 @@ def built_in(name: str) -> Profile:
 
 
 def built_ins() -> list[Profile]:
-    """Those of BUILT_IN that have a place: without a home folder there is none to keep an archive in."""
+    """Return the profiles of BUILT_IN that have a folder: without a home folder there is none."""
     found = []
     for name in BUILT_IN:
         try:
@@ -107,11 +107,11 @@ def built_ins() -> list[Profile]:
 
 
 def folder(path: Path) -> Profile:
-    """Any folder of DICOM files as a profile without a name in the configuration."""
+    """Return a profile for any folder of DICOM files, without a name in the configuration."""
     from dwcli.dicomweb.dialects import choose
 
     place = place_of(path)
-    # Each folder has an address of its own, so that what is found in one is not looked for in another.
+    # Each folder has its own URL, so that references into one are not resolved in another.
     return Profile(
         name=str(path), url=f"http://folder-{place.indexes.stem[:8]}", dialect=choose("archive"), place=place
     )
@@ -122,10 +122,10 @@ def is_folder(address: str) -> bool:
 
 
 def address_of(url: str) -> str:
-    """A base URL as it is used: no trailing slash, no login inside. Raises UsageError."""
+    """Return the normalized base URL: no trailing slash, no login. Raises UsageError."""
     url = url.strip()
     if "@" in url.partition("://")[2].partition("/")[0]:
-        raise UsageError("a URL must not hold a login: it would be seen in process lists and logs", "use --user NAME")
+        raise UsageError("a login in a URL would appear in process lists and logs", "use --user NAME")
     try:
         split = urlsplit(url)
         good = split.scheme in ("http", "https") and split.hostname and split.port != 0
@@ -133,12 +133,12 @@ def address_of(url: str) -> str:
         good = False
     if not good or any(c.isspace() or not c.isprintable() for c in url):
         raise UsageError(
-            f"not a server address: {url!r}", "a URL such as https://pacs.example.org/dicom-web, or a folder"
+            f"not a server URL: {url!r}", "use a URL such as https://pacs.example.org/dicom-web, or a folder"
         )
     if split.query or split.fragment:
-        raise UsageError(f"a base URL has no query or fragment: {url}", "give the address up to /studies, without it")
+        raise UsageError(f"a base URL has no query or fragment: {url}", "give everything before /studies")
     if split.path.rstrip("/").endswith("/studies"):
-        raise UsageError(f"the base URL ends before /studies: {url}", url.rstrip("/").removesuffix("/studies"))
+        raise UsageError(f"the base URL must end before /studies: {url}", url.rstrip("/").removesuffix("/studies"))
     return url.rstrip("/")
 
 

@@ -1,1 +1,1 @@
-"""What a command receives: the profile, the client and the output, each made when it is first needed."""
+"""What a command receives: the profile, the client and the output, each created on first use."""

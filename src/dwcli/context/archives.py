@@ -1,4 +1,4 @@
-"""Folders that answer as a server does, in this process or to this machine."""
+"""Folders as DICOMweb servers, in this process or for this machine."""
 
 from contextlib import closing
 from pathlib import Path
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def open_archive(place: config.Place, out: Out, *, read_only: bool = False, prefix: str = "") -> "Archive":
-    """The archive in a place, its index made or brought up to date; the caller closes it."""
+    """Open the archive in a place, and create or update its index; the caller closes it."""
     from dwcli.archive import app
 
     with out.progress("indexing") as progress:
@@ -29,20 +29,20 @@ def open_archive(place: config.Place, out: Out, *, read_only: bool = False, pref
                 from dwcli.archive import demo
 
                 if demo.make(place.root):
-                    out.info(f"a demo archive was made in {place.root}; it is only read")
-                    out.info("a server of your own: dw profile add NAME URL")
+                    out.info(f"created a demo archive in {place.root} (read only)")
+                    out.info("hint: dw profile add NAME URL (to use your own server)")
                 archive = app.open_archive(place.root, read_only=True, prefix=prefix, progress=tell, say=out.warn)
             case "archive":
                 archive = app.open_archive(place.root, read_only=read_only, prefix=prefix, progress=tell, say=out.warn)
     for path, reason in list(archive.folder.unreadable.items())[:5]:
-        out.warn(f"{path} is not in this archive: {reason}")
+        out.warn(f"{path} is not in the archive: {reason}")
     if (count := len(archive.folder.unreadable)) > 5:
-        out.warn(f"{count - 5} more cannot be read")
+        out.warn(f"{count - 5} more files cannot be read")
     return archive
 
 
 def serve(root: Path | None, port: int, out: Out, *, read_only: bool, reindex: bool) -> None:
-    """Answer on this machine's port until interrupted: an archive, or any folder read only. Raises DwError."""
+    """Serve an archive, or any folder read only, on a local port until interrupted. Raises DwError."""
     from dwcli.archive import app, server
 
     known = root is None
@@ -54,7 +54,7 @@ def serve(root: Path | None, port: int, out: Out, *, read_only: bool, reindex: b
     how = "" if is_archive and not read_only else ", read only"
 
     def ready(url: str) -> None:
-        out.info(f"the {what} {root}{how} is at {url}   (Ctrl-C ends it)")
+        out.info(f"serving the {what} {root}{how} at {url}   (Ctrl-C to stop)")
 
     with closing(open_archive(place, out, read_only=read_only, prefix=server.PREFIX)) as archive:
         if reindex:

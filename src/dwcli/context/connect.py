@@ -1,4 +1,4 @@
-"""How a profile is reached: whom to trust, by which way, and how to log in."""
+"""How to reach a profile's server: TLS trust, proxy and login."""
 
 import shlex
 from collections.abc import Callable
@@ -21,22 +21,22 @@ Log = Callable[[int, str], None]
 
 
 def settings_of(profile: config.Profile, out: Out) -> "Settings":
-    """How requests travel, as yet without a login. Raises UsageError and AuthError as Profile.tls does."""
+    """Return the transport settings, still without a login. Raises UsageError and AuthError, see Profile.tls."""
     from dwcli.net.settings import Settings
 
     if profile.insecure and profile.encrypted:
-        out.caution(f"the certificate of {profile.url} is not checked (insecure)")
+        out.caution(f"the certificate of {profile.url} is not verified (insecure)")
     key = profile.client_key or profile.client_cert
     if key and profile.encrypted and exposed_key(key):
-        out.warn(f"others can read the private key in {key}: chmod 600 {shlex.quote(str(key))}")
+        out.warn(f"other users can read the private key in {key}; hint: chmod 600 {shlex.quote(str(key))}")
     if profile.dialect.name == "auto" and (preset := must_be_chosen(profile.url)):
-        out.warn(f"this address looks like {preset}: dw profile edit {profile.name or 'NAME'} --dialect {preset}")
+        out.warn(f"this URL looks like {preset}; hint: dw profile edit {profile.name or 'NAME'} --dialect {preset}")
     settings = Settings(
         base=profile.url,
         headers=profile.headers,
         verify=profile.tls() or True,
         proxy=profile.proxy,
-        trust_env=config.may_name_proxy(),  # to look for one loads a good part of the standard library
+        trust_env=config.may_name_proxy(),  # looking for one loads much of the standard library
     )
     if profile.timeout is not None:
         settings = settings._replace(
@@ -50,7 +50,7 @@ def settings_of(profile: config.Profile, out: Out) -> "Settings":
 def flow_of(
     profile: config.Profile, provider: "Callable[[], tuple[Provider, TokenFile]]", warn: Warn, log: Log
 ) -> "Login | None":
-    """How requests log in, None where they don't; `provider` is called where an OpenID provider gives the token."""
+    """Return how requests log in, or None; calls `provider` if an OpenID provider issues the token."""
     from dwcli.config.logins import TABLE, Way
     from dwcli.net.settings import origin_of_url
 
@@ -59,7 +59,7 @@ def flow_of(
 
 
 def provider_of(profile: config.Profile, settings: "Settings", state: Path, log: Log) -> "tuple[Provider, TokenFile]":
-    """The OpenID provider of a profile that has one, and where below `state` its token is kept."""
+    """Return the OpenID provider of a profile that has one, and its token file below `state`."""
     from dwcli.net.oidc import Provider
     from dwcli.net.settings import origin_of_url
     from dwcli.net.tokens import TokenFile
@@ -74,14 +74,14 @@ def provider_of(profile: config.Profile, settings: "Settings", state: Path, log:
 
 
 def named(advice: str, profile: config.Profile) -> str:
-    """Advice that says NAME for a profile of which its writer knows nothing, with the profile's own name."""
+    """Return a hint with the placeholder NAME replaced by the profile's name."""
     if not profile.name or profile.place:
         return advice
     return advice.replace("dw profile edit NAME", f"dw profile edit {shlex.quote(profile.name)}")
 
 
 def login_hint(profile: config.Profile) -> str:
-    """What to type after a 401."""
+    """Return what to type after a 401."""
     from dwcli.config.logins import TABLE
 
     if not profile.name:

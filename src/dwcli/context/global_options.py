@@ -1,4 +1,4 @@
-"""The options that every command takes, and what follows from them."""
+"""The global options of every command, and what follows from them."""
 
 from collections.abc import Iterable
 from typing import Annotated, NamedTuple
@@ -13,15 +13,17 @@ _EVERY = "Every command"
 
 
 class GlobalOptions(NamedTuple):
-    """What works before and after a command's name; the later wins. No `envvar=`: config reads the environment."""
+    """Options before and after the command's name; the later one wins. No `envvar=`: config reads the environment."""
 
     profile: Annotated[
         str | None,
-        typer.Option("--profile", "-p", metavar="NAME", help="The server to talk to.", rich_help_panel=_EVERY),
+        typer.Option("--profile", "-p", metavar="NAME", help="The server profile to use.", rich_help_panel=_EVERY),
     ] = None
     url: Annotated[
         str | None,
-        typer.Option("--url", metavar="URL", help="A DICOMweb base URL, without a profile.", rich_help_panel=_EVERY),
+        typer.Option(
+            "--url", metavar="URL", help="A DICOMweb base URL to use without a profile.", rich_help_panel=_EVERY
+        ),
     ] = None
     format: Annotated[
         str | None,
@@ -29,7 +31,7 @@ class GlobalOptions(NamedTuple):
             "--format",
             "-f",
             metavar="F",
-            help="table, tsv, csv, json, jsonl, flat, xml, uids or refs; by default a table on a terminal, else tsv.",
+            help="table, tsv, csv, json, jsonl, flat, xml, uids or refs; default: table on a terminal, else tsv.",
             rich_help_panel=_EVERY,
         ),
     ] = None
@@ -49,7 +51,7 @@ class GlobalOptions(NamedTuple):
             "--timeout",
             metavar="S",
             min=0.1,
-            help="Seconds of silence after which to give up (300 to the first byte, then 60).",
+            help="Give up after S seconds without data (default: 300 for the first byte, then 60).",
             rich_help_panel=_EVERY,
         ),
     ] = None
@@ -61,7 +63,7 @@ class GlobalOptions(NamedTuple):
             count=True,
             show_default=False,
             metavar="",
-            help="More talk: -v retries, -vv requests.",
+            help="Print more: -v retries, -vv every request.",
             rich_help_panel=_EVERY,
         ),
     ] = 0
@@ -73,13 +75,13 @@ class GlobalOptions(NamedTuple):
             count=True,
             show_default=False,
             metavar="",
-            help="Print data and failures only; -qq: not even warnings.",
+            help="Print data and failures only; -qq: no security warnings either.",
             rich_help_panel=_EVERY,
         ),
     ] = 0
 
     def then(self, later: "GlobalOptions") -> "GlobalOptions":
-        """Both merged: the later one wins, headers and verbosity add up."""
+        """Merge both: the later one wins; headers and verbosity add up."""
         return GlobalOptions(
             profile=later.profile if later.profile is not None else self.profile,
             url=later.url if later.url is not None else self.url,
@@ -92,7 +94,7 @@ class GlobalOptions(NamedTuple):
 
 
 def make_out(given: GlobalOptions, environment: config.Environment) -> Out:
-    """The output that these options and this environment ask for."""
+    """Return the output for these options and this environment."""
     return Out(
         format=given.format,
         verbosity=-min(given.quiet, 2) or given.verbose,
@@ -105,7 +107,7 @@ _FRAMING = frozenset({"content-length", "transfer-encoding"})
 
 
 def parse_headers(given: Iterable[str] | None) -> dict[str, str]:
-    """`Name: value` pairs. Raises UsageError on anything that is not one header."""
+    """Parse `Name: value` pairs. Raises UsageError on anything that is not one header."""
     headers: dict[str, str] = {}
     for text in given or ():
         name, colon, value = text.partition(":")
@@ -116,9 +118,9 @@ def parse_headers(given: Iterable[str] | None) -> dict[str, str]:
             or not text.isascii()
             or " " in name.strip()
         ):
-            raise UsageError(f"not a header: {text!r}", "write -H 'Name: value', in ASCII and on one line")
+            raise UsageError(f"not a header: {text!r}", "write -H 'Name: value', in ASCII, on one line")
         if name.strip().lower() in _FRAMING:
-            raise UsageError(f"the header {name.strip()} is not yours to set", "it follows from what is sent")
+            raise UsageError(f"header {name.strip()} cannot be set: dw computes it", f"leave out -H {name.strip()}")
         headers = {known: old for known, old in headers.items() if known.lower() != name.strip().lower()}
         headers[name.strip()] = value.strip()
     return headers

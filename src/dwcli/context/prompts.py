@@ -1,4 +1,4 @@
-"""Questions to the person at the terminal."""
+"""Prompts on the terminal."""
 
 import sys
 
@@ -6,24 +6,23 @@ from dwcli.errors import AuthError
 
 
 def ask(question: str) -> str:
-    """Prompt for a secret on the terminal, unseen. Raises AuthError where there is nobody to ask."""
+    """Prompt for a secret on the terminal, without echo. Raises AuthError if there is no terminal."""
     from getpass import getpass
 
     try:
         if not sys.stdin.isatty():
-            with open("/dev/tty"):  # noqa: PTH123  only to see whether there is a terminal at all
+            with open("/dev/tty"):  # noqa: PTH123  only to check that there is a terminal
                 pass
         return getpass(question)
     except (OSError, EOFError):
         raise AuthError(
-            f"nobody is there to answer {question.strip().rstrip(':')!r}",
-            "set DW_PASSWORD, which goes to the profile that -p names and to no other, or give the profile a source: "
-            "dw profile edit NAME --password-command C",
+            f"cannot prompt for {question.strip().rstrip(':')!r}: no terminal",
+            "dw profile edit NAME --password-command C   (or set DW_PASSWORD; dw sends it only to the profile of -p)",
         ) from None
 
 
 def ask_name(question: str) -> str:
-    """Prompt for a user's name on the terminal. Raises AuthError where there is nobody to ask."""
+    """Prompt for a user name on the terminal. Raises AuthError if there is no terminal."""
     try:
         with open("/dev/tty", "r+b", buffering=0) as terminal:  # noqa: PTH123
             terminal.write(question.encode())
@@ -31,5 +30,7 @@ def ask_name(question: str) -> str:
     except (OSError, UnicodeDecodeError):
         name = ""
     if not name:
-        raise AuthError("nobody is there to give a user name", "dw profile edit NAME --user U --password-command C")
+        raise AuthError(
+            "cannot prompt for a user name: no terminal", "dw profile edit NAME --user U --password-command C"
+        )
     return name

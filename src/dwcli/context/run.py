@@ -26,14 +26,14 @@ Entered = TypeVar("Entered")
 
 
 class DwContext:
-    """One run of one command; a context manager that gives connections back and flushes the output."""
+    """One run of one command; a context manager that closes connections and flushes the output."""
 
     def __init__(self, given: GlobalOptions) -> None:
         self.given = given
         self.environment = config.Environment.read()
         self._stack = ExitStack()
         self.replaces_addresses = False
-        """Whether the user was told that another server's address is read as the profile's own."""
+        """Whether the user was told that dw reads another server's URL as the profile's own."""
         self._spoken_to: dict[str, config.Profile] = {}
 
     @cached_property
@@ -51,8 +51,8 @@ class DwContext:
         """The profile chosen by flag, variable or default."""
         for option, value in (("--profile", self.given.profile), ("--url", self.given.url)):
             if value == "":
-                # An unset variable of a script must not lead to the default server.
-                raise UsageError(f"{option} is empty", "name one, or leave the option out")
+                # An unset variable in a script must not select the default server.
+                raise UsageError(f"{option} is empty", "give a value or leave the option out")
         return config.select(
             self.environment,
             profile=self.given.profile or "",
@@ -64,16 +64,16 @@ class DwContext:
 
     @cached_property
     def client(self) -> "Client":
-        """The client of that profile, for somebody who waits for the answer: soon told that there is none."""
+        """The client of that profile, for interactive commands: it gives up after few tries."""
         return self.connect(self.profile, tries=_SOON)
 
     @cached_property
     def transfer_client(self) -> "Client":
-        """The same for transfers, which outlast a restart of the server."""
+        """The client for transfers, which retries long enough to survive a restart of the server."""
         return self.connect(self.profile)
 
     def profile_at(self, address: str) -> str:
-        """The name of the profile whose base this address is, empty where there is none."""
+        """Return the name of the profile with this base URL, empty if there is none."""
         from dwcli.dicomweb.refs import is_at
 
         tables = {name: str(self.file.table(name).get("url", "")) for name in self.file.names}
@@ -82,16 +82,16 @@ class DwContext:
         return next((name for name, url in tables.items() if url and is_at(address, url.strip())), "")
 
     def ask(self, question: str) -> str:
-        """Prompt for a secret, with no progress bar over it."""
+        """Prompt for a secret; pauses the progress bar."""
         from dwcli.context.prompts import ask
 
         with self.out.paused():
             return ask(question)
 
     def connect(self, profile: config.Profile, *, tries: int | None = None, seconds: float | None = None) -> "Client":
-        """A client of any profile; its connections end with this context.
+        """Return a client of any profile; its connections end with this context.
 
-        `seconds`: how long an answer may take where nobody said it; one that never comes is not asked for again.
+        `seconds`: time limit for a response if the profile sets none; a request without a response is not repeated.
         """
         from dwcli.client import Client
         from dwcli.context import connect
@@ -119,12 +119,12 @@ class DwContext:
         )
 
     def provider(self, profile: config.Profile) -> "tuple[Provider, TokenFile]":
-        """The OpenID provider of a profile, and where its token is kept. Raises UsageError where it has none."""
+        """Return the OpenID provider of a profile, and its token file. Raises UsageError if it has none."""
         from dwcli.context import connect
 
         if profile.login.oidc is None:
             raise UsageError(
-                f"profile {profile.name} needs no login beforehand: its kind is {profile.login.kind}",
+                f"profile {profile.name} needs no login command (auth kind: {profile.login.kind})",
                 f"dw profile test {profile.name}",
             )
         return self._provider(profile, connect.settings_of(profile, self.out))
@@ -138,7 +138,7 @@ class DwContext:
         return provider, file
 
     def forget_login(self, name: str) -> bool:
-        """Delete a profile's kept token; whether there was one."""
+        """Delete a profile's saved token; returns whether there was one."""
         from dwcli.net.tokens import TokenFile
 
         file = TokenFile(self.environment.state / "tokens", name, ())
@@ -154,13 +154,13 @@ class DwContext:
         return InProcess(archive)
 
     def serve(self, root: Path | None, port: int, *, read_only: bool, reindex: bool) -> None:
-        """Answer on this machine's port until interrupted: an archive, or any folder read only. Raises DwError."""
+        """Serve an archive, or any folder read only, on a local port until interrupted. Raises DwError."""
         from dwcli.context import archives
 
         archives.serve(root, port, self.out, read_only=read_only, reindex=reindex)
 
     def enter(self, room: AbstractContextManager[Entered]) -> Entered:
-        """Enter a context that lasts as long as this run and is told of the error that the run ends with."""
+        """Enter a context that lasts as long as this run and receives the run's final error."""
         return self._stack.enter_context(room)
 
     def finish(self, code: ExitCode) -> None:
@@ -178,13 +178,13 @@ class DwContext:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         end = self._end(self._named(error))
-        # With the error that the run ends with, which a report quotes.
+        # Pass the run's final error: a report quotes it.
         self._stack.__exit__(type(end) if end else None, end, trace)
         if end is not None and end is not error:
             raise end
 
     def _named(self, error: BaseException | None) -> BaseException | None:
-        """The error; what it advises to do with a profile names the one of this run, where there is one alone."""
+        """Return the error; its hint names the profile of this run if there is only one."""
         if not isinstance(error, DwError) or len(self._spoken_to) != 1:
             return error
         from dwcli.context import connect
@@ -194,18 +194,18 @@ class DwContext:
         return error if hint == error.hint else error.worded(hint=hint)
 
     def _end(self, error: BaseException | None) -> BaseException | None:
-        """What a run ends with that came to `error`, after its output is handed on."""
+        """Flush the output and return the final error of a run that raised `error`."""
         lost = error if isinstance(error, OSError) else None
         try:
             self.out.flush()
         except OSError as failure:
             lost = lost or failure
-        except DwError as failure:  # there is no such format
+        except DwError as failure:  # unknown format
             return failure
         if lost is None:
             return error
         self.out.close_quietly()
         if not isinstance(lost, BrokenPipeError):
             return DwError(f"cannot write the output: {lost.strerror or lost}")
-        # A reader that has seen enough (`| head`) is not a failure; what else ended the command stays its end.
+        # A closed pipe (`| head`) is not a failure; any other error stays the result.
         return typer.Exit(0) if error is None or error is lost else error

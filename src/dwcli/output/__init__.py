@@ -1,7 +1,7 @@
-"""What `dw` prints: data on stdout, talk on stderr. The only importer of rich.
+"""What `dw` prints: data on stdout, messages on stderr. Only this package imports rich.
 
 On a terminal: tables, trees, colour, progress. Into a pipe: full values, no colour, no progress, always
-UTF-8. Nothing that a server sent reaches a terminal raw: `visible` shows control characters instead.
+UTF-8. No server data reaches a terminal unescaped: `visible` escapes control characters.
 """
 
 from dwcli.output.out import FORMATS, Out

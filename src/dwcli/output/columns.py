@@ -1,4 +1,4 @@
-"""The columns of a table: their titles, and their widths on a screen of so many columns."""
+"""The columns of a table: their titles, and their widths on a terminal."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -73,10 +73,10 @@ def cell_of(row: Row, tag: str) -> str:
 
 
 def fit(columns: Sequence[Column], widths: Sequence[int], room: int | None) -> dict[int, int]:
-    """Index -> width of the columns shown within `room` screen columns (None: no bound), two apart.
+    """Return index -> width of the columns shown within `room` screen columns (None: unlimited), two apart.
 
-    The widest give first, down to what is still of use (dates and numbers: all of it); before they would give
-    more, columns fall from the right, but not the first nor one to keep.
+    The widest shrink first, down to a useful minimum (dates and numbers do not shrink); then columns are dropped from
+    the right, except the first and those to keep.
     """
     fitted = {i: max(widths[i], width_of(column.title)) for i, column in enumerate(columns)}
     if room is None:
@@ -95,7 +95,7 @@ def fit(columns: Sequence[Column], widths: Sequence[int], room: int | None) -> d
 
 
 def width_of(text: str) -> int:
-    """Screen columns of `text`: two for a wide character, none for a combining one."""
+    """Return the screen columns of `text`: two for a wide character, none for a combining one."""
     if text.isascii():
         return len(text)
     from rich.cells import cell_len
@@ -104,7 +104,7 @@ def width_of(text: str) -> int:
 
 
 def cut(text: str, width: int, ellipsis: str, *, middle: bool = False) -> str:
-    """`text` within `width` screen columns; `middle` keeps the tail, by which UIDs of one root differ."""
+    """Truncate `text` to `width` screen columns; `middle` keeps the tail, where UIDs of one root differ."""
     if width_of(text) <= width:
         return text
     if middle and text.isascii() and width >= 5:

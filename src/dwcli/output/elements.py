@@ -1,4 +1,4 @@
-"""The data elements of an instance, as the lines of a tree or of a table."""
+"""The data elements of an instance, as lines of a tree or a table."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -11,7 +11,7 @@ from dwcli.output.text import visible
 
 
 def _elements(row: Row) -> Iterator[tuple[str, str, str, Mapping[str, Any]]]:
-    """(tag as received, VR, keyword or "", element) in the order of the tags."""
+    """Yield (tag as received, VR, keyword or "", element) in tag order."""
     for tag in sorted(row, key=str.upper):
         element = row[tag] if isinstance(row[tag], dict) else {}
         number = tag.upper()
@@ -32,7 +32,7 @@ def _items(row: Row, tag: str) -> list[Row]:
 
 
 def leaves_of(row: Row, path: str = "") -> Iterator[tuple[str, str, str, str]]:
-    """(path of tags, VR, keyword, value) of every element that is no sequence with items."""
+    """Yield (path of tags, VR, keyword, value) of every element except sequences with items."""
     for tag, vr, keyword, element in _elements(row):
         here = path + tag.upper()
         items = _items(row, tag) if vr == "SQ" else []
@@ -43,7 +43,7 @@ def leaves_of(row: Row, path: str = "") -> Iterator[tuple[str, str, str, str]]:
 
 
 def branches_of(row: Row, depth: int) -> Iterator[tuple[int, str, str, str]]:
-    """(depth, tag as dcmdump writes it, VR and keyword, value) of every line of the tree, all visible."""
+    """Yield (depth, tag as dcmdump writes it, VR and keyword, value) of every line of the tree, escaped."""
     for tag, vr, keyword, element in _elements(row):
         number = tag.upper()
         shown = f"({number[:4]},{number[4:]})" if len(number) == 8 else number
@@ -58,7 +58,7 @@ def branches_of(row: Row, depth: int) -> Iterator[tuple[int, str, str, str]]:
 
 
 def _nameless(tag: str) -> str:
-    """What stands for a keyword. Private creators: elements 0010 to 00FF of an odd group (PS3.5 7.8.1)."""
+    """Return a substitute for a keyword. Private creators: elements 0010 to 00FF of an odd group (PS3.5 7.8.1)."""
     if not re.fullmatch("[0-9A-F]{3}[13579BDF][0-9A-F]{4}", tag):
         return "Unknown"
     return "PrivateCreator" if "0010" <= tag[4:] <= "00FF" else "Private"

@@ -1,4 +1,4 @@
-"""`out`: what a command prints, in the format chosen."""
+"""`out`: what a command prints, in the selected format."""
 
 import json
 import math
@@ -27,7 +27,7 @@ _QUOTED = '[",\r\n]'
 
 
 class Out(Streams):
-    """Both streams of one run of `dw`, in the format chosen.
+    """Both streams of one run of `dw`, in the selected format.
 
     `format`: one of FORMATS, None for the default (table on a terminal, tsv elsewhere), else UsageError.
     """
@@ -44,7 +44,7 @@ class Out(Streams):
         width: int | None = None,
     ) -> None:
         if format is not None and format not in FORMATS:
-            raise UsageError(f"there is no format {visible(format)!r}", "one of: " + ", ".join(FORMATS))
+            raise UsageError(f"unknown format {visible(format)!r}", "one of: " + ", ".join(FORMATS))
         super().__init__(verbosity=verbosity, stdout=stdout, stderr=stderr, stdin=stdin, color=color, width=width)
         self.format = format
         self._ellipsis = "…" if self._unicode else "~"
@@ -60,13 +60,12 @@ class Out(Streams):
         uid_tag: str,
         more: Callable[[], str | None] | None = None,
     ) -> int:
-        """Print DICOM JSON objects (PS3.18 F.2) as they come; returns how many.
+        """Print DICOM JSON objects (PS3.18 F.2) as they arrive; returns their number.
 
-        `columns`: the tags shown by table, tsv and csv. `uid_tag`: the tag of the UID of the level searched,
-        printed by `uids` percent-encoded as one shell word; `refs` prints it below those above it, as in STUDY/SERIES.
-        `more` is called at the end and may return a line
-        for stderr. Only the table holds its rows (as text), since its widths depend on all of them; it shows
-        what came before an error.
+        `columns`: the tags shown by table, tsv and csv. `uid_tag`: the tag of the searched level's UID, which `uids`
+        prints percent-encoded as one shell word; `refs` adds the UIDs of the levels above, as in STUDY/SERIES.
+        `more` is called at the end and may return a line for stderr. Only the table buffers its rows (as text), because
+        its widths depend on all of them; it shows the rows received before an error.
         """
         match self._chosen():
             case "table":
@@ -88,11 +87,11 @@ class Out(Streams):
         return count
 
     def metadata(self, rows: Iterable[Row], *, tags: Sequence[str] | None = None) -> int:
-        """Print metadata, one DICOM JSON object (PS3.18 F.2) an instance; returns how many.
+        """Print metadata, one DICOM JSON object (PS3.18 F.2) per instance; returns their number.
 
-        `tags`: only these, at the top level. A tree on a terminal (format table); in a pipe (tsv) a line an
-        element: SOP Instance UID, tag, VR, keyword, value, where `00400275[2].00400007` is the tag within the
-        second item. csv is the same with a header, or with `tags` a line an instance with these as columns.
+        `tags`: print only these, at the top level. A tree on a terminal (format table); in a pipe (tsv) one line per
+        element: SOP Instance UID, tag, VR, keyword, value, where `00400275[2].00400007` is the tag within the second
+        item. csv adds a header, or with `tags` prints one line per instance with these as columns.
         """
         wanted = None if tags is None else {tag.upper() for tag in tags}
 
@@ -141,7 +140,7 @@ class Out(Streams):
         titles: Mapping[str, str] | None = None,
         empty: str = "no match",
     ) -> int:
-        """Print plain records (profiles, reports); returns how many. `empty` is said where there are none.
+        """Print plain records (profiles, reports); returns their number. `empty`: the message if there are none.
 
         `columns`: the keys shown, `titles` their headings in a table. json, jsonl and flat print every key;
         xml, uids and refs are a UsageError.
@@ -160,7 +159,9 @@ class Out(Streams):
                 )
                 count = self._delimited(form, columns, cells)
             case "uids" | "refs" | "xml" as form:
-                raise UsageError(f"the format {form} is for searches and metadata", "one of: " + ", ".join(_OF_RECORDS))
+                raise UsageError(
+                    f"format {form} is only for searches and metadata", "one of: " + ", ".join(_OF_RECORDS)
+                )
             case form:
                 count = self._json("jsonl" if form == "flat" else form, records)
         self._ended(count, empty)
@@ -181,7 +182,7 @@ class Out(Streams):
         try:
             held.extend(lines)
         finally:
-            # Also when the answer breaks off: what came is shown, then the error
+            # Also if the response is truncated: show the rows received, then the error
             if held:
                 self._put_table(held, columns)
         return len(held)
@@ -207,16 +208,16 @@ class Out(Streams):
             self._put(laid(line) + "\n")
         self.flush()
         if any(columns[i].kind == "uid" and width < widths[i] for i, width in fitted.items()):
-            self.info("UIDs are cut to fit; -f uids, or a pipe, has them whole")
+            self.info("UIDs are shortened to fit; use -f uids or a pipe for full UIDs")
         dropped = [column.title for i, column in enumerate(columns) if i not in fitted]
         if dropped:
-            self.info(f"too narrow for: {', '.join(dropped)}")
+            self.info(f"terminal too narrow for: {', '.join(dropped)}")
 
     def _delimited(self, form: str, heads: Sequence[str], lines: Iterable[Sequence[str]]) -> int:
         def laid(cells: Sequence[str]) -> str:
             if form == "tsv":
                 line = "\t".join(cells)
-                # Nearly always nothing is to be hidden: one look at all cells at once.
+                # Escaping is rarely needed: check all cells at once.
                 return f"{line}\n" if "".join(cells).isprintable() else "\t".join(map(visible, cells)) + "\n"
             return _csv(cells, raw_lines=not self.terminal)
 
@@ -241,14 +242,14 @@ class Out(Streams):
             text = self._dumps(dicomjson.flat(dict(row)) if form == "flat" else row)
             self._put(lead + text + ("" if array else "\n"))
             lead = ",\n" if array else ""
-        # Where the answer breaks off, the array stays open: half an answer must not parse as a whole one
+        # If the response is truncated, the array stays open: half a response must not parse as a complete one
         if array:
             self._put("\n]\n" if count else "[]\n")
         self.flush()
         return count
 
     def _xml(self, rows: Iterable[Mapping[str, Any]]) -> int:
-        """One Native DICOM Model document a line, as the standard has one for each match, never a list of them."""
+        """Print one Native DICOM Model document per line: the standard defines one per match, not a list."""
         from dwcli.dicomweb import nativexml
 
         count = 0
@@ -268,7 +269,7 @@ class Out(Streams):
         return text
 
     def _uids(self, rows: Iterable[Row], tags: Sequence[str]) -> int:
-        """One shell word a row: the UIDs that these tags have, with a slash between them."""
+        """Print one shell word per row: the UIDs of these tags, separated by slashes."""
         count = 0
         missing: Counter[str] = Counter()
         for row in rows:
@@ -280,7 +281,7 @@ class Out(Streams):
                 missing.update([tag for tag, uid in uids.items() if not uid][-1:])
         self.flush()
         for tag, rows_without in missing.items():
-            self.warn(f"left out, without {dictionary.keyword(tag) or tag}: {rows_without}")
+            self.warn(f"skipped rows without {dictionary.keyword(tag) or tag}: {rows_without}")
         return count
 
     def _trees(self, rows: Iterable[tuple[str, Row]]) -> int:
@@ -306,20 +307,20 @@ class Out(Streams):
 
 
 def _csv(cells: Sequence[str], *, raw_lines: bool) -> str:
-    """One record of RFC 4180. Tabs and line ends within a value stay as they are where `raw_lines`."""
+    """Return one record of RFC 4180. With `raw_lines`, tabs and line ends within a value stay unescaped."""
     clean = [re.sub(_HIDDEN_BUT_LINES, spell, cell) if raw_lines else visible(cell) for cell in cells]
     quoted = ['"' + cell.replace('"', '""') + '"' if re.search(_QUOTED, cell) else cell for cell in clean]
     return (",".join(quoted) or '""') + "\r\n"
 
 
 def _word(uid: str) -> str:
-    # A word "-" would be stdin, and one that starts with it an option
+    # The word "-" means stdin, and a word that starts with "-" is an option
     word = quote(uid, safe="", errors="surrogatepass")
     return "%2D" + word[1:] if word.startswith("-") else word
 
 
 def _finite(value: Any) -> Any:
-    """`value` with NaN and infinities as the strings that other DICOM JSON writers use for them."""
+    """Return `value` with NaN and infinities as the strings that other DICOM JSON writers use."""
     match value:
         case float() if not math.isfinite(value):
             return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"

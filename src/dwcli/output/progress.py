@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """Counts of one running transfer; any thread may add. Drawn, if at all, by a thread of its own.
+    """Counts of one running transfer; any thread may add. A separate thread draws them, if at all.
 
-    `done_bytes` and `done_items` are what was added so far.
+    `done_bytes` and `done_items` are the totals so far.
     """
 
     def __init__(self, label: str, total_bytes: int | None, total_items: int | None) -> None:
@@ -29,36 +29,36 @@ class Progress:
         self._samples: deque[tuple[float, int, int]] = deque([(time.monotonic(), 0, 0)])
 
     def add(self, count: int) -> None:
-        """`count` more bytes came or went; cheap enough for every chunk."""
+        """Add `count` transferred bytes; cheap enough for every chunk."""
         with self._lock:
             self.done_bytes += count
 
     def item(self) -> None:
-        """One more item is finished."""
+        """Count one finished item."""
         with self._lock:
             self.done_items += 1
 
     def total(self, bytes: int | None = None, items: int | None = None) -> None:
-        """Set the totals that are known by now; None leaves one as it is."""
+        """Set the known totals; None leaves one unchanged."""
         with self._lock:
             self.total_bytes = self.total_bytes if bytes is None else bytes
             self.total_items = self.total_items if items is None else items
 
     def expect(self, items: int = 0, bytes: int = 0) -> None:
-        """So many more items and bytes will come; any thread may say so."""
+        """Add expected items and bytes; any thread may call this."""
         with self._lock:
             self.total_items = (self.total_items or 0) + items
             if bytes:
                 self.total_bytes = (self.total_bytes or 0) + bytes
 
     def fraction(self) -> tuple[int, int | None]:
-        """(done, total) in bytes where their total is known, else in items; total None: not known at all."""
+        """Return (done, total) in bytes if their total is known, else in items; total None: unknown."""
         if self.total_bytes:
             return min(self.done_bytes, self.total_bytes), self.total_bytes
         return self.done_items, self.total_items or None
 
     def status(self, now: float) -> str:
-        """Counts, rate over the last seconds and time left in words; `now` in seconds of `time.monotonic`."""
+        """Return counts, recent rate and time left as text; `now` in seconds of `time.monotonic`."""
         bytes_now, items_now = self.done_bytes, self.done_items
         while len(self._samples) > 1 and now - self._samples[0][0] > 5:
             self._samples.popleft()
@@ -82,7 +82,7 @@ class Progress:
 
 
 def bars_of(progress: Progress, stderr: TextIO, *, color: bool) -> "Bars":
-    """The drawing of `progress` on a terminal, which reads its counts some eight times a second."""
+    """Return a progress bar for a terminal, which reads the counts about eight times a second."""
     from rich.console import Console, RenderableType
     from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as RichProgress

@@ -1,4 +1,4 @@
-"""Both streams of one run: data to stdout, talk and progress to stderr."""
+"""Both streams of one run: data to stdout, messages and progress to stderr."""
 
 import io
 import math
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 class Streams:
     """stdout and stderr, each on a terminal or in a pipe.
 
-    `verbosity`: -2 only errors, -1 (-q) also what is not safe, 0, 1 (-v), 2 (-vv). `color` False: never colour;
+    `verbosity`: -2 only errors, -1 (-q) also security warnings, 0, 1 (-v), 2 (-vv). `color` False: never use colour;
     otherwise on terminals only.
-    `width`: columns of the terminal, None to ask it.
-    A BrokenPipeError of stdout is let through; then call `close_quietly`.
+    `width`: columns of the terminal, None to query it.
+    A BrokenPipeError of stdout propagates; then call `close_quietly`.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Streams:
         width: int | None = None,
     ) -> None:
         self.verbosity = verbosity
-        # A process can start with any of the three closed; then Python has None in their place
+        # A process can start with any of the three closed; Python then sets it to None
         self._stdout = stdout or sys.stdout or _nowhere()
         self._stderr = stderr or sys.stderr or _nowhere()
         self._stdin = stdin or sys.stdin
@@ -48,7 +48,7 @@ class Streams:
         self._stderr_color = self.stderr_terminal and color is not False
         self._width = width
         if isinstance(self._stdout, io.TextIOWrapper):
-            # Data is UTF-8 whatever the locale says, with the line ends that each format defines
+            # Data is UTF-8 whatever the locale, with the line ends that each format defines
             encoding = None if self.terminal else "utf-8"
             self._stdout.reconfigure(encoding=encoding, errors="backslashreplace", newline="\n")
         if isinstance(self._stderr, io.TextIOWrapper):
@@ -60,7 +60,7 @@ class Streams:
 
     @property
     def width(self) -> int:
-        """Columns of the terminal on stdout, 80 where it does not say."""
+        """Columns of the terminal on stdout, 80 if unknown."""
         if self._width:
             return self._width
         try:
@@ -71,71 +71,70 @@ class Streams:
     # Data
 
     def line(self, text: str) -> None:
-        """One line of data."""
+        """Print one line of data."""
         self._put(visible(text) + "\n")
 
     def write(self, data: bytes) -> None:
-        """Binary data, unchanged."""
+        """Write binary data, unchanged."""
         self._stdout.flush()
         self._stdout.buffer.write(data)
 
     def flush(self) -> None:
-        """Hand everything to stdout's reader; an OSError here means that data was lost."""
+        """Flush stdout; an OSError means that data was lost."""
         self._stdout.flush()
 
     def close_quietly(self) -> None:
-        """After a BrokenPipeError: what is still buffered goes nowhere, so the interpreter ends silently."""
+        """Discard buffered output after a BrokenPipeError, so that the interpreter exits silently."""
         with suppress(OSError, ValueError):
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, self._stdout.fileno())
             os.close(null)
 
-    # Talk
+    # Messages
 
     def info(self, text: str) -> None:
-        """One line about what happens, unless quiet."""
+        """Print one line of information, unless quiet."""
         if self.verbosity >= 0:
             self._talk(visible(text))
 
     def detail(self, text: str) -> None:
-        """One line for -v."""
+        """Print one line for -v."""
         if self.verbosity >= 1:
             self._talk(self._paint(visible(text), "2"))
 
     def debug(self, text: str) -> None:
-        """One line for -vv."""
+        """Print one line for -vv."""
         if self.verbosity >= 2:
             self._talk(self._paint(visible(text), "2"))
 
     def warn(self, text: str) -> None:
-        """One line about something that may be wrong, unless quiet."""
+        """Print a warning, unless quiet."""
         if self.verbosity >= 0:
             self._talk(f"{self._paint('warning:', '33')} {visible(text)}")
 
     def caution(self, text: str) -> None:
-        """A warning of what is not safe: also when quiet, unless twice so."""
+        """Print a security warning: also with -q, but not with -qq."""
         if self.verbosity >= -1:
             self._talk(f"{self._paint('warning:', '33')} {visible(text)}")
 
     @property
     def quiet(self) -> bool:
-        """Whether only data and failures are wanted."""
+        """Whether to print only data and failures."""
         return self.verbosity < 0
 
     def failed(self, text: str) -> None:
-        """One line about an item that failed; also when quiet."""
+        """Print one line about a failed item; also when quiet."""
         self._talk(visible(text))
 
     def error(self, error: DwError) -> None:
-        """What went wrong, and below it what to do next; also when quiet."""
+        """Print an error, and its hint below; also when quiet."""
         lines = [f"{self._paint('error:', '1;31')} {visible(error.message)}"]
         if error.hint:
-            lead = "try:" if error.hint.startswith("dw ") else "hint:"
-            lines.append(f"{self._paint(lead, '36')} {visible(error.hint)}")
+            lines.append(f"{self._paint('hint:', '36')} {visible(error.hint)}")
         self._talk("\n".join(lines))
 
     def confirm(self, question: str) -> bool:
-        """Ask on stderr; True only for y or yes typed on a terminal."""
+        """Ask on stderr; returns True only for y or yes typed on a terminal."""
         if self._stdin is None or not _isatty(self._stdin):
             return False
         with suppress(OSError):
@@ -147,9 +146,9 @@ class Streams:
     def progress(
         self, label: str, *, total_bytes: int | None = None, total_items: int | None = None
     ) -> Iterator[Progress]:
-        """A bar with bytes, rate and time left while the block runs, gone after it.
+        """Show a bar with bytes, rate and time left while the block runs.
 
-        Only on a terminal, not when quiet; within another progress it only counts. Totals may come later.
+        Only on a terminal, not when quiet; within another progress it only counts. Totals may be set later.
         """
         progress = Progress(label, total_bytes, total_items)
         if not self.stderr_terminal or self.verbosity < 0 or self._bars is not None:
@@ -165,7 +164,7 @@ class Streams:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """No bar while the block runs, so that a question can be read."""
+        """Hide the bar while the block runs, so that a prompt is readable."""
         bars = self._bars
         if bars is None:
             yield
@@ -182,11 +181,11 @@ class Streams:
         self._flushed = -math.inf
 
     def _put(self, text: str) -> None:
-        """`text` to stdout; the first goes out at once, then at least one a second that brings any."""
+        """Write `text` to stdout; flushes the first write at once, later ones at most once a second."""
         if not text:
             return
         if self.terminal and self._bars is not None:
-            # The bar is on the same screen: only its own console can write above it
+            # The bar is on the same terminal: only its own console can write above it
             self._bars.console.out(text, end="", highlight=False)
             return
         self._stdout.write(text)
@@ -196,7 +195,7 @@ class Streams:
             self._flushed = now
 
     def _talk(self, text: str) -> None:
-        # One file for both streams shows things in their order. A failure is met again at the next flush
+        # Keeps the order if both streams share a file. A failure recurs at the next flush
         with suppress(OSError, ValueError):
             self._stdout.flush()
         with self._talking, suppress(OSError, ValueError):

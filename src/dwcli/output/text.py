@@ -1,4 +1,4 @@
-"""What may be shown: control characters made visible, sizes in words, plain values."""
+"""Text for display: escaped control characters, sizes, plain values."""
 
 import re
 
@@ -8,14 +8,14 @@ _NAMED = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
 
 
 def visible(text: str) -> str:
-    """`text` with control characters, bidirectional overrides, lone surrogates spelt out (`\\t`, `\\x1b`)."""
+    """Return `text` with control characters, bidirectional overrides and lone surrogates escaped (`\\t`, `\\x1b`)."""
     if text.isprintable():
         return text
     return re.sub(HIDDEN, spell, text)
 
 
 def size(count: float) -> str:
-    """A number of bytes in words, decimal units: 999 B, 1.5 kB, 64.0 MB."""
+    """Return a number of bytes in decimal units: 999 B, 1.5 kB, 64.0 MB."""
     if count < 1000:
         return f"{count:.0f} B"
     for unit in ("kB", "MB", "GB"):

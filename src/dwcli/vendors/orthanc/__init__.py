@@ -1,1 +1,1 @@
-"""Orthanc as a DICOMweb client: the REST interface by which its plugin talks to other servers."""
+"""Orthanc as a DICOMweb client: the REST interface through which its plugin accesses other servers."""

@@ -1,4 +1,4 @@
-"""`dw orthanc`: let an Orthanc talk to other DICOMweb servers; nothing passes through here."""
+"""`dw orthanc`: make Orthanc access other DICOMweb servers; no image data passes through dw."""
 
 import shlex
 import sys
@@ -26,19 +26,19 @@ from dwcli.vendors.orthanc.servers import RemoteHeader, peers_of, servers
 if TYPE_CHECKING:
     from dwcli.vendors.orthanc.peers import Job, Peers
 
-app = App(help="Let an Orthanc fetch from and send to other DICOMweb servers.")
+app = App(help="Make Orthanc retrieve from and send to other DICOMweb servers.")
 app.command("servers")(servers)
 
-_Server = Annotated[str, typer.Argument(metavar="NAME", help="A server that this Orthanc knows.")]
+_Server = Annotated[str, typer.Argument(metavar="NAME", help="A remote server configured in Orthanc.")]
 _Words = Annotated[
     list[str], typer.Argument(metavar="[study|series|instance] REF...", help="References, or - for stdin.")
 ]
 _Param = Annotated[
-    list[str] | None, typer.Option("--param", metavar="K=V", help="A query parameter that Orthanc sends; repeatable.")
+    list[str] | None, typer.Option("--param", metavar="K=V", help="A query parameter for Orthanc to send; repeatable.")
 ]
-_Async = Annotated[bool, typer.Option("--async", help="As a job of Orthanc's, as is done in any case.")]
-_Detach = Annotated[bool, typer.Option("--detach", help="With --async: print the job's ID and leave it alone.")]
-_Priority = Annotated[int | None, typer.Option("--priority", metavar="N", help="The job's priority; 0 is usual.")]
+_Async = Annotated[bool, typer.Option("--async", help="Run as an Orthanc job (dw always does).")]
+_Detach = Annotated[bool, typer.Option("--detach", help="With --async: print the job ID and do not wait.")]
+_Priority = Annotated[int | None, typer.Option("--priority", metavar="N", help="The job's priority (default: 0).")]
 
 
 @app.command("get")
@@ -46,16 +46,16 @@ _Priority = Annotated[int | None, typer.Option("--priority", metavar="N", help="
 def get(
     ctx: typer.Context,
     server: _Server,
-    path: Annotated[str, typer.Argument(metavar="PATH", help="Below that server's URL, such as /studies.")],
+    path: Annotated[str, typer.Argument(metavar="PATH", help="A path below that server's URL, such as /studies.")],
     param: _Param = None,
     remote_header: RemoteHeader = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the answer here.")
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the response body to FILE.")
     ] = None,
 ) -> None:
-    """Let this Orthanc ask another server, and show what came.
+    """Make Orthanc query another server, and show the response.
 
-    Orthanc percent-encodes what it asks, `*` too, which a server that never decodes will not find.
+    Orthanc percent-encodes its queries, including `*`; servers that do not percent-decode cannot match them.
 
     Examples:
 
@@ -66,7 +66,7 @@ def get(
     """
     dw: DwContext = ctx.obj
     headers = parse_headers(tuple(remote_header or ()))
-    # Orthanc takes no query in a path.
+    # Orthanc accepts no query in a path.
     path, _, query = path.partition("?")
     pairs = _pairs([*map(unquote, filter(None, query.split("&"))), *(param or ())])
     with peers_of(dw).get(server, path, pairs, headers) as response:
@@ -80,7 +80,9 @@ def get(
         else:
             for chunk in response.chunks():
                 if dw.out.terminal and b"\0" in chunk:
-                    raise UsageError("the answer is binary and would spoil the terminal", "-o FILE, or a pipe")
+                    raise UsageError(
+                        "the response is binary and cannot be shown on a terminal", "use -o FILE or a pipe"
+                    )
                 dw.out.write(chunk)
 
 
@@ -96,7 +98,7 @@ def retrieve(
     param: _Param = None,
     remote_header: RemoteHeader = None,
 ) -> None:
-    """Let this Orthanc fetch studies, series or instances from another server.
+    """Make Orthanc retrieve studies, series or instances from another server.
 
     Examples:
 
@@ -110,7 +112,7 @@ def retrieve(
     for ref in asked:
         if not ref.known:
             whole = "STUDY/SERIES" if ref.level is Level.SERIES else "STUDY/SERIES/INSTANCE"
-            raise UsageError(f"{refs.show(ref)}: another server has to be told the study too", f"write {whole}")
+            raise UsageError(f"{refs.show(ref)}: the other server needs the study UID too", f"write {whole}")
     peers = peers_of(dw)
     how = _how(as_job=as_job, detach=detach, priority=priority)
     how |= {"HttpHeaders": parse_headers(tuple(remote_header or ())), "Arguments": _pairs(param)}
@@ -123,11 +125,11 @@ def retrieve(
             job = _followed(dw, peers, peers.retrieve(server, [ref], **how), f"{server} to Orthanc", server)
         except DwError as error:
             if error.exit_code is ExitCode.FAILED and not peers.lists(server, ref):
-                raise AbsentError(f"{server} lists no {ref.level} {refs.show(ref)}") from error
+                raise AbsentError(f"{server}: {ref.level} not found: {refs.show(ref)}") from error
             raise
         return _number(job.content.get("ReceivedInstancesCount"))
 
-    _each(dw, asked, fetch, "Orthanc has fetched {} instances from " + server)
+    _each(dw, asked, fetch, "Orthanc retrieved {} instances from " + server)
 
 
 @app.command("stow")
@@ -141,7 +143,7 @@ def stow(
     priority: _Priority = None,
     remote_header: RemoteHeader = None,
 ) -> None:
-    """Let this Orthanc send studies, series or instances of its own to another server.
+    """Make Orthanc send its own studies, series or instances to another server.
 
     Examples:
 
@@ -163,7 +165,7 @@ def stow(
         job = _followed(dw, peers, peers.stow(server, [ref], **how), f"Orthanc to {server}", server)
         return _number(job.content.get("InstancesCount"))
 
-    _each(dw, asked, send, "Orthanc has sent {} instances to " + server)
+    _each(dw, asked, send, "Orthanc sent {} instances to " + server)
 
 
 @app.command("delete")
@@ -172,9 +174,9 @@ def delete(
     ctx: typer.Context,
     server: _Server,
     words: _Words,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Let this Orthanc delete on another server, which was added with --can-delete.
+    """Make Orthanc delete on another server, which must have been added with --can-delete.
 
     Examples:
 
@@ -186,23 +188,23 @@ def delete(
     asked = list(references.read(dw, rest, level))
     if not yes:
         if sys.stdin is None or not sys.stdin.isatty():
-            raise UsageError("nobody can be asked on this stdin", "--yes")
+            raise UsageError("cannot prompt: stdin is not a terminal", "add --yes")
         if not dw.out.confirm(f"delete {', '.join(map(refs.show, asked))} on {server}?"):
             raise DwError("nothing was deleted")
     peers = peers_of(dw)
     for ref in asked:
         peers.delete(server, ref)
-        dw.out.info(f"{server} has taken the order to delete {refs.show(ref)}")
+        dw.out.info(f"{server} accepted the request to delete {refs.show(ref)}")
 
 
 @app.command("job")
 @takes()
 def job(
     ctx: typer.Context,
-    number: Annotated[str, typer.Argument(metavar="ID", help="The job's ID, as --detach printed it.")],
-    wait: Annotated[bool, typer.Option("--wait", help="Follow it to its end.")] = False,
+    number: Annotated[str, typer.Argument(metavar="ID", help="The job ID that --detach printed.")],
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until the job ends.")] = False,
 ) -> None:
-    """Show how a job of this Orthanc stands.
+    """Show the state of an Orthanc job.
 
     Examples:
 
@@ -220,17 +222,17 @@ def job(
 
 def _how(*, as_job: bool, detach: bool, priority: int | None) -> dict[str, Any]:
     if detach and not as_job:
-        raise UsageError("--detach leaves a job alone, and without --async there is none", "--async --detach")
+        raise UsageError("--detach requires --async", "--async --detach")
     return {"Priority": priority}
 
 
 def _each(dw: DwContext, asked: Sequence[Ref], move: Callable[[Ref], int], told: str) -> None:
-    """Move one reference after another and say how many instances moved: `told` has a place for the number.
+    """Transfer the references one by one and print the number of instances: `told` has a placeholder for it.
 
-    One that fails does not keep the others, unless the login fails or the server does not answer.
+    A failure does not stop the others, unless the login fails or the server does not respond.
     """
     if not asked:
-        raise UsageError("no reference was given", "write STUDY, STUDY/SERIES or STUDY/SERIES/INSTANCE")
+        raise UsageError("no reference given", "write STUDY, STUDY/SERIES or STUDY/SERIES/INSTANCE")
     moved = done = 0
     codes: list[ExitCode] = []
     for ref in asked:
@@ -250,7 +252,7 @@ def _each(dw: DwContext, asked: Sequence[Ref], move: Callable[[Ref], int], told:
 
 
 def _number(count: object) -> int:
-    """Orthanc writes some of its counts as text."""
+    """Parse a count, which Orthanc sometimes writes as text."""
     return int(count) if isinstance(count, int | str) and str(count).isdecimal() else 0
 
 
@@ -265,7 +267,7 @@ def _followed(dw: DwContext, peers: "Peers", number: str, label: str, server: st
                     progress.item()
     except (KeyboardInterrupt, TemporaryError):
         here = f"-p {dw.profile.name}" if dw.profile.name else f"--url {shlex.quote(dw.profile.url)}"
-        dw.out.info(f"Orthanc's job goes on: dw {here} orthanc job {number} --wait")
+        dw.out.info(f"the Orthanc job continues; hint: dw {here} orthanc job {number} --wait")
         raise
     return last
 
@@ -278,7 +280,7 @@ def _rows(chunks: Iterator[bytes]) -> Iterator[Row]:
 
 
 def _show(dw: DwContext, path: str, rows: Iterator[Row]) -> None:
-    """Rows of a search as `dw search` shows them, anything else as metadata."""
+    """Show rows of a search as `dw search` does, anything else as metadata."""
     level = refs.parse_level(path.partition("?")[0].rstrip("/").rpartition("/")[2])
     if level is None:
         dw.out.metadata(rows)

@@ -1,6 +1,6 @@
-"""The DICOMweb servers that an Orthanc knows, and what it does with them by itself (`/dicom-web/servers/…`).
+"""Orthanc's remote DICOMweb servers, and its requests to them (`/dicom-web/servers/…`).
 
-Seen with Orthanc 1.10.1 and its plugin 1.7; the same routes are there since plugin 1.0.
+Tested with Orthanc 1.10.1 and its plugin 1.7; the routes exist since plugin 1.0.
 """
 
 import json
@@ -29,7 +29,7 @@ _ENDED = ("Success", "Failure")
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A server to be made known. `certificate` and `key` are paths on Orthanc's own machine."""
+    """A server to add. `certificate` and `key` are paths on Orthanc's machine."""
 
     url: str
     username: str = ""
@@ -43,7 +43,7 @@ class Peer:
     timeout: int = 0
 
     def document(self) -> dict[str, object]:
-        """As Orthanc takes it."""
+        """Return the JSON document that Orthanc accepts."""
         said: dict[str, object] = {
             "Url": self.url.rstrip("/") + "/",
             "ChunkedTransfers": self.chunked,
@@ -64,7 +64,7 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job of Orthanc's. `progress` in per cent; `content` as Orthanc describes it."""
+    """An Orthanc job. `progress` in per cent; `content` as Orthanc describes it."""
 
     id: str
     state: str
@@ -74,12 +74,12 @@ class Job:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will happen."""
+        """Whether the job has ended."""
         return self.state in _ENDED
 
 
 class Peers:
-    """What one Orthanc can do with other servers. Raises UsageError for a profile of another dialect."""
+    """One Orthanc's requests to other servers. Raises UsageError for a profile of another dialect."""
 
     def __init__(self, client: Client) -> None:
         name = client.dialect.name
@@ -87,8 +87,8 @@ class Peers:
             client.learn(core="..")
         elif not name.startswith("orthanc"):
             raise UsageError(
-                f"this profile's server is no Orthanc (dialect {name})",
-                "-p NAME of an Orthanc, or dw profile edit NAME --dialect orthanc",
+                f"this profile's server is not an Orthanc (dialect {name})",
+                "use -p NAME of an Orthanc, or dw profile edit NAME --dialect orthanc",
             )
         self._client = client
 
@@ -100,14 +100,14 @@ class Peers:
         return {str(name): dict(settings) for name, settings in found.items()}
 
     def add(self, name: str, peer: Peer) -> None:
-        """Make a server known, or change it. Orthanc forgets it when it restarts. Raises UsageError for a name that
-        Orthanc's own paths cannot hold."""
+        """Add or replace a server, until Orthanc restarts. Raises UsageError for a name that does not fit in Orthanc's
+        paths."""
         if not name.strip() or "/" in name or name in (".", ".."):
-            raise UsageError(f"Orthanc cannot call a server {name!r}", "a name without a slash")
+            raise UsageError(f"not a server name for Orthanc: {name!r}", "use a name without a slash")
         self._call("PUT", f"servers/{_word(name)}", peer.document())
 
     def remove(self, name: str) -> None:
-        """Forget a server."""
+        """Remove a server."""
         self.known(name)
         self._call("DELETE", f"servers/{_word(name)}")
 
@@ -115,9 +115,9 @@ class Peers:
     def get(
         self, name: str, path: str, parameters: Mapping[str, str], headers: Mapping[str, str]
     ) -> Iterator[Response]:
-        """What a server answers to a GET that Orthanc sends it. An error is that of the other server, and names it."""
+        """Yield a server's response to a GET sent by Orthanc. Errors are those of the other server, and name it."""
         document = {"Uri": path, "Arguments": dict(parameters), "HttpHeaders": dict(headers)}
-        # By now Orthanc has taken our own login.
+        # This also checks our own login at Orthanc.
         self.known(name)
         with ExitStack() as stack:
             try:
@@ -126,32 +126,32 @@ class Peers:
             except AuthError:
                 raise _not_let_in(name) from None
             except AbsentError:
-                raise AbsentError(f"{name} has no {path}") from None
+                raise AbsentError(f"{name}: not found: {path}") from None
             except RefusedError as error:
                 raise _undone(name, error) from error
             yield response
 
     def known(self, name: str) -> None:
-        """Raises AbsentError where Orthanc knows no server of that name; a job would only fail."""
+        """Raise AbsentError if Orthanc has no server of that name; a job would only fail."""
         if name not in self.names():
             raise AbsentError(
-                f"this Orthanc knows no server {name}",
-                "dw orthanc servers lists those that it knows",
+                f"server {name} is not configured in this Orthanc",
+                "dw orthanc servers",
             )
 
     def retrieve(self, name: str, asked: Sequence[Ref], **how: object) -> str:
-        """Let Orthanc fetch these from a server into itself; the ID of its job."""
+        """Make Orthanc retrieve these from a server; returns the job ID."""
         return self._begin(name, "retrieve", [_uids(ref) for ref in asked], how)
 
     def stow(self, name: str, asked: Sequence[Ref], **how: object) -> str:
-        """Let Orthanc send these of its own to a server; the ID of its job. Raises AbsentError for what it lacks."""
+        """Make Orthanc send its own instances to a server; returns the job ID. Raises AbsentError for missing ones."""
         own = [one.name for ref in asked for one in rest_lookup.find(self._client, ref)]
         return self._begin(name, "stow", own, how)
 
     def lists(self, name: str, ref: Ref) -> bool:
-        """Whether a server lists this, as far as Orthanc can ask it: a job that fails does not say why.
+        """Return whether a server lists this, as far as Orthanc can query it: a failed job does not say why.
 
-        True where nobody knows."""
+        Returns True if that is unknown."""
         above = refs.path(ref).rpartition("/")[0]
         key = {Level.STUDY: "StudyInstanceUID", Level.SERIES: "SeriesInstanceUID", Level.INSTANCE: "SOPInstanceUID"}
         try:
@@ -167,7 +167,7 @@ class Peers:
         )
 
     def delete(self, name: str, ref: Ref) -> None:
-        """Orthanc sends a DELETE to a server that was added with `can_delete`."""
+        """Make Orthanc send a DELETE to a server that was added with `can_delete`."""
         keys = {"Study": "StudyInstanceUID", "Series": "SeriesInstanceUID", "Instance": "SOPInstanceUID"}
         uids = {keys[level]: uid for level, uid in _uids(ref).items()}
         self.known(name)
@@ -175,17 +175,17 @@ class Peers:
             self._told(name, "delete", {"Level": str(ref.level).capitalize(), **uids})
         except RefusedError as error:
             if error.status == 500:
-                hint = f"it takes no DELETE of this, or refuses Orthanc's login; {error.hint}"
+                hint = f"it does not support this DELETE, or rejects Orthanc's login; {error.hint}"
                 raise error.worded(hint=hint) from error
             raise
 
     def job(self, job: str) -> Job:
-        """How a job stands."""
+        """Return the state of a job."""
         url = deletion.core(self._client.base, self._client.dialect, f"jobs/{_word(job)}")
         try:
             answer = self._client.call(Request("GET", url, {"Accept": "application/json"}))
         except AbsentError:
-            raise AbsentError(f"this Orthanc knows no job {job}", "it forgets the oldest of those that ended") from None
+            raise AbsentError(f"job not found: {job}", "Orthanc forgets its oldest completed jobs") from None
         found = _object(answer)
         state, progress, content = found.get("State"), found.get("Progress", 0), found.get("Content") or {}
         if not (isinstance(state, str) and isinstance(progress, int) and isinstance(content, dict)):
@@ -194,8 +194,8 @@ class Peers:
         return Job(job, state, progress, str(words) if state == "Failure" else "", content)
 
     def follow(self, job: str, name: str = "", wait: Callable[[float], None] = time.sleep) -> Iterator[Job]:
-        """A job at every look until it ends. Raises DwError where it failed, AuthError where the server `name` was to
-        blame for that."""
+        """Poll a job and yield its states until it ends. Raises DwError if it failed, AuthError if the server `name`
+        rejected the login."""
         pauses = iter(_PAUSES)
         while True:
             try:
@@ -203,13 +203,13 @@ class Peers:
             except AbsentError as error:
                 if not name:
                     raise
-                how = "look whether all is there; Orthanc's JobsHistorySize says how many it remembers"
-                raise DwError(f"Orthanc has forgotten its job {job}, and how it ended", how) from error
+                how = "check the target; Orthanc's JobsHistorySize limits how many jobs it keeps"
+                raise DwError(f"Orthanc no longer has job {job}; its outcome is unknown", how) from error
             yield now
             if now.state == "Failure":
                 if name and "bad credentials" in now.error.lower():
                     raise _not_let_in(name)
-                raise DwError(f"Orthanc's job failed: {now.error}", "its log, and the other server's, say more")
+                raise DwError(f"the Orthanc job failed: {now.error}", "see Orthanc's log and the other server's")
             if now.ended:
                 return
             wait(next(pauses, _PAUSES[-1]))
@@ -217,14 +217,14 @@ class Peers:
     def _begin(self, name: str, verb: str, resources: Sequence[object], how: Mapping[str, object]) -> str:
         said = {"Resources": list(resources), **{key: value for key, value in how.items() if value not in (None, {})}}
         self.known(name)
-        # Always as a job: what fails without one says nothing but that it failed.
+        # Always as a job: without one, Orthanc does not report why a request failed.
         job = _object(answer := self._told(name, verb, {**said, "Synchronous": False})).get("ID")
         if not isinstance(job, str) or not job:
             raise _other(answer)
         return job
 
     def _told(self, name: str, verb: str, said: Mapping[str, object]) -> bytes:
-        """What Orthanc answers to an order that another server has to carry out."""
+        """Return Orthanc's response to a request that another server must carry out."""
         try:
             return self._call("POST", f"servers/{_word(name)}/{verb}", said)
         except AuthError:
@@ -238,7 +238,7 @@ class Peers:
     def _request(self, method: str, path: str, document: object) -> Request:
         body = None if document is None else Bytes(json.dumps(document).encode())
         headers = {} if body is None else {"Content-Type": "application/json"}
-        # A job that was started must not be started again because its answer was lost.
+        # A job must not start twice because the first response was lost.
         return Request(method, f"{self._client.base}/{path}", headers, body, repeatable=method != "POST")
 
 
@@ -258,11 +258,11 @@ def _word(name: str) -> str:
 
 def _not_let_in(name: str) -> AuthError:
     again = f"dw orthanc servers add {shlex.quote(name)} URL --replace --user U --password-env VARIABLE"
-    return AuthError(f"{name} refuses Orthanc's login", again)
+    return AuthError(f"{name} rejects Orthanc's login", again)
 
 
 def _undone(name: str, error: RefusedError) -> RefusedError:
-    return RefusedError(f"{name} did not do it: {error.message}", "Orthanc's log says why", status=error.status)
+    return RefusedError(f"{name} failed: {error.message}", "see Orthanc's log", status=error.status)
 
 
 def _object(answer: bytes) -> dict[str, Any]:
@@ -277,4 +277,4 @@ def _object(answer: bytes) -> dict[str, Any]:
 
 def _other(answer: bytes) -> ProtocolError:
     said = answer[:60].decode("utf-8", "replace")
-    return ProtocolError(f"this is not what Orthanc's DICOMweb plugin answers: {said}")
+    return ProtocolError(f"unexpected response from Orthanc's DICOMweb plugin: {said}")

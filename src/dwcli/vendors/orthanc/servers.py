@@ -1,4 +1,4 @@
-"""`dw orthanc servers`: the DICOMweb servers that an Orthanc knows."""
+"""`dw orthanc servers`: Orthanc's remote DICOMweb servers."""
 
 import os
 import shlex
@@ -19,42 +19,44 @@ if TYPE_CHECKING:
 
 RemoteHeader = Annotated[
     list[str] | None,
-    typer.Option("--remote-header", metavar="'NAME: VALUE'", help="A header that Orthanc sends on; repeatable."),
+    typer.Option("--remote-header", metavar="'NAME: VALUE'", help="A header for Orthanc to send; repeatable."),
 ]
 
 
 @takes()
 def servers(
     ctx: typer.Context,
-    action: Annotated[str, typer.Argument(metavar="[list|show|add|remove]", help="list, by default.")] = "list",
-    name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="The name that Orthanc gives the server.")
-    ] = None,
-    address: Annotated[str | None, typer.Argument(metavar="[URL]", help="Its DICOMweb base URL, to add it.")] = None,
-    user: Annotated[str | None, typer.Option("--user", metavar="U", help="Orthanc's user name there.")] = None,
+    action: Annotated[
+        str, typer.Argument(metavar="[list|show|add|remove]", help="The action (default: list).")
+    ] = "list",
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="The server's name in Orthanc.")] = None,
+    address: Annotated[str | None, typer.Argument(metavar="[URL]", help="Its DICOMweb base URL, for add.")] = None,
+    user: Annotated[str | None, typer.Option("--user", metavar="U", help="Orthanc's user name on that server.")] = None,
     password_env: Annotated[
-        str | None, typer.Option("--password-env", metavar="V", help="The password, from this variable,")
+        str | None, typer.Option("--password-env", metavar="V", help="The password: from this variable,")
     ] = None,
     password_stdin: Annotated[bool, typer.Option("--password-stdin", help="or from stdin.")] = False,
     remote_header: RemoteHeader = None,
     chunked: Annotated[
-        bool, typer.Option("--chunked/--no-chunked", help="Whether that server takes chunked uploads.")
+        bool, typer.Option("--chunked/--no-chunked", help="Whether that server accepts chunked uploads.")
     ] = True,
-    can_delete: Annotated[bool, typer.Option("--can-delete", help="That server understands DELETE.")] = False,
+    can_delete: Annotated[bool, typer.Option("--can-delete", help="That server supports DELETE.")] = False,
     client_cert: Annotated[
-        str | None, typer.Option("--client-cert", metavar="PATH", help="A certificate on Orthanc's own machine.")
+        str | None, typer.Option("--client-cert", metavar="PATH", help="A certificate file on Orthanc's machine.")
     ] = None,
-    client_key: Annotated[str | None, typer.Option("--client-key", metavar="PATH", help="Its key, there too.")] = None,
+    client_key: Annotated[
+        str | None, typer.Option("--client-key", metavar="PATH", help="Its key, also on Orthanc's machine.")
+    ] = None,
     key_password_env: Annotated[
         str | None,
-        typer.Option("--client-key-password-env", metavar="V", help="The key's password, from this variable."),
+        typer.Option("--client-key-password-env", metavar="V", help="The key's password: from this variable."),
     ] = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Change a server that is known already.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace an existing server of this name.")] = False,
     seconds: Annotated[
-        int, typer.Option("--remote-timeout", metavar="S", help="Seconds that Orthanc waits; 0: as it is configured.")
+        int, typer.Option("--remote-timeout", metavar="S", help="Orthanc's time-out in seconds; 0: as configured.")
     ] = 0,
 ) -> None:
-    """List, show, add or remove the DICOMweb servers that this Orthanc knows.
+    """List, show, add or remove Orthanc's remote DICOMweb servers.
 
     Examples:
 
@@ -78,9 +80,9 @@ def servers(
 
             url = config.address_of(address)
             known = name in peers.names()
-            if known and not replace and not dw.out.confirm(f"change the server {name}, with its login?"):
+            if known and not replace and not dw.out.confirm(f"replace server {name} and its login?"):
                 again = f"dw orthanc servers add {shlex.quote(name)} URL --replace"
-                raise UsageError(f"this Orthanc knows a server {name} already", again)
+                raise UsageError(f"server {name} already exists in this Orthanc", again)
             password = _password(password_env, stdin=password_stdin) if user else ""
             peer = Peer(
                 url=url,
@@ -95,21 +97,20 @@ def servers(
                 timeout=seconds,
             )
             peers.add(name, peer)
-            news = f"knows {name} anew" if known else f"knows {name} now"
-            dw.out.info(
-                f"{dw.client.base} {news}, until it restarts (its configuration file may name servers for good)"
-            )
+            news = f"replaced {name}" if known else f"added {name}"
+            dw.out.info(f"{dw.client.base} {news} until its next restart (add it to its configuration file to keep it)")
         case "remove" if name and address is None:
             peers.remove(name)
-            dw.out.info(f"{dw.client.base} has forgotten {name}")
+            dw.out.info(f"{dw.client.base} removed {name}")
         case _:
             raise UsageError(
-                "not a way to speak of servers", "dw orthanc servers [list | show NAME | add NAME URL | remove NAME]"
+                "unknown action or wrong number of arguments",
+                "dw orthanc servers [list | show NAME | add NAME URL | remove NAME]",
             )
 
 
 def peers_of(dw: DwContext) -> "Peers":
-    """What the Orthanc of this run can do with other servers. Raises UsageError where it is another server."""
+    """Return the peers of this run's Orthanc. Raises UsageError if the server is not an Orthanc."""
     from dwcli.vendors.orthanc.peers import Peers
 
     return Peers(dw.client)
@@ -131,11 +132,11 @@ def _password(variable: str | None, *, stdin: bool) -> str:
         return _from_variable(variable)
     if stdin:
         return sys.stdin.readline().rstrip(os.linesep)
-    raise UsageError("a user without a password", "--password-env VARIABLE or --password-stdin")
+    raise UsageError("--user requires a password", "add --password-env VARIABLE or --password-stdin")
 
 
 def _from_variable(name: str) -> str:
     value = config.variable(name)
     if value is None:
-        raise UsageError(f"the variable {name}, which should hold the password, is not set")
+        raise UsageError(f"variable {name} (for the password) is not set")
     return value

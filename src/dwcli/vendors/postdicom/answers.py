@@ -1,4 +1,4 @@
-"""What PostDICOM answered, as data. The shape is not published: usually JSON, else text."""
+"""PostDICOM's responses as data. Their structure is not published: usually JSON, else text."""
 
 import json
 import re
@@ -8,25 +8,25 @@ from typing import Any
 
 _URL = re.compile(r"https?://[^\s\"'<>\\]+", re.IGNORECASE)
 _SECRET = 4
-"""Characters that a word must have to be told from others."""
+"""Minimum length of a secret to hide; shorter ones occur in any text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer: `text` as it came, `json` its value where it is an object or a list, else None."""
+    """One response: `text` as received, `json` its value if it is an object or a list, else None."""
 
     text: str
     json: Any = None
 
     @property
     def urls(self) -> list[str]:
-        """The http addresses in it, in order, each once."""
+        """The HTTP URLs in the response, in order, each once."""
         texts = _strings(self.json) if self.json is not None else [self.text]
         return list(dict.fromkeys(match[0].rstrip(".,;)") for text in texts for match in _URL.finditer(text)))
 
     @property
     def records(self) -> list[dict[str, Any]]:
-        """The rows of a table: the items of a list, also of one that stands alone in an object; else one row."""
+        """The rows of a table: the items of a list, also of the only list in an object; else one row."""
         value = self.json
         if isinstance(value, dict) and len(value) == 1:
             only = next(iter(value.values()))
@@ -35,14 +35,14 @@ class Answer:
         return [item if isinstance(item, dict) else {"value": item} for item in items]
 
     def without(self, secrets: Sequence[str]) -> "Answer":
-        """The same without these words, where the server repeats what was sent; its addresses stay whole."""
+        """Return the response without these secrets, which the server may repeat; URLs stay unchanged."""
         if not secrets:
             return self
         return Answer(hide(self.text, secrets), _mapped(self.json, lambda text: hide(text, secrets)))
 
 
 def hide(text: str, secrets: Sequence[str]) -> str:
-    """`text` with `(not shown)` in place of secrets, outside of addresses. Too short ones are words of any text."""
+    """Replace secrets in `text` by `(not shown)`, except in URLs and for secrets that are too short."""
     parts, at = [], 0
     for url in (*_URL.finditer(text), None):
         part = text[at : url.start() if url else None]
@@ -54,7 +54,7 @@ def hide(text: str, secrets: Sequence[str]) -> str:
 
 
 def read(body: bytes) -> Answer:
-    """The body of an answer; JSON that was turned into a JSON string once more is unwrapped."""
+    """Parse the body of a response; unwraps JSON that was encoded as a JSON string again."""
     text = body.decode("utf-8", "replace").removeprefix("\ufeff").strip()
     value: Any = text
     for _ in range(2):

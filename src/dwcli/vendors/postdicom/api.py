@@ -1,7 +1,7 @@
-"""PostDICOM's thirteen verbs as values: the parameters of one call -> one finished request. Pure.
+"""PostDICOM's thirteen verbs as values: the parameters of one call -> one complete request. No I/O.
 
 Each is `GET base/{path}` without query or body; the parameters are one JSON object of strings in a request header. That
-header may hold the password of a share, so it is as secret as Authorization, and `repr` shows no password.
+header may contain the password of a share, so it is as secret as Authorization, and `repr` shows no password.
 """
 # ruff: noqa: RUF009  `_key` describes a field, it does not make a value
 
@@ -17,7 +17,7 @@ from dwcli.dicomweb.request import Request
 from dwcli.errors import UsageError
 
 HEADER_BYTES = 8192
-"""Name, colon and value of a header may be this long; servers refuse longer ones with words that help nobody."""
+"""The maximum length of a header's name, colon and value; servers reject longer ones with unhelpful messages."""
 
 # C0, C1, DEL, halves of surrogate pairs, line and paragraph separators
 _HIDDEN = frozenset({"Cc", "Cs", "Zl", "Zp"})
@@ -26,22 +26,22 @@ Value = str | bool | date | datetime | tuple[str, ...] | None
 
 
 def _key(name: str, *, required: bool = False, secret: bool = False, wrap: str = "") -> Any:
-    """A parameter: its key as the vendor writes it; `wrap`: each item of the list is itself JSON, under this key."""
+    """Describe a parameter: the vendor's key; `wrap`: each item of the list is itself JSON, under this key."""
     metadata = {"key": name, "required": required, "secret": secret, "wrap": wrap}
     return field(default=None, repr=not secret, metadata=metadata)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verb:
-    """One call. A field that is None, empty or () was not given and is sent as an empty string."""
+    """One call. A field that is None, empty or () is sent as an empty string."""
 
     path: ClassVar[str]
     header: ClassVar[str]
     reads: ClassVar[bool] = False
-    """Whether the call changes nothing, so that it may be sent again after a failure of the network."""
+    """Whether the call changes nothing, so that it may be repeated after a network failure."""
 
     def parameters(self) -> dict[str, str]:
-        """The JSON object, every value a string. Raises UsageError on a required one left out, or a line break."""
+        """Return the JSON object of strings. Raises UsageError on a missing required value, or a line break."""
         found = {}
         for one in fields(self):
             key = one.metadata["key"]
@@ -50,25 +50,25 @@ class Verb:
                 raise UsageError(f"{_words(key)} must not be empty", f"PostDICOM requires {key}")
             if any(category(character) in _HIDDEN for part in _parts(getattr(self, one.name)) for character in part):
                 raise UsageError(
-                    f"{_words(key)} has a line break or another control character in it", "it must be one line of text"
+                    f"{_words(key)} contains a line break or another control character", "write one line of text"
                 )
             found[key] = text
         return found
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """The values that nobody may see."""
+        """The secret values."""
         values = (getattr(self, one.name) for one in fields(self) if one.metadata["secret"])
         return tuple(value for value in values if value)
 
     def request(self, base: str) -> Request:
-        """The request, its header pure ASCII. Raises UsageError where a parameter or their sum cannot be sent."""
+        """Return the request, its header in ASCII. Raises UsageError if parameters are invalid or too long."""
         value = _json(self.parameters())
         length = len(self.header) + 2 + len(value)
         if length > HEADER_BYTES:
             raise UsageError(
                 f"the parameters are too long for a header: {length} bytes, at most {HEADER_BYTES}",
-                "shorten the texts, or name fewer things at once",
+                "shorten the texts, or name fewer items",
             )
         return Request("GET", f"{base}/{self.path}", {self.header: value}, repeatable=self.reads)
 
@@ -89,7 +89,7 @@ def _written(value: Value, wrap: str) -> str:
 
 
 def _parts(value: Value) -> tuple[str, ...]:
-    """The texts that people wrote."""
+    """Return the texts that the user typed."""
     match value:
         case str():
             return (value,)
@@ -103,7 +103,7 @@ def _json(value: Mapping[str, str] | list[str]) -> str:
 
 
 def _words(key: str) -> str:
-    """`PatientOrderUuid` as `patient order uuid`."""
+    """Return `PatientOrderUuid` as `patient order uuid`."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", key).lower()
 
 
@@ -138,7 +138,7 @@ class ShareOrders(Verb):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShareFolder(Verb):
-    """A URL of a folder and what is in it."""
+    """A URL of a folder and its contents."""
 
     path: ClassVar[str] = "sharefolderwithurl"
     header: ClassVar[str] = "ShareFolderParameters"
@@ -168,7 +168,7 @@ class CreateFolder(Verb):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchFolder(Verb):
-    """Folders by a part of their name, below a parent, with their orders."""
+    """Search for folders by part of their name, below a parent, with their orders."""
 
     path: ClassVar[str] = "searchfolder"
     header: ClassVar[str] = "SearchFolderParameters"
@@ -181,7 +181,7 @@ class SearchFolder(Verb):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddOrderToFolder(Verb):
-    """An order into one or more folders; nothing is moved or copied."""
+    """Add an order to one or more folders; nothing is moved or copied."""
 
     path: ClassVar[str] = "addordertofolder"
     header: ClassVar[str] = "AddOrderToFolderParameters"
@@ -195,7 +195,7 @@ class AddOrderToFolder(Verb):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssignToUser(Verb):
-    """An order as one user's task."""
+    """Assign an order to a user."""
 
     path: ClassVar[str] = "assignordertouser"
     header: ClassVar[str] = "AssignOrderToUserParameters"
@@ -206,7 +206,7 @@ class AssignToUser(Verb):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssignToGroup(Verb):
-    """An order as the task of a group of users."""
+    """Assign an order to a user group."""
 
     path: ClassVar[str] = "assignordertousergroup"
     header: ClassVar[str] = "AssignOrderToUserGroupParameters"
@@ -217,7 +217,7 @@ class AssignToGroup(Verb):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateOrder(Verb):
-    """A new order of an examination."""
+    """A new order for an examination."""
 
     path: ClassVar[str] = "createpatientorder"
     header: ClassVar[str] = "CreatePatientOrderParameters"
@@ -242,7 +242,7 @@ class CreateOrder(Verb):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderProperties(Verb):
-    """Everything about one order."""
+    """All properties of one order."""
 
     path: ClassVar[str] = "getpatientorderproperties"
     header: ClassVar[str] = "GetPatientOrderPropertiesParameters"
@@ -254,7 +254,7 @@ class OrderProperties(Verb):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchOrders(Verb):
-    """Orders of one or more institutions. Dates are ends of ranges, both included; None is open."""
+    """Search for orders of one or more institutions. Date ranges include both ends; None is open."""
 
     path: ClassVar[str] = "getpatientorderlist"
     header: ClassVar[str] = "GetPatientOrderListParameters"
@@ -274,7 +274,7 @@ class SearchOrders(Verb):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TagContent(Verb):
-    """Values of DICOM attributes in an order's images; `tags`: 8 hex digits each. Only for accounts allowed to."""
+    """Values of DICOM attributes in an order's images; `tags`: 8 hex digits each. Only for permitted accounts."""
 
     path: ClassVar[str] = "getdicomtagcontent"
     header: ClassVar[str] = "GetDicomTagContentParameters"
@@ -288,7 +288,7 @@ class TagContent(Verb):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteOrder(Verb):
-    """An order, deleted for good."""
+    """Delete an order permanently."""
 
     path: ClassVar[str] = "deleteorder"
     header: ClassVar[str] = "DeleteOrderParameters"

@@ -1,4 +1,4 @@
-"""One verb: checked, sent with the profile's login, and its answer shown. What the groups of commands share."""
+"""Checks and sends one verb with the profile's login, and shows the response. Shared by the command groups."""
 
 import json
 from collections.abc import Iterable
@@ -21,13 +21,13 @@ _ANSWER_BYTES = 64 * 1024 * 1024
 
 
 def require(dw: DwContext, *, finds: bool = False) -> None:
-    """Raises UsageError, with the profiles that have these verbs, where the chosen one has not.
+    """Raise UsageError, naming the PostDICOM profiles, if the selected profile is not one.
 
-    `finds`: the verb is a search, of whose answer the UUIDs alone can be asked for.
+    `finds`: the verb is a search, which can print only the UUIDs.
     """
     if dw.out.format in ("xml", "refs") or (dw.out.format == "uids" and not finds):
         raise UsageError(
-            f"the format {dw.out.format} is for searches" + (" of studies" if finds else ""),
+            f"format {dw.out.format} is only for searches" + (" of studies" if finds else ""),
             f"one of: table, tsv, csv, json, jsonl, flat{', uids' if finds else ''}",
         )
     if dw.profile.dialect.vendor == _VENDOR:
@@ -35,8 +35,8 @@ def require(dw: DwContext, *, finds: bool = False) -> None:
     have = [name for name in dw.file.names if _dialect_of(dw, name) == _VENDOR]
     who = f"profile {dw.profile.name}" if dw.profile.name else dw.profile.url
     raise UsageError(
-        f"{who} is no PostDICOM account (its dialect is {dw.profile.dialect.name}): no share, folder or order",
-        f"use one of these profiles with -p: {', '.join(have)}"
+        f"{who} is not a PostDICOM account (dialect {dw.profile.dialect.name})",
+        f"use -p with one of these profiles: {', '.join(have)}"
         if have
         else "dw profile add NAME URL --dialect postdicom --user EMAIL",
     )
@@ -50,7 +50,7 @@ def _dialect_of(dw: DwContext, name: str) -> str:
 
 
 def call(dw: DwContext, verb: Verb) -> Answer:
-    """Send one verb. Raises UsageError before anything is sent, else the DwError of a refusal, without any password."""
+    """Send one verb. Raises UsageError before sending anything, or the DwError of a refusal, without any password."""
     asked = verb.request(dw.profile.url)
     secrets = verb.secrets
     try:
@@ -58,7 +58,7 @@ def call(dw: DwContext, verb: Verb) -> Answer:
             body = response.read(_ANSWER_BYTES)
             _check(response, body)
     except DwError as error:
-        # A server may quote in its complaint what was sent.
+        # A server may quote the request in its error message.
         raise error.worded(answers.hide(error.message, secrets), answers.hide(error.hint, secrets)) from None
     return answers.read(body).without(secrets)
 
@@ -70,18 +70,18 @@ def _check(response: "Response", body: bytes) -> None:
         raise RefusedError(f"{response.host} refused: {reason}", status=response.status)
     if media.classify(response.content_type, body) is media.Body.HTML:
         raise AuthError(
-            f"{response.host} answered with a web page",
-            "this is usually a login page or a wrong address: dw profile test",
+            f"{response.host}: the response is a web page",
+            "usually a login page or a wrong URL: dw profile test",
         )
 
 
 def show(dw: DwContext, answer: Answer, *, done: str = "") -> None:
-    """JSON as rows in the chosen format, other text as it is; `done` is said on stderr where the answer is empty."""
+    """Show JSON as rows in the selected format, other text unchanged; `done`: the message for an empty response."""
     if answer.json is not None:
         records = answer.records
         form = dw.out.format or ("table" if dw.out.terminal else "tsv")
         if form == "table" and records == [answer.json]:
-            # One object, such as an order, has more attributes than a screen has room for columns.
+            # One object, such as an order, has more attributes than a terminal has room for columns.
             records = [{"key": key, "value": value} for key, value in records[0].items()]
         columns = list(dict.fromkeys(key for record in records for key in record))
         if form in ("table", "tsv", "csv"):
@@ -99,9 +99,9 @@ def show(dw: DwContext, answer: Answer, *, done: str = "") -> None:
 
 
 def show_found(dw: DwContext, answer: Answer, uuid: str, *, done: str) -> None:
-    """What a search found; `-f uids` prints the UUIDs alone, which are under the key `uuid`.
+    """Show the results of a search; `-f uids` prints only the UUIDs, which are under the key `uuid`.
 
-    Raises DwError where a row has no such key: the shape of an answer is not published.
+    Raises DwError if a row has no such key: the structure of responses is not published.
     """
     if dw.out.format != "uids":
         show(dw, answer, done=done)
@@ -109,14 +109,14 @@ def show_found(dw: DwContext, answer: Answer, uuid: str, *, done: str) -> None:
     for record in answer.records if answer.json else ():
         found = next((value for key, value in record.items() if key.lower() == uuid.lower()), None)
         if not found:
-            raise DwError(f"the answer has a row without {uuid}", "-f json shows what came")
+            raise DwError(f"the response has a row without {uuid}", "use -f json to see the response")
         dw.out.line(str(found))
 
 
 def show_url(dw: DwContext, answer: Answer) -> None:
-    """The address of a share alone on stdout; with --format the answer as it came.
+    """Print only the URL of a share on stdout; with --format, the response as received.
 
-    Raises DwError, with what came, where it names no address: whoever asked for one has none.
+    Raises DwError, with the response, if it contains no URL.
     """
     if dw.out.format and answer.json is not None:
         show(dw, answer)
@@ -126,18 +126,18 @@ def show_url(dw: DwContext, answer: Answer) -> None:
         for url in answer.urls:
             dw.out.line(url)
     if not answer.urls:
-        came = f"it answered {excerpt(answer.text, 300)}" if answer.text else "its answer is empty"
+        came = f"its response: {excerpt(answer.text, 300)}" if answer.text else "its response is empty"
         raise DwError(
-            f"the server named no address of the share: {came}",
-            "look in the account whether it is shared, before you share it again",
+            f"the server returned no share URL: {came}",
+            "check the account for the share before you share it again",
         )
 
 
 def hint_uuids(dw: DwContext, words: Iterable[str | None]) -> None:
-    """Say of each word that looks like no UUID that it is sent as it is."""
+    """Warn about each word that does not look like a UUID; it is sent unchanged."""
     for word in words:
         if word and not inputs.looks_like_uuid(word):
-            dw.out.warn(f"{word} does not look like a UUID; it is sent as it is")
+            dw.out.warn(f"{word} does not look like a UUID; sending it unchanged")
 
 
 def _cell(value: Any) -> Any:

@@ -11,7 +11,7 @@ from dwcli.options import takes
 from dwcli.vendors.postdicom import api, calls, share
 
 app = App(
-    help="""Keep the orders of a PostDICOM account in folders.
+    help="""Organize PostDICOM orders in folders.
 
     Examples:
 
@@ -22,9 +22,9 @@ app = App(
     """
 )
 
-_Parent = Annotated[str | None, typer.Option("--parent", metavar="FOLDER", help="Below this folder, by its UUID.")]
+_Parent = Annotated[str | None, typer.Option("--parent", metavar="FOLDER", help="The parent folder's UUID.")]
 _WithOrders = Annotated[
-    bool | None, typer.Option("--orders/--no-orders", help="Whether the orders in each folder are listed too.")
+    bool | None, typer.Option("--orders/--no-orders", help="Whether to list the orders in each folder.")
 ]
 
 
@@ -34,7 +34,9 @@ def create(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The folder's name.")],
     parent: _Parent = None,
-    description: Annotated[str | None, typer.Option("--description", metavar="TEXT", help="What it is for.")] = None,
+    description: Annotated[
+        str | None, typer.Option("--description", metavar="TEXT", help="The folder's description.")
+    ] = None,
 ) -> None:
     """Create a folder.
 
@@ -55,7 +57,7 @@ def create(
 @takes()
 def search(
     ctx: typer.Context,
-    name: Annotated[str | None, typer.Option("--name", metavar="TEXT", help="The name, or a part of it.")] = None,
+    name: Annotated[str | None, typer.Option("--name", metavar="TEXT", help="The name, or part of it.")] = None,
     parent: _Parent = None,
     orders: _WithOrders = None,
 ) -> None:
@@ -97,7 +99,7 @@ def add(
         list[str], typer.Argument(metavar="FOLDER... ORDER", help="UUIDs: one or more folders, then the order.")
     ],
 ) -> None:
-    """Put an order into folders; nothing is moved or copied.
+    """Add an order to folders; nothing is moved or copied.
 
     Examples:
 
@@ -112,7 +114,7 @@ def add(
         raise UsageError("a folder or an order is missing", "dw folder add FOLDER... ORDER")
     verb = api.AddOrderToFolder(order=order, folders=tuple(folders))
     calls.hint_uuids(dw, words)
-    calls.show(dw, calls.call(dw, verb), done=f"order {order} is in {', '.join(folders)}")
+    calls.show(dw, calls.call(dw, verb), done=f"order {order} added to {', '.join(folders)}")
 
 
 app.command("share")(share.folder)
@@ -121,4 +123,4 @@ app.command("share")(share.folder)
 def _found(dw: DwContext, name: str | None, parent: str | None, orders: bool | None) -> None:
     calls.hint_uuids(dw, [parent])
     verb = api.SearchFolder(parent=parent, name=name, orders=orders)
-    calls.show_found(dw, calls.call(dw, verb), "FolderUuid", done="no folder")
+    calls.show_found(dw, calls.call(dw, verb), "FolderUuid", done="no match")

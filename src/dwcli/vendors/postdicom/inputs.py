@@ -1,4 +1,4 @@
-"""What people type -> what PostDICOM takes, checked before anything is sent. Every function may raise UsageError."""
+"""Converts user input to PostDICOM's parameters, before anything is sent. Every function may raise UsageError."""
 
 import re
 from collections.abc import Iterable
@@ -36,12 +36,12 @@ def expiry(typed: str, today: date) -> date:
     if day is None:
         raise _bad_expiry(typed)
     if day < today:
-        raise UsageError(f"the share would have expired already: {day} is in the past", "--expires 30d")
+        raise UsageError(f"the expiry date {day} is in the past", "--expires 30d")
     return day
 
 
 def _bad_expiry(typed: str) -> UsageError:
-    return UsageError(f"not a day for a share to expire: {typed}", "write 2026-12-31, 30d, 2w, 3m, 1y or tomorrow")
+    return UsageError(f"not an expiry date: {typed}", "write 2026-12-31, 30d, 2w, 3m, 1y or tomorrow")
 
 
 def birth_date(typed: str, today: date) -> date:
@@ -63,7 +63,7 @@ def scheduled(typed: str) -> datetime:
 
 
 def date_range(typed: str | None, today: date) -> tuple[date | None, date | None]:
-    """A day or a range as `dw search --date` takes it (`2026-01..2026-03`, `7d`) -> its ends; None is open."""
+    """Return the ends of a day or range as `dw search --date` takes it (`2026-01..2026-03`, `7d`); None is open."""
     if typed is None:
         return None, None
     found = parse_date(typed, today)
@@ -72,16 +72,14 @@ def date_range(typed: str | None, today: date) -> tuple[date | None, date | None
 
 
 def modality(typed: str) -> str:
-    """A modality's code in upper case; one that DICOM does not know is refused with the near ones."""
+    """Return a modality's code in upper case; refuses codes unknown to DICOM, naming similar ones."""
     code = typed.strip().upper()
     if code in MODALITIES:
         return code
     from difflib import get_close_matches  # only on the way to an error
 
     near = _ALSO_SAID.get(code) or " or ".join(get_close_matches(code, sorted(MODALITIES), n=3, cutoff=0.6))
-    raise UsageError(
-        f"no modality is called {typed!r}", f"did you mean {near}?" if near else "such as CT, MR, US or XA"
-    )
+    raise UsageError(f"unknown modality {typed!r}", f"did you mean {near}?" if near else "such as CT, MR, US or XA")
 
 
 def modalities(typed: Iterable[str]) -> tuple[str, ...]:
@@ -93,7 +91,7 @@ def sex(typed: str | None) -> str | None:
     """M, F or O, in any case."""
     if typed is None or typed.strip().upper() in ("M", "F", "O"):
         return typed and typed.strip().upper()
-    raise UsageError(f"not a patient's sex as DICOM has it: {typed}", "write M, F or O")
+    raise UsageError(f"not a DICOM patient sex: {typed}", "write M, F or O")
 
 
 def tags(typed: Iterable[str]) -> tuple[str, ...]:
@@ -102,7 +100,7 @@ def tags(typed: Iterable[str]) -> tuple[str, ...]:
 
 
 def looks_like_uuid(typed: str) -> bool:
-    """Whether it is written as UUIDs are; what is not is sent all the same."""
+    """Return whether the text has the format of a UUID; other text is sent anyway."""
     return bool(_UUID.fullmatch(typed))
 
 

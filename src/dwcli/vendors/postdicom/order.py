@@ -13,7 +13,7 @@ from dwcli.options import takes
 from dwcli.vendors.postdicom import api, calls, inputs
 
 app = App(
-    help="""Create, find and assign the orders of a PostDICOM account.
+    help="""Create, find and assign PostDICOM orders.
 
     Examples:
 
@@ -26,7 +26,7 @@ app = App(
 
 _Order = Annotated[str, typer.Argument(metavar="ORDER", help="The order's UUID.")]
 _Institution = Annotated[str, typer.Option("--institution", metavar="I", help="The institution's UUID.")]
-_OtherId = Annotated[str | None, typer.Option("--other-patient-id", metavar="ID", help="A second identifier.")]
+_OtherId = Annotated[str | None, typer.Option("--other-patient-id", metavar="ID", help="Another patient ID.")]
 
 
 @app.command("create")
@@ -34,32 +34,36 @@ _OtherId = Annotated[str | None, typer.Option("--other-patient-id", metavar="ID"
 def create(
     ctx: typer.Context,
     institution: _Institution,
-    patient_name: Annotated[str, typer.Option("--patient-name", metavar="NAME", help="As DICOM has it: Doe^Jane.")],
-    patient_id: Annotated[str, typer.Option("--patient-id", metavar="ID", help="The patient's identifier.")],
+    patient_name: Annotated[str, typer.Option("--patient-name", metavar="NAME", help="In DICOM format: Doe^Jane.")],
+    patient_id: Annotated[str, typer.Option("--patient-id", metavar="ID", help="The patient ID.")],
     birth_date: Annotated[str, typer.Option("--birth-date", metavar="DATE", help="1970-01-31.")],
     modality: Annotated[str, typer.Option("--modality", metavar="CT", help="One modality.")],
     other_patient_id: _OtherId = None,
     sex: Annotated[str | None, typer.Option("--sex", metavar="M|F|O", help="The patient's sex.")] = None,
-    description: Annotated[str | None, typer.Option("--description", metavar="TEXT", help="Of the study.")] = None,
-    accession: Annotated[str | None, typer.Option("--accession", metavar="NO", help="Accession number.")] = None,
-    complaints: Annotated[str | None, typer.Option("--complaints", metavar="TEXT", help="The patient's.")] = None,
+    description: Annotated[
+        str | None, typer.Option("--description", metavar="TEXT", help="The study description.")
+    ] = None,
+    accession: Annotated[str | None, typer.Option("--accession", metavar="NO", help="The accession number.")] = None,
+    complaints: Annotated[
+        str | None, typer.Option("--complaints", metavar="TEXT", help="The patient's complaints.")
+    ] = None,
     scheduled: Annotated[
-        str | None, typer.Option("--scheduled", metavar="WHEN", help="When it is planned: '2026-12-01 09:30'.")
+        str | None, typer.Option("--scheduled", metavar="WHEN", help="The scheduled time: '2026-12-01 09:30'.")
     ] = None,
     procedure_id: Annotated[
-        str | None, typer.Option("--procedure-id", metavar="ID", help="Of the requested procedure.")
+        str | None, typer.Option("--procedure-id", metavar="ID", help="The requested procedure's ID.")
     ] = None,
     procedure: Annotated[
-        str | None, typer.Option("--procedure", metavar="TEXT", help="The requested procedure, in words.")
+        str | None, typer.Option("--procedure", metavar="TEXT", help="The requested procedure's description.")
     ] = None,
     requesting: Annotated[
-        str | None, typer.Option("--requesting-physician", metavar="NAME", help="Who asks for it.")
+        str | None, typer.Option("--requesting-physician", metavar="NAME", help="The requesting physician.")
     ] = None,
     referring: Annotated[
-        str | None, typer.Option("--referring-physician", metavar="NAME", help="Who referred the patient.")
+        str | None, typer.Option("--referring-physician", metavar="NAME", help="The referring physician.")
     ] = None,
     equipment: Annotated[
-        str | None, typer.Option("--equipment", metavar="E", help="UUID of the equipment it is planned for.")
+        str | None, typer.Option("--equipment", metavar="E", help="The UUID of the scheduled equipment.")
     ] = None,
 ) -> None:
     """Create an order.
@@ -102,19 +106,22 @@ def search(
     institution: Annotated[
         list[str], typer.Option("--institution", metavar="I", help="An institution's UUID; repeatable.")
     ],
-    patient_name: Annotated[str | None, typer.Option("--patient-name", metavar="NAME", help="The whole name.")] = None,
-    patient_id: Annotated[str | None, typer.Option("--patient-id", metavar="ID", help="The identifier.")] = None,
+    patient_name: Annotated[
+        str | None, typer.Option("--patient-name", metavar="NAME", help="The full patient name.")
+    ] = None,
+    patient_id: Annotated[str | None, typer.Option("--patient-id", metavar="ID", help="The patient ID.")] = None,
     other_patient_id: _OtherId = None,
-    accession: Annotated[str | None, typer.Option("--accession", metavar="NO", help="Accession number.")] = None,
+    accession: Annotated[str | None, typer.Option("--accession", metavar="NO", help="The accession number.")] = None,
     modality: Annotated[
-        list[str] | None, typer.Option("--modality", metavar="CT,MR", help="One or more, any of them.")
+        list[str] | None, typer.Option("--modality", metavar="CT,MR", help="Any of these modalities.")
     ] = None,
     when: Annotated[
         str | None,
         typer.Option("--date", metavar="WHEN", help="Study date: 2026-01..2026-03, 2026-03-01, 7d, today."),
     ] = None,
     birth_date: Annotated[
-        str | None, typer.Option("--birth-date", metavar="WHEN", help="Written as --date: 1970-01-31, 1940..1950.")
+        str | None,
+        typer.Option("--birth-date", metavar="WHEN", help="In the format of --date: 1970-01-31, 1940..1950."),
     ] = None,
 ) -> None:
     """Search for orders.
@@ -145,13 +152,13 @@ def search(
         born_to=born_to,
     )
     calls.hint_uuids(dw, institution)
-    calls.show_found(dw, calls.call(dw, verb), "PatientOrderUuid", done="no order")
+    calls.show_found(dw, calls.call(dw, verb), "PatientOrderUuid", done="no match")
 
 
 @app.command("show")
 @takes()
 def show(ctx: typer.Context, order: _Order, institution: _Institution) -> None:
-    """Show everything about one order.
+    """Show all properties of an order.
 
     Examples:
 
@@ -163,7 +170,7 @@ def show(ctx: typer.Context, order: _Order, institution: _Institution) -> None:
     calls.require(dw)
     verb = api.OrderProperties(institution=institution, order=order)
     calls.hint_uuids(dw, [order, institution])
-    calls.show(dw, calls.call(dw, verb), done="the answer is empty")
+    calls.show(dw, calls.call(dw, verb), done="the response is empty")
 
 
 @app.command("tags")
@@ -174,13 +181,13 @@ def tags(
     institution: _Institution,
     tag: Annotated[
         list[str] | None,
-        typer.Option("--tag", metavar="KEYWORD", help="Only this; repeatable. A keyword or 0010,0010."),
+        typer.Option("--tag", metavar="KEYWORD", help="Show only this attribute (keyword or 0010,0010); repeatable."),
     ] = None,
-    series: Annotated[str | None, typer.Option("--series", metavar="S", help="Only this series, by its UUID.")] = None,
+    series: Annotated[str | None, typer.Option("--series", metavar="S", help="Only this series (UUID).")] = None,
 ) -> None:
     """Show DICOM attributes of an order's images.
 
-    The vendor has to allow it for the account.
+    PostDICOM must have enabled this for the account.
 
     Examples:
 
@@ -192,7 +199,7 @@ def tags(
     calls.require(dw)
     verb = api.TagContent(institution=institution, order=order, series=series, tags=inputs.tags(tag or ()))
     calls.hint_uuids(dw, [order, institution, series])
-    calls.show(dw, calls.call(dw, verb), done="the answer is empty")
+    calls.show(dw, calls.call(dw, verb), done="the response is empty")
 
 
 @app.command("assign")
@@ -201,9 +208,9 @@ def assign(
     ctx: typer.Context,
     order: _Order,
     user: Annotated[str | None, typer.Option("--user", metavar="U", help="The user's UUID.")] = None,
-    group: Annotated[str | None, typer.Option("--group", metavar="G", help="The UUID of a group of users.")] = None,
+    group: Annotated[str | None, typer.Option("--group", metavar="G", help="The user group's UUID.")] = None,
 ) -> None:
-    """Assign an order to a user or to a group of users.
+    """Assign an order to a user or a user group.
 
     Examples:
 
@@ -220,9 +227,9 @@ def assign(
         case None, str():
             verb = api.AssignToGroup(order=order, group=group)
         case _:
-            raise UsageError("to whom? one of --user and --group is wanted", "dw order assign ORDER --user U")
+            raise UsageError("give either --user or --group", "dw order assign ORDER --user U")
     calls.hint_uuids(dw, [order, user, group])
-    calls.show(dw, calls.call(dw, verb), done=f"order {order} is assigned to {user or group}")
+    calls.show(dw, calls.call(dw, verb), done=f"order {order} assigned to {user or group}")
 
 
 @app.command("delete")
@@ -231,9 +238,9 @@ def delete(
     ctx: typer.Context,
     order: _Order,
     institution: _Institution,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Delete an order for good; asks first.
+    """Delete an order permanently; asks for confirmation.
 
     Examples:
 
@@ -246,8 +253,8 @@ def delete(
     verb = api.DeleteOrder(institution=institution, order=order)
     verb.request(dw.profile.url)
     calls.hint_uuids(dw, [order, institution])
-    if not yes and not dw.out.confirm(f"delete order {order} for good?"):
+    if not yes and not dw.out.confirm(f"permanently delete order {order}?"):
         if not (sys.stdin and sys.stdin.isatty()):
-            raise UsageError("nobody is there to be asked; nothing was deleted", "--yes deletes without asking")
+            raise UsageError("cannot prompt: stdin is not a terminal; nothing was deleted", "add --yes")
         raise DwError("nothing was deleted")
     calls.show(dw, calls.call(dw, verb), done=f"order {order} deleted")

@@ -1,4 +1,4 @@
-"""`dw share`: addresses by which people without an account see orders and folders."""
+"""`dw share`: URLs through which people without an account see orders and folders."""
 
 from datetime import date
 from typing import Annotated
@@ -11,7 +11,7 @@ from dwcli.options import takes
 from dwcli.vendors.postdicom import api, calls, inputs, password
 
 app = App(
-    help="""Share orders and folders of a PostDICOM account by an address.
+    help="""Share PostDICOM orders and folders by URL.
 
     Examples:
 
@@ -24,11 +24,11 @@ app = App(
 
 _Orders = Annotated[list[str], typer.Argument(metavar="ORDER...", help="UUIDs of orders.")]
 _Expires = Annotated[
-    str, typer.Option("--expires", metavar="WHEN", help="The last day: 2026-12-31, 30d, 2w, 3m, 1y, tomorrow.")
+    str, typer.Option("--expires", metavar="WHEN", help="The last valid day: 2026-12-31, 30d, 2w, 3m, 1y, tomorrow.")
 ]
 _Downloadable = Annotated[
     bool | None,
-    typer.Option("--downloadable/--view-only", help="Whether the studies may be downloaded."),
+    typer.Option("--downloadable/--view-only", help="Whether visitors may download the studies."),
 ]
 
 
@@ -44,7 +44,7 @@ def link(
     password_env: password.Env = None,
     password_command: password.Command = None,
 ) -> None:
-    """Make a link to orders; it alone is printed.
+    """Create a link to orders and print only the link.
 
     Examples:
 
@@ -79,7 +79,7 @@ def order(
     password_env: password.Env = None,
     password_command: password.Command = None,
 ) -> None:
-    """Share orders by an address; it alone is printed.
+    """Share orders by URL and print only the URL.
 
     Examples:
 
@@ -113,7 +113,11 @@ def folder(
     ] = None,
     expires: Annotated[
         str | None,
-        typer.Option("--expires", metavar="WHEN", help="The last day: 2026-12-31, 30d, 2w, 3m, 1y, tomorrow; or none."),
+        typer.Option(
+            "--expires",
+            metavar="WHEN",
+            help="The last valid day: 2026-12-31, 30d, 2w, 3m, 1y, tomorrow (default: none).",
+        ),
     ] = None,
     downloadable: _Downloadable = None,
     password_prompt: password.Prompt = False,
@@ -121,7 +125,7 @@ def folder(
     password_env: password.Env = None,
     password_command: password.Command = None,
 ) -> None:
-    """Share a folder by an address; it alone is printed.
+    """Share a folder by URL and print only the URL.
 
     Examples:
 
