@@ -91,7 +91,7 @@ def test_a_file_that_cannot_be_read_is_named_once(check: Callable[..., Run], out
     file.symlink_to(out / "nowhere")
     run = check(Scripted(study(1, 3)), out)
     assert run.code == 3
-    assert rows(run) == [("failed", f"{SERIES}.2", "there, but broken link")]
+    assert rows(run) == [("failed", f"{SERIES}.2", "present, but broken link")]
 
 
 def test_the_file_with_the_right_name_is_the_instance(check: Callable[..., Run], out: Path) -> None:
@@ -101,7 +101,7 @@ def test_the_file_with_the_right_name_is_the_instance(check: Callable[..., Run],
     assert run.code == 3
     extra, missing = rows(run)
     assert extra[0] == "extra" and f"{SERIES}.2.dcm has the same" in extra[2]
-    assert missing[:2] == ("missing", f"{SERIES}.1") and f"holds {SERIES}.2" in missing[2]
+    assert missing[:2] == ("missing", f"{SERIES}.1") and f"contains {SERIES}.2" in missing[2]
 
 
 def test_a_person_is_told_the_first_of_many(check: Callable[..., Run], tmp_path: Path) -> None:

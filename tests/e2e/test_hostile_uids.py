@@ -78,7 +78,7 @@ def test_a_uid_that_no_url_can_name_spoils_nothing_else_in_the_archive(tmp_path:
     assert (run.code, sorted(run.lines)) == (0, ["..", "1.2"]), run.err
     run = run_dw("-p", "local", "retrieve", "..", "-o", tmp_path / "out", env=env)
     assert (run.code, list((tmp_path / "out").rglob("*.dcm"))) == (2, [])
-    assert "cannot be asked for" in run.out
+    assert "cannot be requested" in run.out
 
 
 def test_orthanc_says_truly_what_it_cannot_show_and_shows_the_rest(orthanc: Orthanc, run_dw: Dw) -> None:
@@ -87,7 +87,7 @@ def test_orthanc_says_truly_what_it_cannot_show_and_shows_the_rest(orthanc: Orth
     assert wire.stow(orthanc.url, files, headers=orthanc.headers).status == 200
     run = run_dw("metadata", "1.2%2F3", env=orthanc.environment)
     assert (run.code, run.out) == (1, ""), run.err
-    assert "error: 1.2%2F3: it is there" in run.err
+    assert "error: 1.2%2F3: it exists" in run.err
     assert "dw retrieve study 1.2%2F3 -o DIR" in run.err
     run = run_dw("metadata", "9.9%2F9", env=orthanc.environment)
     assert run.code == 5, run.err

@@ -159,7 +159,7 @@ def test_a_value_with_a_space_is_found_where_the_server_decodes_nothing(describe
     for line in (["--description", "Testing File-set"], ["StudyDescription=Testing File*", "--limit", "1"]):
         found = described("-p", "o", "search", *line, "-f", "uids")
         assert (found.code, found.lines) == (0, ["2.25.710"]), (line, found.err)
-        assert "matched here" in found.err
+        assert "matched locally" in found.err
     none = described("-p", "o", "search", "--description", "No such thing", "-f", "uids")
     assert (none.code, none.lines) == (0, [])
 
