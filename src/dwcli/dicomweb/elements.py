@@ -3,6 +3,7 @@
 import re
 import struct
 import zlib
+from enum import Enum, auto
 from struct import Struct
 
 from dwcli.dicomweb import part10
@@ -22,6 +23,7 @@ _IMAGE = re.compile(
     rb"(?!4\.2)(?:[1-7]|1[234]|20|30|66\.4|77\.1\.[1-7]|128|130|481\.[12])(?:\.[\d.]*)?[\0 ]*\Z"
 )
 _PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
+_TELLING = frozenset({_SERIES, _RECORDS, _ROWS, _SOP_CLASS, *_PIXELS})
 _SHORT, _LONG = part10.SHORT_VRS, part10.LONG_VRS
 _VRS = _SHORT | _LONG
 _EXPLICIT = {True: Struct("<HH2sHI"), False: Struct(">HH2sHI")}
@@ -106,118 +108,156 @@ def _deflated(at: int, image: bool) -> Walk:
 
 
 def _data_set(at: int, syntax: bytes, image: bool, pixels: Pixels | None) -> Walk:
+    """Walk over the top-level elements and what lies in them, until the bytes end."""
     block = (yield at) or b""
     if len(block) < 8:
         return End.TRUNCATED
-    # What the bytes say beats group 2: a first group is a low one, at least where a file can name itself.
-    little = syntax != b"1.2.840.10008.1.2.2"
-    low, high = (block[0], block[1]) if little else (block[1], block[0])
-    if high >= 4 and not low:
-        little = not little
-    explicit = block[4:6] in _VRS or (_printable(block[4:6]) and syntax not in (b"", b"1.2.840.10008.1.2"))
-    base, last, saw_series, is_image, saw_pixels = at, -1, False, image, False
-    ends_with: tuple[int, bytes] | None = None
-    odd = False  # the element before the place was read by guess
-    stack: list[tuple[bool, bool, bool]] = []  # of undefined length: item? and explicit? little? outside it
+    walk = _DataSet(block, syntax, image)
+    base = at
     for _ in range(_MOST_ELEMENTS):
         start = at - base
         if start > len(block) - 20:
             new = yield at
             if new is None:
-                return End.UNPROVEN if odd else End.TRUNCATED
+                return End.UNPROVEN if walk.odd else End.TRUNCATED
             block, base, start = new, at, 0
-            left = len(block)
-            if left < 8:
-                if stack:
-                    return End.TRUNCATED
-                if not left:
-                    break
-                if block.count(0) == left:
-                    return _verdict(saw_pixels, saw_series, is_image)
-                group = int.from_bytes(block[:2], "little" if little else "big") if left > 1 else 0
-                return End.TRUNCATED if group >= last >> 16 or not saw_pixels else End.UNPROVEN
-        group, element, length = _IMPLICIT[little].unpack_from(block, start)
-        tag, value, odd, vr = group << 16 | element, at + 8, False, b""
-        if group == 0xFFFE:
-            if stack and not stack[-1][0]:  # in a sequence, or among fragments
-                if tag == _SEQUENCE_END:
-                    _, explicit, little = stack.pop()
-                    at = value
-                    continue
-                if tag != _ITEM:
-                    return End.UNPROVEN
-                if length == _UNDEFINED:
-                    stack.append((True, explicit, little))
-                    if len(stack) > _MOST_OPEN:
-                        return End.UNPROVEN
-                    explicit = block[start + 12 : start + 14] in _VRS
-                    at = value
-                else:
-                    at = value + length
-                continue
-            if stack and tag == _ITEM_END:
-                _, explicit, little = stack.pop()
-                at = value
-                continue
-            if not stack and tag in (_ITEM_END, _SEQUENCE_END):  # closes nothing
-                at = value
-                continue
-            return End.UNPROVEN
-        if stack and not stack[-1][0]:
-            return End.UNPROVEN  # what is neither item nor delimiter
-        if not stack and not tag and not length:
+            if len(block) < 8:
+                return walk.end(block, pixels)
+        step = walk.step(block, start, at)
+        if isinstance(step, _Padding):
             behind = yield from padding(at)
-            return _verdict(saw_pixels, saw_series, is_image) if behind is End.WHOLE else behind
-        if explicit:
+            return walk.verdict() if behind is End.WHOLE else behind
+        if isinstance(step, End):
+            return step
+        at = step
+    return End.UNPROVEN
+
+
+class _Padding(Enum):
+    """Zero bytes follow, where an element would."""
+
+    BEGINS = auto()
+
+
+class _DataSet:
+    """What a walk over a data set (PS3.5 7) knows at the place where it is.
+
+    `stack`: the sequences and items of undefined length that are open: whether it is an item, and how the elements
+    outside it are encoded. `odd`: the element before the place was read by guess.
+    """
+
+    __slots__ = ("explicit", "is_image", "last", "little", "odd", "place", "saw_pixels", "saw_series", "stack")
+
+    def __init__(self, block: bytes, syntax: bytes, image: bool) -> None:
+        # What the bytes say beats group 2: a first group is a low one, at least where a file can name itself.
+        little = syntax != b"1.2.840.10008.1.2.2"
+        low, high = (block[0], block[1]) if little else (block[1], block[0])
+        self.little = little if high < 4 or low else not little
+        vr = block[4:6]
+        self.explicit = vr in _VRS or (_printable(vr) and syntax not in (b"", b"1.2.840.10008.1.2"))
+        self.is_image = image
+        self.saw_series = self.saw_pixels = self.odd = False
+        self.last = -1
+        self.place: tuple[int, bytes] | None = None
+        self.stack: list[tuple[bool, bool, bool]] = []
+
+    def step(self, block: bytes, start: int, at: int) -> "int | End | _Padding":
+        """Read the element at `at`, which is `start` in the block: where the next one begins, or how the walk ends."""
+        group: int
+        length: int
+        group, element, length = _IMPLICIT[self.little].unpack_from(block, start)
+        tag = group << 16 | element
+        self.odd = False
+        if group == 0xFFFE:
+            return self._delimiter(block, start, at, tag, length)
+        if self.stack and not self.stack[-1][0]:
+            return End.UNPROVEN  # what is neither item nor delimiter
+        if not self.stack and not tag and not length:
+            return _Padding.BEGINS
+        head = 8
+        if self.explicit:
             vr = block[start + 4 : start + 6]
             if vr in _SHORT:
-                length = _short(block, start, little)
-            elif vr in _LONG:
-                if len(block) - start < 12:
-                    return End.TRUNCATED
-                length, value = _long(block, start, little), at + 12
+                length = length >> 16 if self.little else length & 0xFFFF
+            elif vr in _LONG and len(block) - start < 12:
+                return End.TRUNCATED
             else:
-                odd = True
-                if _printable(vr):
-                    # A VR of the future has a 32-bit length by rule; those of some writers have not.
-                    length = _short(block, start, little)
-                    if not length and not _element_follows(block, start + 8, little, tag):
-                        length, value = _long(block, start, little), at + 12
-        elif block[start + 4 : start + 6] in _VRS:
-            odd = True
-        if not stack:
-            if tag in (_SERIES, _RECORDS):
-                saw_series = True
-            elif tag == _ROWS:
-                is_image = True
-            elif tag == _SOP_CLASS:
-                skip = start + value - at
-                is_image = is_image or _IMAGE.match(block[skip : skip + min(length, 64)]) is not None
-            elif tag in _PIXELS:
-                saw_pixels = True
-                ends_with = at, block[start : start + value - at]
-            odd = odd or tag < last
-            last = tag
-        if length == _UNDEFINED:
-            stack.append((False, explicit, little))
-            if len(stack) > _MOST_OPEN:
-                return End.UNPROVEN
-            little = little or vr == b"UN"  # PS3.5 6.2.2
-            at = value
+                length, head = self._explicit(block, start, vr, tag)
         else:
-            at = value + length
-    else:
-        return End.UNPROVEN
-    if pixels is not None and ends_with is not None and last in _PIXELS:
-        pixels.at, pixels.head = ends_with
-    return _verdict(saw_pixels, saw_series, is_image)
+            vr = b""
+            self.odd = block[start + 4 : start + 6] in _VRS
+        if not self.stack:
+            if tag in _TELLING:
+                self._note(block, start, at, tag, head, length)
+            self.odd = self.odd or tag < self.last
+            self.last = tag
+        if length != _UNDEFINED:
+            return at + head + length
+        self.stack.append((False, self.explicit, self.little))
+        self.little = self.little or vr == b"UN"  # PS3.5 6.2.2
+        return End.UNPROVEN if len(self.stack) > _MOST_OPEN else at + head
 
+    def _delimiter(self, block: bytes, start: int, at: int, tag: int, length: int) -> "int | End":
+        """Read an item, or the end of one or of a sequence (PS3.5 7.5)."""
+        stack = self.stack
+        in_sequence = bool(stack) and not stack[-1][0]  # or among fragments
+        if stack and tag == (_SEQUENCE_END if in_sequence else _ITEM_END):
+            _, self.explicit, self.little = stack.pop()
+            return at + 8
+        if in_sequence:
+            if tag != _ITEM:
+                return End.UNPROVEN
+            if length != _UNDEFINED:
+                return at + 8 + length
+            stack.append((True, self.explicit, self.little))
+            self.explicit = block[start + 12 : start + 14] in _VRS
+            return End.UNPROVEN if len(stack) > _MOST_OPEN else at + 8
+        # At the top level it closes nothing.
+        return at + 8 if not stack and tag in (_ITEM_END, _SEQUENCE_END) else End.UNPROVEN
 
-def _verdict(pixels: bool, series: bool, rows: bool) -> End:
-    """What a last element means that ends with the bytes: so does a file that was truncated between two elements."""
-    if pixels:
-        return End.WHOLE
-    return End.PLAUSIBLE if series and not rows else End.UNPROVEN
+    def _explicit(self, block: bytes, start: int, vr: bytes, tag: int) -> tuple[int, int]:
+        """The length of a value with 32 bits of it, or of what is no VR, and the bytes before it (PS3.5 7.1.2)."""
+        if vr in _LONG:
+            return _long(block, start, self.little), 12
+        self.odd = True
+        if not _printable(vr):
+            return int.from_bytes(block[start + 4 : start + 8], "little" if self.little else "big"), 8
+        # A VR of the future has a 32-bit length by rule; those of some writers have not.
+        length = _short(block, start, self.little)
+        if length or _element_follows(block, start + 8, self.little, tag):
+            return length, 8
+        return _long(block, start, self.little), 12
+
+    def _note(self, block: bytes, start: int, at: int, tag: int, head: int, length: int) -> None:
+        """Remember what a top-level element says of the whole."""
+        if tag in _PIXELS:
+            self.saw_pixels = True
+            self.place = at, block[start : start + head]
+        elif tag in (_SERIES, _RECORDS):
+            self.saw_series = True
+        elif tag == _ROWS:
+            self.is_image = True
+        elif tag == _SOP_CLASS:
+            value = block[start + head : start + head + min(length, 64)]
+            self.is_image = self.is_image or _IMAGE.match(value) is not None
+
+    def end(self, block: bytes, pixels: Pixels | None) -> End:
+        """What it means that fewer than eight bytes are left."""
+        left = len(block)
+        if self.stack:
+            return End.TRUNCATED
+        if block.count(0) == left:  # nothing, or padding
+            if not left and pixels is not None and self.place is not None and self.last in _PIXELS:
+                pixels.at, pixels.head = self.place
+            return self.verdict()
+        group = int.from_bytes(block[:2], "little" if self.little else "big") if left > 1 else 0
+        return End.TRUNCATED if group >= self.last >> 16 or not self.saw_pixels else End.UNPROVEN
+
+    def verdict(self) -> End:
+        """What a last element means that ends with the bytes: so does a file truncated between two elements."""
+        if self.saw_pixels:
+            return End.WHOLE
+        return End.PLAUSIBLE if self.saw_series and not self.is_image else End.UNPROVEN
 
 
 def _short(block: bytes, start: int, little: bool) -> int:
