@@ -48,19 +48,20 @@ def _as_wanted(held: list[Held], way: Wanted) -> Reply:
     status = 206 if headers else 200
     as_stored = [one for one in there if syntax in ("*", one.syntax)]
     if len(as_stored) == len(there):
-        found = [_stored(one) for one in there]
-        if way.multipart:
-            return parts(DICOM, found, status, headers)
-        return Reply(status, found[0].content_type, found[0].body, found[0].length, headers)
+        return _reply([_stored(one) for one in there], way, status, headers)
     for one in there:
         _see_that_it_decodes(one)
     if len(there) == 1:
         # Convert before the response begins, so that a failure gets the right status.
-        part = _converted(there[0])
-        if way.multipart:
-            return parts(DICOM, [part], status, headers)
-        return Reply(status, part.content_type, part.body, part.length, headers)
+        return _reply([_converted(there[0])], way, status, headers)
     return parts(DICOM, _each(there, syntax), status, headers)
+
+
+def _reply(found: list[Part], way: Wanted, status: int, headers: dict[str, str]) -> Reply:
+    """The parts as a multipart body, or the only one as the body."""
+    if way.multipart:
+        return parts(DICOM, found, status, headers)
+    return Reply(status, found[0].content_type, found[0].body, found[0].length, headers)
 
 
 def _each(held: list[Held], syntax: str) -> Iterator[Part]:

@@ -166,7 +166,15 @@ def _term(asked: Search, terms: dict[str, str], name: str, value: str) -> None:
 
 
 def _match(asked: Search, terms: dict[str, str]) -> None:
-    # A date range and a time range together are one interval (PS3.18 8.3.4.3).
+    _match_intervals(asked, terms)
+    for path, value in terms.items():
+        value = value.strip(" \0")
+        if value.strip("*"):
+            _match_one(asked, path, value)
+
+
+def _match_intervals(asked: Search, terms: dict[str, str]) -> None:
+    """A date range and a time range together are one interval (PS3.18 8.3.4.3); both are taken out of the terms."""
     for date, time in _PAIRS:
         days, times = terms.get(date, ""), terms.get(time, "")
         if days.strip("*") and "-" in times:
@@ -178,36 +186,36 @@ def _match(asked: Search, terms: dict[str, str]) -> None:
                 asked.where(f"{both} >= ?", f"{first} {low or '000000.000000'}")
             if last:
                 asked.where(f"{both} <= ?", f"{last} {high or '999999.999999'}")
-    for path, value in terms.items():
-        value = value.strip(" \0")
-        if not value.strip("*"):
-            continue
-        if path in _UIDS:
-            uids = list(dict.fromkeys(uid.strip() for uid in re.split(r"[,\\]", value) if uid.strip()))
-            asked.where(f"{_UIDS[path]} IN ({', '.join('?' * len(uids))})", *uids)
-        elif len(value) > _LONGEST_VALUE:
-            raise Refusal(400, f"the value of {path} is too long: at most {_LONGEST_VALUE} characters")
-        elif path in _NUMBERS:
-            if not re.fullmatch(r"[+-]?\d{1,12}", value):
-                raise Refusal(400, f"{path}={value} is not a number")
-            asked.where(f"{_NUMBERS[path]} = ?", int(value))
-        elif path in _MOMENTS:
-            low, high = (_days if dictionary.vr(path) == "DA" else _times)(value)
-            column = _MOMENTS[path]
-            asked.where(f"{column} <> ''")
-            if low:
-                asked.where(f"{column} >= ?", low)
-            if high:
-                asked.where(f"{column} <= ?", high)
-        elif path == "00080060":
-            asked.where(*_like("s.modality", value))
-        elif path == "00080061":
-            condition, pattern = _like("modality", value)
-            asked.where(f"st.id IN (SELECT study FROM series WHERE {condition})", pattern)
-        else:
-            table, owner = ("study_key", "st.id") if path in STUDY_TEXT else ("series_key", "s.id")
-            condition, pattern = _like("value", folded(value) if path in NAMES else value)
-            asked.where(f"{owner} IN (SELECT owner FROM {table} WHERE tag = ? AND {condition})", path, pattern)
+
+
+def _match_one(asked: Search, path: str, value: str) -> None:
+    """Match one attribute; `value` is not empty."""
+    if path in _UIDS:
+        uids = list(dict.fromkeys(uid.strip() for uid in re.split(r"[,\\]", value) if uid.strip()))
+        asked.where(f"{_UIDS[path]} IN ({', '.join('?' * len(uids))})", *uids)
+    elif len(value) > _LONGEST_VALUE:
+        raise Refusal(400, f"the value of {path} is too long: at most {_LONGEST_VALUE} characters")
+    elif path in _NUMBERS:
+        if not re.fullmatch(r"[+-]?\d{1,12}", value):
+            raise Refusal(400, f"{path}={value} is not a number")
+        asked.where(f"{_NUMBERS[path]} = ?", int(value))
+    elif path in _MOMENTS:
+        low, high = (_days if dictionary.vr(path) == "DA" else _times)(value)
+        column = _MOMENTS[path]
+        asked.where(f"{column} <> ''")
+        if low:
+            asked.where(f"{column} >= ?", low)
+        if high:
+            asked.where(f"{column} <= ?", high)
+    elif path == "00080060":
+        asked.where(*_like("s.modality", value))
+    elif path == "00080061":
+        condition, pattern = _like("modality", value)
+        asked.where(f"st.id IN (SELECT study FROM series WHERE {condition})", pattern)
+    else:
+        table, owner = ("study_key", "st.id") if path in STUDY_TEXT else ("series_key", "s.id")
+        condition, pattern = _like("value", folded(value) if path in NAMES else value)
+        asked.where(f"{owner} IN (SELECT owner FROM {table} WHERE tag = ? AND {condition})", path, pattern)
 
 
 def _like(column: str, pattern: str) -> tuple[str, str]:

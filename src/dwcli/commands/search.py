@@ -1,6 +1,6 @@
 """`dw search`: QIDO-RS."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from operator import itemgetter
 from typing import Annotated, NamedTuple
@@ -90,19 +90,14 @@ def search(
         if how.only_count:
             dw.out.line(str(sum(1 for _ in islice(_found(dw, queries), match.limit))))
             return
-        limit = match.limit
-        if limit is None and dw.out.terminal and not how.all_rows and dw.out.format in (None, "table"):
-            limit = _ON_A_TERMINAL
-        rows: Iterable[Row]
+        limit = _limit(dw, how, match)
         if key is None:
             # One extra row tells whether there are more.
-            asked = [query._replace(limit=limit + 1 if limit else None) for query in queries]
-            rows = _found(dw, asked)
+            rest = _found(dw, [query._replace(limit=limit + 1 if limit else None) for query in queries])
         else:
             # --offset and --limit count in the order shown.
             everything = _found(dw, [query._replace(limit=None, offset=0) for query in queries])
-            rows = islice(sorted(everything, key=key[0], reverse=key[1]), match.offset, None)
-        rest = iter(rows)
+            rest = islice(sorted(everything, key=key[0], reverse=key[1]), match.offset, None)
         left = [False]
 
         def shown_rows() -> Iterator[Row]:
@@ -116,6 +111,13 @@ def search(
             return f"only the first {limit} are shown; hint: --all, --limit N{further}"
 
         dw.out.rows(shown_rows(), columns=columns, uid_tag=level.uid_tag, more=more)
+
+
+def _limit(dw: DwContext, how: SearchOptions, match: MatchOptions) -> int | None:
+    """Return how many rows to show: a table on a terminal is limited unless --all is given."""
+    if match.limit is None and dw.out.terminal and not how.all_rows and dw.out.format in (None, "table"):
+        return _ON_A_TERMINAL
+    return match.limit
 
 
 def _level(words: list[str]) -> tuple[Level, list[str]]:

@@ -5,6 +5,7 @@ import struct
 import zlib
 from enum import Enum, auto
 from struct import Struct
+from typing import Literal
 
 from dwcli.dicomweb import part10
 from dwcli.dicomweb.walks import End, Passing, Walk, padding
@@ -53,12 +54,7 @@ def part10_end(pixels: Pixels | None = None) -> Walk:
         little = block[:2] == b"\2\0"
         if (not little and block[:2] != b"\0\2") or (at == stated_end and block[4:6] not in _VRS):
             break
-        _, element, vr, length = _EXPLICIT[little].unpack_from(block.ljust(12, b"\0"))[:4]
-        value = 8
-        if vr in _LONG:
-            length, value = int.from_bytes(block[8:12], "little" if little else "big"), 12
-        elif vr not in _SHORT:
-            length = _IMPLICIT[little].unpack_from(block)[2]
+        element, length, value = _meta_element(block, little)
         if length == _UNDEFINED:
             return End.UNPROVEN
         if element == 0x10:
@@ -72,6 +68,15 @@ def part10_end(pixels: Pixels | None = None) -> Walk:
     if syntax.decode("ascii", "replace") in part10.DEFLATED and not plain:
         return (yield from _deflated(at, image))
     return (yield from _data_set(at, syntax, image, pixels))
+
+
+def _meta_element(block: bytes, little: bool) -> tuple[int, int, int]:
+    """The number of an element of group 2, the length of its value, and the bytes before that (PS3.10 7.1)."""
+    order: Literal["little", "big"] = "little" if little else "big"
+    element, vr = int.from_bytes(block[2:4], order), block[4:6]
+    if vr in _LONG:
+        return element, int.from_bytes(block[8:12], order), 12
+    return element, int.from_bytes(block[6:8] if vr in _SHORT else block[4:8], order), 8
 
 
 def _deflated(at: int, image: bool) -> Walk:

@@ -128,13 +128,7 @@ def _walk(
                 continue
             seen.add(identity)
             if is_folder:
-                with os.scandir(path) as entries:
-                    names = sorted((entry.name for entry in entries), reverse=True)
-                ahead += [
-                    (path / name, f"{below}/{name}" if below else name)
-                    for name in names
-                    if not name.startswith(OWN_PREFIX)
-                ]
+                ahead += _entries(path, below)
             elif stat.S_ISREG(status.st_mode):
                 yield _look(path)
             else:
@@ -143,6 +137,15 @@ def _walk(
             yield Unreadable(path, "broken link" if path.is_symlink() else "vanished during the scan")
         except OSError as error:
             yield Unreadable(path, f"cannot be read: {error.strerror or error}")
+
+
+def _entries(path: Path, below: str) -> Iterator[tuple[Path, str]]:
+    """Yield what is in a folder, last name first, each with its path below the folder that was named."""
+    with os.scandir(path) as entries:
+        names = sorted((entry.name for entry in entries), reverse=True)
+    for name in names:
+        if not name.startswith(OWN_PREFIX):
+            yield path / name, f"{below}/{name}" if below else name
 
 
 def _matches(name: str, relative: str, patterns: Sequence[str]) -> bool:

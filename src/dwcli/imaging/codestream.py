@@ -52,15 +52,17 @@ def jpeg(data: bytes) -> Codestream:
         at += 2 + length
     if not bits:
         raise ValueError("a JPEG codestream without a frame header")
-    colour = ""
-    if len(identifiers) == 3:
-        if jfif and not lossless:
-            colour = "YBR"
-        elif adobe >= 0:
-            colour = "YBR" if adobe else "RGB"
-        elif identifiers in _RGB:
-            colour = "RGB"
+    colour = _colour(identifiers, jfif=jfif and not lossless, adobe=adobe) if len(identifiers) == 3 else ""
     return Codestream(bits, False, len(identifiers), colour)
+
+
+def _colour(identifiers: bytes, *, jfif: bool, adobe: int) -> str:
+    """What three components are; empty where nothing tells. `adobe`: the transform of its marker, -1 without one."""
+    if jfif:
+        return "YBR"
+    if adobe >= 0:
+        return "YBR" if adobe else "RGB"
+    return "RGB" if identifiers in _RGB else ""
 
 
 def jpeg_2000(data: bytes) -> Codestream:

@@ -248,17 +248,20 @@ class Retrieval:
             self._emit(item)
         if received.error is not None and not listed and not as_announced:
             self._emit(failed(_with_counts(received.error, len(uids), plan.announced), plan.study, plan.series))
-        elif received.rejected:
-            pass  # they are what is missing
-        elif listed:
-            self._emit(self._unverified(ref, _fewer(plan.announced or 0, len(listed))))
-        elif plan.announced is not None and plan.announced > len(uids):
-            short = DwError(f"received {len(uids)} of {_instances(plan.announced)}; the server cannot list them")
-            self._emit(failed(short, plan.study, plan.series))
-        elif not uids:
-            self._emit(failed(AbsentError("the series is empty"), plan.study, plan.series))
-        else:
-            self._emit(self._unverified(ref, "the server does not list its instances"))
+        elif not received.rejected:  # else they are what is missing
+            self._emit(self._short(plan, len(uids), len(listed)))
+
+    def _short(self, plan: Planned, came: int, listed: int) -> Item:
+        """Say what is known of a series of which neither count nor list proves that it came whole."""
+        ref = SeriesRef(plan.study, plan.series)
+        if listed:
+            return self._unverified(ref, _fewer(plan.announced or 0, listed))
+        if plan.announced is not None and plan.announced > came:
+            short = DwError(f"received {came} of {_instances(plan.announced)}; the server cannot list them")
+            return failed(short, plan.study, plan.series)
+        if not came:
+            return failed(AbsentError("the series is empty"), plan.study, plan.series)
+        return self._unverified(ref, "the server does not list its instances")
 
     def _fetch_unlisted(self, ref: StudyRef | SeriesRef) -> None:
         """A study or series of a server that cannot say which series are in it."""

@@ -1,7 +1,7 @@
 """Content codings (RFC 9110 8.4): a coded body read as a stream, in little memory, to the coding's proven end."""
 
 import zlib
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 
 from dwcli.dicomweb.dicomjson import excerpt
 from dwcli.errors import ProtocolError, TruncatedError
@@ -63,21 +63,27 @@ def decoded(pieces: Iterable[bytes], coding: str, host: str, *, empty: bool) -> 
                         break
                     inflating = zlib.decompressobj(_GZIP if coding == "gzip" else _form(data))
                 try:
-                    while True:
-                        out = inflating.decompress(data, _OUT)
-                        data = inflating.unconsumed_tail
-                        if out:
-                            yield out
-                        if inflating.eof or (not data and len(out) < _OUT):
-                            break
+                    yield from _inflated(inflating, data)
                 except zlib.error as error:
                     raise ProtocolError(f"{host} sent a damaged {coding} body: {error}", _AGAIN) from error
+                data = b""
                 if inflating.eof:
                     data = inflating.unused_data
                     inflating = None
                     members += 1
     if inflating is not None or head or not (members or empty):
         raise TruncatedError(f"{host} sent a response truncated inside its {coding} coding", _AGAIN)
+
+
+def _inflated(inflating: "zlib._Decompress", data: bytes) -> Iterator[bytes]:
+    """What the bytes unpack to, in pieces of at most a megabyte, up to the end of the member. Raises zlib.error."""
+    while True:
+        out = inflating.decompress(data, _OUT)
+        data = inflating.unconsumed_tail
+        if out:
+            yield out
+        if inflating.eof or (not data and len(out) < _OUT):
+            return
 
 
 def _form(head: bytes) -> int:
