@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from dwcli.archive import jsonmodel
-from dwcli.dicomweb import content
+from dwcli.dicomweb import content, tags
 from dwcli.errors import ProtocolError
 from dwcli.imaging import reading
 
@@ -20,21 +20,56 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 STUDY = (
-    "00080020", "00080030", "00080050", "00080090", "00080201", "00081030",
-    "00100010", "00100020", "00100030", "00100040", "0020000D", "00200010",
-)  # fmt: skip
+    tags.StudyDate,
+    tags.StudyTime,
+    tags.AccessionNumber,
+    tags.ReferringPhysicianName,
+    tags.TimezoneOffsetFromUTC,
+    tags.StudyDescription,
+    tags.PatientName,
+    tags.PatientID,
+    tags.PatientBirthDate,
+    tags.PatientSex,
+    tags.StudyInstanceUID,
+    tags.StudyID,
+)
 SERIES = (
-    "00080021", "00080031", "00080060", "0008103E", "00180015", "0020000E", "00200011",
-    "00400244", "00400245", "00400275",
-)  # fmt: skip
-_INSTANCE = ("00080016", "00080018", "00200013", "00280008", "00280010", "00280011", "00280100")
-REQUEST = "00400275"  # RequestAttributesSequence: of its items only these two are kept (PS3.18 table 10.6.1-5)
-REQUESTED = ("00400009", "00401001")
+    tags.SeriesDate,
+    tags.SeriesTime,
+    tags.Modality,
+    tags.SeriesDescription,
+    tags.BodyPartExamined,
+    tags.SeriesInstanceUID,
+    tags.SeriesNumber,
+    tags.PerformedProcedureStepStartDate,
+    tags.PerformedProcedureStepStartTime,
+    tags.RequestAttributesSequence,
+)
+_INSTANCE = (
+    tags.SOPClassUID,
+    tags.SOPInstanceUID,
+    tags.InstanceNumber,
+    tags.NumberOfFrames,
+    tags.Rows,
+    tags.Columns,
+    tags.BitsAllocated,
+)
+# Of its items only these two are kept (PS3.18 table 10.6.1-5).
+REQUEST = tags.RequestAttributesSequence
+REQUESTED = (tags.ScheduledProcedureStepID, tags.RequestedProcedureID)
 
 # Matched as text. Dates, times, UIDs and numbers have columns of their own.
-STUDY_TEXT = ("00080050", "00080090", "00081030", "00100010", "00100020", "00100040", "00200010")
-SERIES_TEXT = ("0008103E", "00180015", "00400275.00400009", "00400275.00401001")
-NAMES = frozenset({"00080090", "00100010"})
+STUDY_TEXT = (
+    tags.AccessionNumber,
+    tags.ReferringPhysicianName,
+    tags.StudyDescription,
+    tags.PatientName,
+    tags.PatientID,
+    tags.PatientSex,
+    tags.StudyID,
+)
+SERIES_TEXT = (tags.SeriesDescription, tags.BodyPartExamined, "00400275.00400009", "00400275.00401001")
+NAMES = frozenset({tags.ReferringPhysicianName, tags.PatientName})
 
 
 class Unfit(ProtocolError):
@@ -69,13 +104,13 @@ class Header:
 
 def read(path: Path) -> Header:
     """Read a file's header, with its texts in Unicode. Raises Unfit, OSError."""
-    tags = [int(tag, 16) for tag in (*STUDY, *SERIES, *_INSTANCE, "00080005")]
+    wanted = [int(tag, 16) for tag in (*STUDY, *SERIES, *_INSTANCE, tags.SpecificCharacterSet)]
     with warnings.catch_warnings():
         # pydicom warns about odd values in other people's files
         warnings.simplefilter("ignore")
         try:
             with path.open("rb") as stream:
-                found = reading.read(stream, tags=tags)
+                found = reading.read(stream, tags=wanted)
                 _expect_end(stream)
             return _header(found)
         except (OSError, Unfit):
@@ -99,7 +134,9 @@ def _header(found: "Dataset") -> Header:
     rows = {
         tag: jsonmodel.element(found, int(tag, 16)) for tag in (*STUDY, *SERIES, *_INSTANCE) if int(tag, 16) in found
     }
-    study, series, instance = (_first(rows, tag) for tag in ("0020000D", "0020000E", "00080018"))
+    study, series, instance = (
+        _first(rows, tag) for tag in (tags.StudyInstanceUID, tags.SeriesInstanceUID, tags.SOPInstanceUID)
+    )
     for uid, name in ((study, "Study"), (series, "Series"), (instance, "SOP")):
         if not uid:
             raise Unfit(f"it has no {name} Instance UID")
@@ -114,7 +151,7 @@ def _header(found: "Dataset") -> Header:
         study=study,
         series=series,
         instance=instance,
-        sop_class=_first(rows, "00080016") or str(getattr(meta, "MediaStorageSOPClassUID", "")),
+        sop_class=_first(rows, tags.SOPClassUID) or str(getattr(meta, "MediaStorageSOPClassUID", "")),
         syntax=syntax if syntax == reading.syntax_of(found) else "",
         study_row=_dump({tag: rows[tag] for tag in STUDY if tag in rows}),
         series_row=_dump({tag: rows[tag] for tag in SERIES if tag in rows}),
@@ -122,19 +159,27 @@ def _header(found: "Dataset") -> Header:
         series_keys=_keys(rows, SERIES_TEXT),
         dates={
             tag: (time_of if tag in TIMES else date_of)(_first(rows, tag))
-            for tag in ("00080020", "00080030", "00100030", "00080021", "00080031", "00400244", "00400245")
+            for tag in (
+                tags.StudyDate,
+                tags.StudyTime,
+                tags.PatientBirthDate,
+                tags.SeriesDate,
+                tags.SeriesTime,
+                tags.PerformedProcedureStepStartDate,
+                tags.PerformedProcedureStepStartTime,
+            )
         },
-        modality=_first(rows, "00080060"),
-        series_number=_number(rows, "00200011"),
-        number=_number(rows, "00200013"),
-        rows=_number(rows, "00280010"),
-        columns=_number(rows, "00280011"),
-        bits=_number(rows, "00280100"),
-        frames=_number(rows, "00280008"),
+        modality=_first(rows, tags.Modality),
+        series_number=_number(rows, tags.SeriesNumber),
+        number=_number(rows, tags.InstanceNumber),
+        rows=_number(rows, tags.Rows),
+        columns=_number(rows, tags.Columns),
+        bits=_number(rows, tags.BitsAllocated),
+        frames=_number(rows, tags.NumberOfFrames),
     )
 
 
-TIMES = frozenset({"00080030", "00080031", "00400245"})
+TIMES = frozenset({tags.StudyTime, tags.SeriesTime, tags.PerformedProcedureStepStartTime})
 
 
 def _dump(row: Json) -> str:

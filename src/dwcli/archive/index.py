@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dwcli.archive.header import Header
+from dwcli.dicomweb import tags
 from dwcli.errors import DwError
 from dwcli.files import jsonl
 
@@ -263,7 +264,13 @@ def add(db: sqlite3.Connection, files: Iterable[Seen]) -> None:
 def _add_instance(db: sqlite3.Connection, head: Header, path: str) -> int:
     dates = head.dates
     found = db.execute("SELECT id, source FROM study WHERE uid = ?", (head.study,)).fetchone()
-    values: tuple[object, ...] = (path, dates["00080020"], dates["00080030"], dates["00100030"], head.study_row)
+    values: tuple[object, ...] = (
+        path,
+        dates[tags.StudyDate],
+        dates[tags.StudyTime],
+        dates[tags.PatientBirthDate],
+        head.study_row,
+    )
     if found is None or not found[1]:
         study = _put(db, "study", ("source", "date", "time", "birth", "row"), values, found, uid=head.study)
         _put_keys(db, "study", study, head.study_keys)
@@ -272,7 +279,15 @@ def _add_instance(db: sqlite3.Connection, head: Header, path: str) -> int:
     found = db.execute("SELECT id, source FROM series WHERE study = ? AND uid = ?", (study, head.series)).fetchone()
     if found is None or not found[1]:
         names = ("source", "number", "modality", "date", "time", "step_date", "step_time", "row")
-        of_series = (dates[tag] for tag in ("00080021", "00080031", "00400244", "00400245"))
+        of_series = (
+            dates[tag]
+            for tag in (
+                tags.SeriesDate,
+                tags.SeriesTime,
+                tags.PerformedProcedureStepStartDate,
+                tags.PerformedProcedureStepStartTime,
+            )
+        )
         values = (path, head.series_number, head.modality, *of_series, head.series_row)
         series = _put(db, "series", names, values, found, uid=head.series, study=study)
         _put_keys(db, "series", series, head.series_keys)

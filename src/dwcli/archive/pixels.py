@@ -13,6 +13,7 @@ from dwcli.archive.accept import EXPLICIT, Wanted, stored_type, wanted, wants_pi
 from dwcli.archive.folder import Folder, Held
 from dwcli.archive.reply import Part, Refusal, Reply, parts, whole
 from dwcli.archive.searching import pairs
+from dwcli.dicomweb import tags
 from dwcli.dicomweb.media import OCTETS
 from dwcli.dicomweb.refs import InstanceRef, Ref
 from dwcli.errors import DwError, UsageError
@@ -43,7 +44,7 @@ def bulk(folder: Folder, ref: InstanceRef, path: str, accept: str) -> Reply:
     if not _PATH.fullmatch(path):
         raise Refusal(404, f"no bulk data at {path}")
     path = path.upper()
-    if path not in ("7FE00008", "7FE00009", "7FE00010"):
+    if path not in (tags.FloatPixelData, tags.DoubleFloatPixelData, tags.PixelData):
         (held,) = folder.held(ref)
         return _octets(accept, [_value(held, path)])
     held, found = _pixels(folder, ref)

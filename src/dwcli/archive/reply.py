@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-from dwcli.dicomweb import multipart, refs
+from dwcli.dicomweb import multipart, refs, tags
 from dwcli.dicomweb.media import OCTETS
 from dwcli.dicomweb.refs import Ref
 from dwcli.errors import UsageError
@@ -28,7 +28,7 @@ class Refusal(Exception):
 def retrieve_url(base: str, ref: Ref) -> Json:
     """Where something is retrieved, as the element of a row; none for a UID of `.` or `..`, which no URL can name."""
     try:
-        return {"00081190": {"vr": "UR", "Value": [f"{base}/{refs.path(ref)}"]}}
+        return {tags.RetrieveURL: {"vr": "UR", "Value": [f"{base}/{refs.path(ref)}"]}}
     except UsageError:
         return {}
 

@@ -10,6 +10,7 @@ from dwcli.archive import jsonmodel
 from dwcli.archive.accept import EXPLICIT, Wanted, wants_dicom, wants_json
 from dwcli.archive.folder import Folder, Held
 from dwcli.archive.reply import CHUNK, Part, Refusal, Reply, array, dumped, parts, retrieve_url
+from dwcli.dicomweb import tags
 from dwcli.dicomweb.media import DICOM
 from dwcli.dicomweb.refs import Ref
 from dwcli.errors import DwError
@@ -140,9 +141,9 @@ def read(one: Held, base: str) -> Json:
     if pixels:
         made[pixels.tag] = {"vr": pixels.vr, "BulkDataURI": url + pixels.tag}
     if one.syntax:
-        made["00083002"] = {"vr": "UI", "Value": [one.syntax]}
-    if "00080005" in made:  # the file's own, but JSON is UTF-8 (PS3.18 F.2)
-        made["00080005"] = {"vr": "CS", "Value": ["ISO_IR 192"]}
+        made[tags.AvailableTransferSyntaxUID] = {"vr": "UI", "Value": [one.syntax]}
+    if tags.SpecificCharacterSet in made:  # the file's own, but JSON is UTF-8 (PS3.18 F.2)
+        made[tags.SpecificCharacterSet] = {"vr": "CS", "Value": ["ISO_IR 192"]}
     return dict(sorted(made.items()))
 
 

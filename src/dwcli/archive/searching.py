@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from dwcli.archive.header import NAMES, REQUEST, SERIES, SERIES_TEXT, STUDY, STUDY_TEXT, folded, time_of
 from dwcli.archive.index import Damaged
 from dwcli.archive.reply import Refusal, retrieve_url
-from dwcli.dicomweb import dictionary, refs
+from dwcli.dicomweb import dictionary, refs, tags
 from dwcli.dicomweb.refs import Level
 from dwcli.errors import UsageError
 
@@ -23,33 +23,76 @@ _UIDS = {
     refs.STUDY_UID: "st.uid",
     refs.SERIES_UID: "s.uid",
     refs.INSTANCE_UID: "i.uid",
-    "00080016": "i.sop_class",
+    tags.SOPClassUID: "i.sop_class",
 }
 _NUMBERS = {
-    "00200011": "s.number",
-    "00200013": "i.number",
-    "00280010": "i.rows",
-    "00280011": "i.columns",
-    "00280100": "i.bits",
-    "00280008": "i.frames",
+    tags.SeriesNumber: "s.number",
+    tags.InstanceNumber: "i.number",
+    tags.Rows: "i.rows",
+    tags.Columns: "i.columns",
+    tags.BitsAllocated: "i.bits",
+    tags.NumberOfFrames: "i.frames",
 }
-_MOMENTS = {"00080020": "st.date", "00080030": "st.time", "00100030": "st.birth"} | {
-    "00080021": "s.date",
-    "00080031": "s.time",
-    "00400244": "s.step_date",
-    "00400245": "s.step_time",
+_MOMENTS = {tags.StudyDate: "st.date", tags.StudyTime: "st.time", tags.PatientBirthDate: "st.birth"} | {
+    tags.SeriesDate: "s.date",
+    tags.SeriesTime: "s.time",
+    tags.PerformedProcedureStepStartDate: "s.step_date",
+    tags.PerformedProcedureStepStartTime: "s.step_time",
 }
-_PAIRS = (("00080020", "00080030"), ("00080021", "00080031"), ("00400244", "00400245"))
+_PAIRS = (
+    (tags.StudyDate, tags.StudyTime),
+    (tags.SeriesDate, tags.SeriesTime),
+    (tags.PerformedProcedureStepStartDate, tags.PerformedProcedureStepStartTime),
+)
 _COMPUTED = frozenset(
-    {"00080056", "00080061", "00081190", "00201206", "00201208", "00201209", "00083002", "00080005", "00080016"}
-    | {"00080018", "00200013", "00280008", "00280010", "00280011", "00280100"}
+    {
+        tags.InstanceAvailability,
+        tags.ModalitiesInStudy,
+        tags.RetrieveURL,
+        tags.NumberOfStudyRelatedSeries,
+        tags.NumberOfStudyRelatedInstances,
+        tags.NumberOfSeriesRelatedInstances,
+        tags.AvailableTransferSyntaxUID,
+        tags.SpecificCharacterSet,
+        tags.SOPClassUID,
+    }
+    | {tags.SOPInstanceUID, tags.InstanceNumber, tags.NumberOfFrames, tags.Rows, tags.Columns, tags.BitsAllocated}
 )
 # Further attributes of a study or series that are read from one of its files on request; the others belong to
 # instances and are never returned above them (PS3.18 10.6.3.3).
-_OF_STUDY = frozenset({"00081032", "00081048", "00081060", "00081080", "00081110", "00081120"})
+_OF_STUDY = frozenset(
+    {
+        tags.ProcedureCodeSequence,
+        tags.PhysiciansOfRecord,
+        tags.NameOfPhysiciansReadingStudy,
+        tags.AdmittingDiagnosesDescription,
+        tags.ReferencedStudySequence,
+        tags.ReferencedPatientSequence,
+    }
+)
 _OF_SERIES = frozenset(
-    {"00080070", "00080080", "00081010", "00081040", "00081050", "00081070", "00081090", "00180015", "00181030"}
-    | {"00185100", "00181000", "00181020", "00200052", "00200060", "00201040", "0008103F", "00080068", "00400253"}
+    {
+        tags.Manufacturer,
+        tags.InstitutionName,
+        tags.StationName,
+        tags.InstitutionalDepartmentName,
+        tags.PerformingPhysicianName,
+        tags.OperatorsName,
+        tags.ManufacturerModelName,
+        tags.BodyPartExamined,
+        tags.ProtocolName,
+    }
+    | {
+        tags.PatientPosition,
+        tags.DeviceSerialNumber,
+        tags.SoftwareVersions,
+        tags.FrameOfReferenceUID,
+        tags.Laterality,
+        tags.PositionReferenceIndicator,
+        tags.SeriesDescriptionCodeSequence,
+        tags.PresentationIntentType,
+        tags.PerformedProcedureStepID,
+    }
 )
 _LONGEST_VALUE = 1024  # characters; DICOM's own limit for texts of this kind is 64, for names 3 times 64
 _TABLES = "instance i JOIN series s ON s.id = i.series JOIN study st ON st.id = s.study"
@@ -158,7 +201,7 @@ def _term(asked: Search, terms: dict[str, str], name: str, value: str) -> None:
     if path in terms:
         raise Refusal(400, f"{name} is given twice")
     owner = "series" if path.startswith(f"{REQUEST}.") else dictionary.level(path)
-    supported = {*_UIDS, *_NUMBERS, *_MOMENTS, *STUDY_TEXT, *SERIES_TEXT, "00080060", "00080061"}
+    supported = {*_UIDS, *_NUMBERS, *_MOMENTS, *STUDY_TEXT, *SERIES_TEXT, tags.Modality, tags.ModalitiesInStudy}
     order = ["study", "series", "instance"]
     if path not in supported or not owner or order.index(owner) > order.index(asked.level):
         raise Refusal(400, f"this archive cannot match {asked.level.resource} by {name}")
@@ -207,9 +250,9 @@ def _match_one(asked: Search, path: str, value: str) -> None:
             asked.where(f"{column} >= ?", low)
         if high:
             asked.where(f"{column} <= ?", high)
-    elif path == "00080060":
+    elif path == tags.Modality:
         asked.where(*_like("s.modality", value))
-    elif path == "00080061":
+    elif path == tags.ModalitiesInStudy:
         condition, pattern = _like("modality", value)
         asked.where(f"st.id IN (SELECT study FROM series WHERE {condition})", pattern)
     else:
@@ -304,7 +347,7 @@ def _row(
     relational: tuple[bool, bool],
 ) -> Json:
     number, study, series, instance, study_row, series_row = found[:6]
-    row: Json = {"00080005": {"vr": "CS", "Value": ["ISO_IR 192"]}}
+    row: Json = {tags.SpecificCharacterSet: {"vr": "CS", "Value": ["ISO_IR 192"]}}
     wanted = asked.include
     try:
         of_study, of_series = json.loads(study_row), json.loads(series_row or "{}")
@@ -319,23 +362,33 @@ def _row(
                 row[tag] = value
     ref = refs.make(study, series, instance)
     row |= retrieve_url(base, ref)
-    row["00080056"] = {"vr": "CS", "Value": ["ONLINE"]}
+    row[tags.InstanceAvailability] = {"vr": "CS", "Value": ["ONLINE"]}
     match asked.level:
         case Level.STUDY:
             row |= _study_counts(db, number)
         case Level.SERIES:
             held = db.execute("SELECT COUNT(*) FROM instance WHERE series = ?", (number,)).fetchone()[0]
-            row["00201209"] = {"vr": "IS", "Value": [held]}
-            if relational[0] or wanted & {"00080061", "00201206", "00201208"} or asked.everything:
+            row[tags.NumberOfSeriesRelatedInstances] = {"vr": "IS", "Value": [held]}
+            if (
+                relational[0]
+                or wanted
+                & {tags.ModalitiesInStudy, tags.NumberOfStudyRelatedSeries, tags.NumberOfStudyRelatedInstances}
+                or asked.everything
+            ):
                 owner = db.execute("SELECT study FROM series WHERE id = ?", (number,)).fetchone()[0]
                 row |= _study_counts(db, owner)
         case Level.INSTANCE:
             row |= _instance(found, asked)
-            if wanted & {"00080061", "00201206", "00201208", "00201209"}:
+            if wanted & {
+                tags.ModalitiesInStudy,
+                tags.NumberOfStudyRelatedSeries,
+                tags.NumberOfStudyRelatedInstances,
+                tags.NumberOfSeriesRelatedInstances,
+            }:
                 owner = db.execute("SELECT series FROM instance WHERE id = ?", (number,)).fetchone()[0]
                 held = db.execute("SELECT COUNT(*) FROM instance WHERE series = ?", (owner,)).fetchone()[0]
                 above = db.execute("SELECT study FROM series WHERE id = ?", (owner,)).fetchone()[0]
-                row |= {**_study_counts(db, above), "00201209": {"vr": "IS", "Value": [held]}}
+                row |= {**_study_counts(db, above), tags.NumberOfSeriesRelatedInstances: {"vr": "IS", "Value": [held]}}
     missing = frozenset(
         tag for tag in wanted - row.keys() - _COMPUTED - {*STUDY, *SERIES} if _belongs(tag, asked.level)
     )
@@ -357,29 +410,29 @@ def _study_counts(db: sqlite3.Connection, study: int) -> Json:
     held = "SELECT COUNT(*) FROM instance WHERE series IN (SELECT id FROM series WHERE study = ?)"
     known = sorted(name for name in modalities if name)
     return {
-        "00080061": {"vr": "CS", "Value": known} if known else {"vr": "CS"},
-        "00201206": {"vr": "IS", "Value": [series]},
-        "00201208": {"vr": "IS", "Value": [db.execute(held, (study,)).fetchone()[0]]},
+        tags.ModalitiesInStudy: {"vr": "CS", "Value": known} if known else {"vr": "CS"},
+        tags.NumberOfStudyRelatedSeries: {"vr": "IS", "Value": [series]},
+        tags.NumberOfStudyRelatedInstances: {"vr": "IS", "Value": [db.execute(held, (study,)).fetchone()[0]]},
     }
 
 
 def _instance(found: tuple[Any, ...], asked: Search) -> Json:
     _, _, _, instance, _, _, number, sop_class, height, width, bits, frames, syntax, _ = found
     row: Json = {
-        "00080016": {"vr": "UI", "Value": [sop_class]},
-        "00080018": {"vr": "UI", "Value": [instance]},
-        "00200013": {"vr": "IS", "Value": [number]} if number is not None else {"vr": "IS"},
+        tags.SOPClassUID: {"vr": "UI", "Value": [sop_class]},
+        tags.SOPInstanceUID: {"vr": "UI", "Value": [instance]},
+        tags.InstanceNumber: {"vr": "IS", "Value": [number]} if number is not None else {"vr": "IS"},
     }
     for tag, vr, value in (
-        ("00280008", "IS", frames),
-        ("00280010", "US", height),
-        ("00280011", "US", width),
-        ("00280100", "US", bits),
+        (tags.NumberOfFrames, "IS", frames),
+        (tags.Rows, "US", height),
+        (tags.Columns, "US", width),
+        (tags.BitsAllocated, "US", bits),
     ):
         if value is not None:
             row[tag] = {"vr": vr, "Value": [value]}
-    if "00083002" in asked.include or asked.everything:
-        row["00083002"] = {"vr": "UI", "Value": [syntax]}
+    if tags.AvailableTransferSyntaxUID in asked.include or asked.everything:
+        row[tags.AvailableTransferSyntaxUID] = {"vr": "UI", "Value": [syntax]}
     return row
 
 

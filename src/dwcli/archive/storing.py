@@ -15,7 +15,7 @@ from dwcli.archive import header, index
 from dwcli.archive.folder import Folder
 from dwcli.archive.index import Seen
 from dwcli.archive.reply import CHUNK, Refusal, Reply, retrieve_url, whole
-from dwcli.dicomweb import media, multipart, refs
+from dwcli.dicomweb import media, multipart, refs, tags
 from dwcli.dicomweb.multipart import PartData, PartEnd, PartStart, Truncated
 from dwcli.errors import DwError, ProtocolError
 from dwcli.files.draft import CollisionError, Draft, Kept
@@ -280,11 +280,11 @@ def _reply(stored: list[_Stored], failures: list[_Failure], base: str, answer: s
     named = [_failed(one) for one in failures if one.instance]
     unnamed = [_failed(one) for one in failures if not one.instance]
     if named:
-        found["00081198"] = {"vr": "SQ", "Value": named}
+        found[tags.FailedSOPSequence] = {"vr": "SQ", "Value": named}
     if stored:
-        found["00081199"] = {"vr": "SQ", "Value": [_stored(one, base) for one in stored]}
+        found[tags.ReferencedSOPSequence] = {"vr": "SQ", "Value": [_stored(one, base) for one in stored]}
     if unnamed:
-        found["0008119A"] = {"vr": "SQ", "Value": unnamed}
+        found[tags.OtherFailuresSequence] = {"vr": "SQ", "Value": unnamed}
     remarked = failures or any(one.again for one in stored)
     status = 200 if not remarked else 202 if stored else 409
     return whole(status, answer, json.dumps(found, ensure_ascii=False).encode())
@@ -293,21 +293,23 @@ def _reply(stored: list[_Stored], failures: list[_Failure], base: str, answer: s
 def _stored(one: _Stored, base: str) -> Json:
     head = one.head
     made: Json = {
-        "00081150": {"vr": "UI", "Value": [head.sop_class]},
-        "00081155": {"vr": "UI", "Value": [head.instance]},
+        tags.ReferencedSOPClassUID: {"vr": "UI", "Value": [head.sop_class]},
+        tags.ReferencedSOPInstanceUID: {"vr": "UI", "Value": [head.instance]},
         **retrieve_url(base, refs.InstanceRef(head.study, head.series, head.instance)),
     }
     if one.again:
-        made["00081196"] = {"vr": "US", "Value": [_THERE]}
+        made[tags.WarningReason] = {"vr": "US", "Value": [_THERE]}
     return made
 
 
 def _failed(failure: _Failure) -> Json:
     made: Json = {
-        "00000902": {"vr": "LO", "Value": [failure.reason[:64]]},
-        "00081197": {"vr": "US", "Value": [failure.code]},
+        tags.ErrorComment: {"vr": "LO", "Value": [failure.reason[:64]]},
+        tags.FailureReason: {"vr": "US", "Value": [failure.code]},
     }
     if failure.instance:
-        made["00081150"] = {"vr": "UI", "Value": [failure.sop_class]} if failure.sop_class else {"vr": "UI"}
-        made["00081155"] = {"vr": "UI", "Value": [failure.instance]}
+        made[tags.ReferencedSOPClassUID] = (
+            {"vr": "UI", "Value": [failure.sop_class]} if failure.sop_class else {"vr": "UI"}
+        )
+        made[tags.ReferencedSOPInstanceUID] = {"vr": "UI", "Value": [failure.instance]}
     return made

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from dwcli.client.exchange import Exchange
 from dwcli.client.learned import Known, Learned
+from dwcli.dicomweb import tags
 from dwcli.dicomweb.dialects import Dialect
 from dwcli.dicomweb.dicomjson import Row, text
 from dwcli.dicomweb.match import impossible
@@ -20,7 +21,7 @@ from dwcli.errors import AbsentError, RefusedError
 NOT_UNDERSTOOD = frozenset({400, 422, 500, 501})
 NOBODY = "2.25.17071979"
 """A UID that no object has."""
-COUNT = "00201209"  # NumberOfSeriesRelatedInstances
+COUNT = tags.NumberOfSeriesRelatedInstances
 PAGED: dict[str, Any] = {"paging_required": True, "page_size": AUTO_PAGE}
 """The dialect fields of a server that lists studies only with both `limit` and `offset`."""
 _SAMPLES = 20

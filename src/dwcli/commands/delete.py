@@ -9,7 +9,7 @@ import typer
 
 from dwcli.commands import references, transfer_report
 from dwcli.context.run import DwContext
-from dwcli.dicomweb import refs
+from dwcli.dicomweb import refs, tags
 from dwcli.dicomweb.dicomjson import text
 from dwcli.errors import DwError, ExitCode, UsageError, combine
 from dwcli.options import takes
@@ -20,7 +20,12 @@ if TYPE_CHECKING:
     from dwcli.jobs.result import Item
 
 _COLUMNS = ("level", "reference", "PatientName", "PatientID", "StudyDate", "StudyDescription", "series", "instances")
-_STUDY = {"PatientName": "00100010", "PatientID": "00100020", "StudyDate": "00080020", "StudyDescription": "00081030"}
+_STUDY = {
+    "PatientName": tags.PatientName,
+    "PatientID": tags.PatientID,
+    "StudyDate": tags.StudyDate,
+    "StudyDescription": tags.StudyDescription,
+}
 
 
 class DeleteOptions(NamedTuple):

@@ -10,7 +10,7 @@ import typer
 from dwcli.commands import references, search_options
 from dwcli.commands.search_options import MatchOptions
 from dwcli.context.run import DwContext
-from dwcli.dicomweb import dictionary, refs
+from dwcli.dicomweb import dictionary, refs, tags
 from dwcli.dicomweb.dicomjson import Row, text, values
 from dwcli.dicomweb.query import Query, field, parse_path
 from dwcli.dicomweb.refs import Level, parse_level
@@ -84,7 +84,7 @@ def search(
     queries = search_options.build(level, match, keys, include=_included(dw, level, how))
     if dw.out.format == "xml":
         dw.client.prefer_xml()
-    if level is Level.STUDY and any(term.path == "00080060" for query in queries for term in query.terms):
+    if level is Level.STUDY and any(term.path == tags.Modality for query in queries for term in query.terms):
         dw.out.warn("Modality is a series attribute; use --modality or ModalitiesInStudy=CT")
     with search_options.listing():
         if how.only_count:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from dwcli.dicomweb import dictionary
+from dwcli.dicomweb import dictionary, tags
 from dwcli.dicomweb.dicomjson import Row, excerpt, number, text, values, vr_of
 from dwcli.errors import ProtocolError
 
@@ -196,7 +196,7 @@ def _one(value: Any, place: int, vr: str) -> str:
 
 
 def _name(value: Any) -> str:
-    spelt = text({"00100010": {"vr": "PN", "Value": [value]}}, "00100010").split("=")
+    spelt = text({tags.PatientName: {"vr": "PN", "Value": [value]}}, tags.PatientName).split("=")
     groups = []
     for group, name in zip(_GROUPS, spelt, strict=False):
         # A sixth part, which no name may have, stays with the fifth rather than be lost.

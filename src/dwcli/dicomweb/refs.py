@@ -9,12 +9,13 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
+from dwcli.dicomweb import tags
 from dwcli.dicomweb.dicomjson import text
 from dwcli.errors import UsageError
 
-STUDY_UID = "0020000D"
-SERIES_UID = "0020000E"
-INSTANCE_UID = "00080018"
+STUDY_UID = tags.StudyInstanceUID
+SERIES_UID = tags.SeriesInstanceUID
+INSTANCE_UID = tags.SOPInstanceUID
 
 
 class Level(StrEnum):
@@ -291,7 +292,7 @@ def is_at(address: str, base: str) -> bool:
 
 def row_homes(row: Mapping[str, Any]) -> list[str]:
     """The base addresses in the RetrieveURL (0008,1190) of a DICOM JSON object or a `flat` one."""
-    element = row.get("00081190", row.get("RetrieveURL"))
+    element = row.get(tags.RetrieveURL, row.get("RetrieveURL"))
     named = element.get("Value") if isinstance(element, Mapping) else element
     named = named if isinstance(named, list) else [named]
     return [home(url.strip()) for url in named if isinstance(url, str) and url.strip()]

@@ -8,19 +8,19 @@ from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from dwcli.dicomweb import nativexml
+from dwcli.dicomweb import nativexml, tags
 from dwcli.dicomweb.dicomjson import Row, RowReader, excerpt, number, text, values
 from dwcli.errors import ProtocolError, TruncatedError
 
-_STORED = "00081199"  # ReferencedSOPSequence
-_FAILED = "00081198"  # FailedSOPSequence
-_OTHER_FAILURES = "0008119A"  # OtherFailuresSequence
-_INSTANCE = "00081155"  # ReferencedSOPInstanceUID
-_RETRIEVE_URL = "00081190"
-_WARNING_REASON = "00081196"
-_FAILURE_REASON = "00081197"
-_ERROR_COMMENT = "00000902"
-_FAILED_ATTRIBUTES = "00741048"  # FailedAttributesSequence
+_STORED = tags.ReferencedSOPSequence
+_FAILED = tags.FailedSOPSequence
+_OTHER_FAILURES = tags.OtherFailuresSequence
+_INSTANCE = tags.ReferencedSOPInstanceUID
+_RETRIEVE_URL = tags.RetrieveURL
+_WARNING_REASON = tags.WarningReason
+_FAILURE_REASON = tags.FailureReason
+_ERROR_COMMENT = tags.ErrorComment
+_FAILED_ATTRIBUTES = tags.FailedAttributesSequence
 _FAILURE_DETAIL = ("00090097", "00091097")  # of private creator GOOGLE, as written and as it should be
 
 # Failures that may only mean that the server has the instance already: asking it shows.

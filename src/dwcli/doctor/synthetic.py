@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from uuid import uuid4
 
-from dwcli.dicomweb import refs
+from dwcli.dicomweb import refs, tags
 
 BOUNDARY = "dw-doctor-6b1f"
 EXPLICIT = "1.2.840.10008.1.2.1"
@@ -36,37 +36,43 @@ class SyntheticInstance:
         """Return the whole file."""
         meta = b"".join(
             [
-                _element("00020001", "OB", b"\0\1"),
-                _element("00020002", "UI", _SECONDARY_CAPTURE),
-                _element("00020003", "UI", self.instance),
-                _element("00020010", "UI", EXPLICIT),
-                _element("00020012", "UI", "2.25.172911390829"),
+                _element(tags.FileMetaInformationVersion, "OB", b"\0\1"),
+                _element(tags.MediaStorageSOPClassUID, "UI", _SECONDARY_CAPTURE),
+                _element(tags.MediaStorageSOPInstanceUID, "UI", self.instance),
+                _element(tags.TransferSyntaxUID, "UI", EXPLICIT),
+                _element(tags.ImplementationClassUID, "UI", "2.25.172911390829"),
             ]
         )
         elements: dict[str, tuple[str, str | int | bytes]] = {
-            "00080005": ("CS", self.charset),
-            "00080016": ("UI", _SECONDARY_CAPTURE),
-            "00080018": ("UI", self.instance),
-            "00080020": ("DA", "20260101"),
-            "00080060": ("CS", "OT"),
-            "00080064": ("CS", "SYN"),
-            "00100010": ("PN", self.name),
-            "00100020": ("LO", f"{PATIENT_ID_PREFIX}-{self.study[-8:]}"),
+            tags.SpecificCharacterSet: ("CS", self.charset),
+            tags.SOPClassUID: ("UI", _SECONDARY_CAPTURE),
+            tags.SOPInstanceUID: ("UI", self.instance),
+            tags.StudyDate: ("DA", "20260101"),
+            tags.Modality: ("CS", "OT"),
+            tags.ConversionType: ("CS", "SYN"),
+            tags.PatientName: ("PN", self.name),
+            tags.PatientID: ("LO", f"{PATIENT_ID_PREFIX}-{self.study[-8:]}"),
             refs.STUDY_UID: ("UI", self.study),
             refs.SERIES_UID: ("UI", self.series),
-            "00200013": ("IS", "1"),
-            "00280002": ("US", 1),
-            "00280004": ("CS", "MONOCHROME2"),
-            "00280010": ("US", 4),
-            "00280011": ("US", 4),
-            "00280100": ("US", 8),
-            "00280101": ("US", 8),
-            "00280102": ("US", 7),
-            "00280103": ("US", 0),
-            "7FE00010": ("OB", bytes((self.grey + value) % 256 for value in range(0, 256, 16))),
+            tags.InstanceNumber: ("IS", "1"),
+            tags.SamplesPerPixel: ("US", 1),
+            tags.PhotometricInterpretation: ("CS", "MONOCHROME2"),
+            tags.Rows: ("US", 4),
+            tags.Columns: ("US", 4),
+            tags.BitsAllocated: ("US", 8),
+            tags.BitsStored: ("US", 8),
+            tags.HighBit: ("US", 7),
+            tags.PixelRepresentation: ("US", 0),
+            tags.PixelData: ("OB", bytes((self.grey + value) % 256 for value in range(0, 256, 16))),
         }
         data = b"".join(_element(tag, vr, value) for tag, (vr, value) in sorted(elements.items()))
-        return bytes(128) + b"DICM" + _element("00020000", "UL", struct.pack("<I", len(meta))) + meta + data
+        return (
+            bytes(128)
+            + b"DICM"
+            + _element(tags.FileMetaInformationGroupLength, "UL", struct.pack("<I", len(meta)))
+            + meta
+            + data
+        )
 
 
 def _element(tag: str, vr: str, value: str | int | bytes) -> bytes:

@@ -8,13 +8,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, NamedTuple, Protocol, Self
 
-from dwcli.dicomweb import content, part10
+from dwcli.dicomweb import content, part10, tags
 from dwcli.errors import DwError
 from dwcli.files.existing import HEAD_LIMIT, Present
 
 Outcome = Literal["written", "replaced", "same", "conflict"]
 
-_SERIES = "0020000E"
+_SERIES = tags.SeriesInstanceUID
 _HELD = 256 << 10  # bytes of small chunks that are collected before they are written
 _MOST_CHUNKS = 1024  # what one writev takes on every system that has it
 _HEAD_FIRST = 2 << 10  # bytes in which nearly every file names itself

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from dwcli.dicomweb import dictionary
+from dwcli.dicomweb import dictionary, tags
 from dwcli.errors import UsageError
 
 DEFAULT = "{StudyInstanceUID}/{SeriesInstanceUID}/{SOPInstanceUID}.dcm"
@@ -15,7 +15,11 @@ OWN_PREFIX = ".dw-"
 
 _UID = re.compile(r"[0-9][0-9.]{0,62}[0-9]")
 _EXAMPLE = '--layout "{PatientID}/{StudyDate}/{SOPInstanceUID}.dcm"'
-_UIDS = {"StudyInstanceUID": "0020000D", "SeriesInstanceUID": "0020000E", "SOPInstanceUID": "00080018"}
+_UIDS = {
+    "StudyInstanceUID": tags.StudyInstanceUID,
+    "SeriesInstanceUID": tags.SeriesInstanceUID,
+    "SOPInstanceUID": tags.SOPInstanceUID,
+}
 _EMPTY = "_empty_"
 _LONGEST = 200
 _PLAIN = r"[0-9A-Za-z._ ^+=,@-]*"

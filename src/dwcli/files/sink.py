@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from dwcli.dicomweb import content, part10
+from dwcli.dicomweb import content, part10, tags
 from dwcli.errors import UsageError
 from dwcli.files.draft import CollisionError, Draft, FolderError, Kept, Outcome
 from dwcli.files.existing import Present, entries, head_of, is_of, is_truncated, list_series, read_head
@@ -18,7 +18,12 @@ from dwcli.files.index import Entry, Index
 from dwcli.files.layout import DEFAULT, Layout, uids, unescape
 from dwcli.files.spool import Spool
 
-_CHARSET, _STUDY, _SERIES, _INSTANCE = "00080005", "0020000D", "0020000E", "00080018"
+_CHARSET, _STUDY, _SERIES, _INSTANCE = (
+    tags.SpecificCharacterSet,
+    tags.StudyInstanceUID,
+    tags.SeriesInstanceUID,
+    tags.SOPInstanceUID,
+)
 _GATHERS = hasattr(os, "writev")
 _O_BINARY = getattr(os, "O_BINARY", 0)
 _NO_LINKS = {

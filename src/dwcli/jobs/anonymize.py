@@ -6,7 +6,7 @@ A server that ignores the parameter sends the patient's name, so each response i
 from collections.abc import Callable, Iterable, Iterator
 
 from dwcli.client import Client
-from dwcli.dicomweb import part10
+from dwcli.dicomweb import part10, tags
 from dwcli.dicomweb.content import End
 from dwcli.dicomweb.multipart import PartData, PartEnd, PartStart, Truncated
 from dwcli.dicomweb.refs import InstanceRef
@@ -15,7 +15,7 @@ from dwcli.files.draft import Draft, FolderError
 from dwcli.files.sink import Sink
 from dwcli.jobs.result import Item, failed
 
-_IDENTITY_REMOVED = "00120062"
+_IDENTITY_REMOVED = tags.PatientIdentityRemoved
 _ENOUGH = 1 << 20
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dwcli.client import Client
-from dwcli.dicomweb import deletion, refs
+from dwcli.dicomweb import deletion, refs, tags
 from dwcli.dicomweb.dicomjson import Row, text
 from dwcli.dicomweb.query import Query, Term
 from dwcli.dicomweb.refs import InstanceRef, Level, Ref, SeriesRef, StudyRef
@@ -15,7 +15,7 @@ from dwcli.errors import AbsentError, DwError, ExitCode, RefusedError, Temporary
 from dwcli.jobs import rest_lookup
 from dwcli.jobs.result import Item, failed
 
-_COUNT = "00201209"  # NumberOfSeriesRelatedInstances
+_COUNT = tags.NumberOfSeriesRelatedInstances
 _PAUSES = (0.0, 0.5, 2.0)
 _OPERATION_PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
 _OPERATION_SECONDS = 600.0

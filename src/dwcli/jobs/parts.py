@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dwcli.client import Client, Event
-from dwcli.dicomweb import content, media
+from dwcli.dicomweb import content, media, tags
 from dwcli.dicomweb.content import End, Kind
 from dwcli.dicomweb.dicomjson import Row, text
 from dwcli.dicomweb.multipart import PartData, PartEnd, PartStart, Truncated
@@ -19,7 +19,7 @@ from dwcli.dicomweb.refs import FrameRef, InstanceRef
 from dwcli.errors import AbsentError, AuthError, DwError, ProtocolError, RefusedError, TemporaryError, TruncatedError
 from dwcli.files.spool import Spool
 
-PIXEL_DATA = "7FE00010"
+PIXEL_DATA = tags.PixelData
 _FRAME = r"/frames/(\d+)/?$"
 _HEAD = content.HEAD
 _ENDINGS = {
@@ -265,11 +265,11 @@ def frame_size(row: Row) -> int | None:
     None where these do not tell, or where frames do not end at a byte.
     """
     try:
-        rows, columns, bits = (int(text(row, tag)) for tag in ("00280010", "00280011", "00280100"))
-        samples = int(text(row, "00280002") or 1)
+        rows, columns, bits = (int(text(row, tag)) for tag in (tags.Rows, tags.Columns, tags.BitsAllocated))
+        samples = int(text(row, tags.SamplesPerPixel) or 1)
     except ValueError:
         return None
-    if text(row, "00280004") == "YBR_FULL_422":
+    if text(row, tags.PhotometricInterpretation) == "YBR_FULL_422":
         samples = 2  # two pixels share their chrominance
     total = rows * columns * samples * bits
     return total // 8 if total > 0 and total % 8 == 0 else None
@@ -279,7 +279,7 @@ def pixel_data_size(row: Row) -> int | None:
     """Bytes of the uncompressed Pixel Data of all frames; None where nothing tells."""
     one = frame_size(row)
     try:
-        frames = int(text(row, "00280008") or 1)
+        frames = int(text(row, tags.NumberOfFrames) or 1)
     except ValueError:
         return None
     return one * frames if one and frames > 0 else None

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from dwcli.client import Client, Event
-from dwcli.dicomweb import content, refs
+from dwcli.dicomweb import content, refs, tags
 from dwcli.dicomweb.content import End, Kind
 from dwcli.dicomweb.dicomjson import Row, text
 from dwcli.dicomweb.multipart import PartData, PartEnd
@@ -16,7 +16,7 @@ from dwcli.dicomweb.request import Rendering
 from dwcli.errors import AbsentError, DwError, RefusedError, TruncatedError
 
 THUMBNAIL = (128, 128)
-_INSTANCE_NUMBER = "00200013"
+_INSTANCE_NUMBER = tags.InstanceNumber
 _KINDS = {"image/png": Kind.PNG, "image/jpeg": Kind.JPEG}
 _HEAD = content.HEAD
 _CANNOT = frozenset({400, 404, 406, 415, 500, 501})

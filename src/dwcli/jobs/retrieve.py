@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dwcli.client import Client
-from dwcli.dicomweb import refs
+from dwcli.dicomweb import refs, tags
 from dwcli.dicomweb.dicomjson import Row, text
 from dwcli.dicomweb.query import Query
 from dwcli.dicomweb.refs import InstanceRef, Level, Ref, SeriesRef, StudyRef
@@ -31,7 +31,7 @@ from dwcli.jobs.pool import Pool
 from dwcli.jobs.receive import Received, Receiver
 from dwcli.jobs.result import Item, Strikes, failed
 
-_COUNT = "00201209"  # NumberOfSeriesRelatedInstances
+_COUNT = tags.NumberOfSeriesRelatedInstances
 _CANNOT = (RefusedError, AbsentError, ProtocolError)
 
 

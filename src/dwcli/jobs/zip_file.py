@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from dwcli.client import Client
-from dwcli.dicomweb import refs, request
+from dwcli.dicomweb import refs, request, tags
 from dwcli.dicomweb.dicomjson import text
 from dwcli.dicomweb.refs import InstanceRef, Ref
 from dwcli.errors import DwError, ExitCode, RefusedError, TruncatedError
@@ -23,7 +23,7 @@ from dwcli.jobs.result import DONE, Item, Tally
 from dwcli.jobs.retrieve import Options, Retrieval
 
 ACCEPT = "application/zip; transfer-syntax=*"
-_COUNT = "00201209"
+_COUNT = tags.NumberOfSeriesRelatedInstances
 _BACKLOG = 8  # instances that may lie on the disk beside the zip
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 from unicodedata import bidirectional
 
-from dwcli.dicomweb import dicomjson, dictionary
+from dwcli.dicomweb import dicomjson, dictionary, tags
 from dwcli.dicomweb.dicomjson import Row
 from dwcli.output.text import visible
 
@@ -16,31 +16,31 @@ _TIME = r"(\d\d)(\d\d)(\d\d)(\.\d+)?"
 LRM = "\u200e"
 
 _TITLES = {
-    "00080020": "Date",
-    "00080021": "Date",
-    "00080030": "Time",
-    "00080031": "Time",
-    "00080050": "Accession",
-    "00080060": "Mod.",
-    "00080061": "Mod.",
-    "00080090": "Referrer",
-    "00081030": "Description",
-    "0008103E": "Description",
-    "00100010": "Patient",
-    "00100020": "ID",
-    "00100030": "Born",
-    "00100040": "Sex",
-    "00200010": "Study ID",
-    "00200011": "No.",
-    "00200013": "No.",
-    "00201206": "Series",
-    "00201208": "Inst.",
-    "00201209": "Inst.",
-    "00280008": "Frames",
-    "0020000D": "Study UID",
-    "0020000E": "Series UID",
-    "00080018": "Instance UID",
-    "00080016": "SOP Class UID",
+    tags.StudyDate: "Date",
+    tags.SeriesDate: "Date",
+    tags.StudyTime: "Time",
+    tags.SeriesTime: "Time",
+    tags.AccessionNumber: "Accession",
+    tags.Modality: "Mod.",
+    tags.ModalitiesInStudy: "Mod.",
+    tags.ReferringPhysicianName: "Referrer",
+    tags.StudyDescription: "Description",
+    tags.SeriesDescription: "Description",
+    tags.PatientName: "Patient",
+    tags.PatientID: "ID",
+    tags.PatientBirthDate: "Born",
+    tags.PatientSex: "Sex",
+    tags.StudyID: "Study ID",
+    tags.SeriesNumber: "No.",
+    tags.InstanceNumber: "No.",
+    tags.NumberOfStudyRelatedSeries: "Series",
+    tags.NumberOfStudyRelatedInstances: "Inst.",
+    tags.NumberOfSeriesRelatedInstances: "Inst.",
+    tags.NumberOfFrames: "Frames",
+    tags.StudyInstanceUID: "Study UID",
+    tags.SeriesInstanceUID: "Series UID",
+    tags.SOPInstanceUID: "Instance UID",
+    tags.SOPClassUID: "SOP Class UID",
 }
 
 

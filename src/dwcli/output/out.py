@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
 from urllib.parse import quote
 
-from dwcli.dicomweb import dicomjson, dictionary
+from dwcli.dicomweb import dicomjson, dictionary, tags
 from dwcli.dicomweb.dicomjson import Row
 from dwcli.errors import UsageError
 from dwcli.output.columns import LRM, Column, cell_of, column_of, cut, fit, numeric, reordered, width_of
@@ -19,8 +19,8 @@ from dwcli.output.text import HIDDEN, plain, spell, visible
 _OF_RECORDS = ("table", "tsv", "csv", "json", "jsonl", "flat")
 FORMATS = (*_OF_RECORDS, "xml", "uids", "refs")
 
-SOP_INSTANCE_UID = "00080018"
-_UIDS = ("0020000D", "0020000E", SOP_INSTANCE_UID)  # from the study downwards
+SOP_INSTANCE_UID = tags.SOPInstanceUID
+_UIDS = (tags.StudyInstanceUID, tags.SeriesInstanceUID, SOP_INSTANCE_UID)  # from the study downwards
 
 _HIDDEN_BUT_LINES = "(?![\t\r\n])" + HIDDEN
 _QUOTED = '[",\r\n]'

@@ -4,12 +4,12 @@ import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from dwcli.dicomweb import dictionary, refs
+from dwcli.dicomweb import dictionary, refs, tags
 from dwcli.dicomweb.dicomjson import Row, text
 from dwcli.doctor.finding import Finding, assess
 from dwcli.doctor.session import Session
 
-_CHARSET, _NAME, _RETRIEVE_URL = "00080005", "00100010", "00081190"
+_CHARSET, _NAME, _RETRIEVE_URL = tags.SpecificCharacterSet, tags.PatientName, tags.RetrieveURL
 _ELSEWHERE = "dw-doctor.invalid"
 _UTF8 = ("", "ISO_IR 192")
 

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 from dwcli.client import auto
-from dwcli.dicomweb import refs
+from dwcli.dicomweb import refs, tags
 from dwcli.dicomweb.dicomjson import Row, text
 from dwcli.dicomweb.query import Query, Term
 from dwcli.dicomweb.refs import Level
 from dwcli.doctor.finding import Finding, assess
 from dwcli.doctor.session import NOBODY, STANDARD, Session
 
-_NAME, _MODALITY, _DESCRIPTION = "00100010", "00080060", "00081030"
+_NAME, _MODALITY, _DESCRIPTION = tags.PatientName, tags.Modality, tags.StudyDescription
 _WILDCARDS, _PARTIAL = "* and ? match", "matches nothing without *"
 _SAMPLE_ROWS = 25
 _TRUNCATED = 60_000  # bytes of rows above which not all were read: the one sought may be among the rest

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from dwcli.dicomweb import refs
+from dwcli.dicomweb import refs, tags
 from dwcli.dicomweb.dicomjson import text
 from dwcli.dicomweb.refs import InstanceRef
 from dwcli.dicomweb.request import Body
@@ -16,7 +16,7 @@ from dwcli.doctor.session import Response, Session
 from dwcli.doctor.synthetic import BOUNDARY, EXPLICIT, Padded, SyntheticInstance, multipart_body, new_uid
 from dwcli.net.body import Bytes
 
-_NAME = "00100010"
+_NAME = tags.PatientName
 _RELATED = f'multipart/related; type="application/dicom"; boundary={BOUNDARY}'
 _REFERENCED = "200, and the instance in 00081199"
 _COUNTS = "dw counts the instances in the store response, and queries the others"
