@@ -46,7 +46,7 @@ def test_without_a_sample_storing_still_shows_much(orthanc: Orthanc, run_dw: Dw)
     ("answer", "code", "words"),
     [
         (Answer(401), 4, "requires a login"),
-        (Answer(403), 4, "does not allow"),
+        (Answer(403), 4, "forbidden (403)"),
         (Answer(200, {"Content-Type": "text/html"}, _PAGE), 4, "web page"),
         (Answer(302, {"Location": "https://elsewhere.invalid/login"}), 4, "redirect"),
         (Answer(404), 1, "cannot search at"),

@@ -60,9 +60,9 @@ def without_one(data: bytes) -> bytes:
     ("spoil", "code", "words"),
     [
         (lambda data: data, 0, ""),
-        (lambda data: data[:-30], 1, "not whole"),
+        (lambda data: data[:-30], 1, "is incomplete"),
         (lambda data: data[:500] + b"?" + data[501:], 1, "damaged"),
-        (without_one, 1, "holds 1 of 2"),
+        (without_one, 1, "contains 1 of 2"),
     ],
     ids=["whole", "cut", "flipped", "short"],
 )
