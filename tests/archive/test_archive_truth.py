@@ -49,7 +49,7 @@ def test_nobody_else_can_read_the_archive_and_the_indexes(run_dw: Dw, folder: Pa
 def test_serve_takes_no_profile(run_dw: Dw) -> None:
     run = run_dw("-p", "demo", "serve", "--port", "0")
     assert run.code == 2
-    assert "serves a folder" in run.err
+    assert "serve takes a folder" in run.err
 
 
 def test_profile_test_knows_that_a_folder_is_no_host(run_dw: Dw, folder: Path) -> None:

@@ -211,7 +211,7 @@ def test_stderr_says_what_stays_on_a_server_that_deletes_nothing(
 
     run_dw("profile", "add", "p", fake_server(Keeping()).url, "--dialect", dialect)
     run = run_dw("doctor", "p", "--write")
-    assert ("stays there" in run.err) is (dialect == "tiny-pacs")
+    assert ("will remain" in run.err) is (dialect == "tiny-pacs")
 
 
 def test_a_person_is_asked_before_anything_stays(fake_server: Callable[..., Fake], run_dw: Dw) -> None:

@@ -340,7 +340,7 @@ def test_proxies_of_the_environment_and_no_proxy(orthanc: Orthanc, dw_process: D
         assert dw_process("search", env={**through, "no_proxy": "127.0.0.1"}).code == 0
         assert proxy.log.count("GET http://127.0.0.1") == before
     refused = dw_process("search", env=through)
-    said = f"cannot reach the proxy 127.0.0.1:{proxy.port} before 127.0.0.1:{orthanc.port}: Connection refused"
+    said = f"cannot reach the proxy 127.0.0.1:{proxy.port} for 127.0.0.1:{orthanc.port}: Connection refused"
     assert refused.code == 75 and said in refused.err and "HTTP_PROXY" in refused.err
 
 

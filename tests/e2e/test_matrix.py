@@ -211,7 +211,7 @@ ROWS = (
         "render {I} -o {out}/a.png --window 40,400 && render {I} -o {out}/b.png --window 40,400 --local",
         alike("a.png", "b.png"),
     ),
-    Row("render {I} -o {out}/a.png --frame 2", refuses(2, "frame 2 is not there")),
+    Row("render {I} -o {out}/a.png --frame 2", refuses(2, "frame 2 does not exist")),
     Row("render study {S} -o {out}/a.jpg", picture("a.jpg", "JPEG", 256), "rendering of a study", BY_SERVER),
     Row("render {I} --thumbnail -o {out}/a.jpg", picture("a.jpg", "JPEG", 128), "thumbnails", BY_SERVER),
     Row("render study {S} --thumbnail -o {out}/a.jpg", picture("a.jpg", "JPEG", 128), "thumbnails", BY_SERVER),

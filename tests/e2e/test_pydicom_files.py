@@ -46,7 +46,7 @@ def test_what_becomes_of_each_of_pydicoms_files(orthanc: Orthanc, tmp_path: Path
     assert said["zipMR.gz"] == "gzip archive"
     assert said["SC_rgb_jpeg_app14_dcmd.dcm"].startswith("the same as ")
     assert {"MR_small_RLE.dcm", "MR_truncated.dcm", "chrFrenMulti.dcm"} <= reasons["conflict"]
-    assert "MR_small.dcm has the same SOP Instance UID and other bytes" in said["MR_small_RLE.dcm"]
+    assert "MR_small.dcm has the same SOP Instance UID but different content" in said["MR_small_RLE.dcm"]
     assert said["hotiron.dcm"] == "cannot understand the data set (C000)"
     assert "without file meta information" in said["rtstruct.dcm"]
 

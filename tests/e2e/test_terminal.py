@@ -192,7 +192,7 @@ def test_a_conflict_on_a_terminal_names_both_files(orthanc: Orthanc, run_dw: Dw,
     run = run_dw("store", tmp_path / "a.dcm", tmp_path / "b.dcm", tty=80)
     assert run.code == 3
     said = "".join(_screen(run.out + run.err, 80))
-    assert f"conflict {tmp_path}/b.dcm: {tmp_path}/a.dcm has the same SOP Instance UID and other bytes" in said
+    assert f"conflict {tmp_path}/b.dcm: {tmp_path}/a.dcm has the same SOP Instance UID but different content" in said
 
 
 def test_errors_come_with_a_hint(orthanc: Orthanc, run_dw: Dw) -> None:

@@ -79,7 +79,7 @@ def test_get_shows_what_the_other_server_has(near: Callable[..., Run], other: Or
     assert (run.code, "nobody" in run.err) == (5, True)
 
 
-@pytest.mark.parametrize("how", [[], ["--async", "--priority", "7"]])
+@pytest.mark.parametrize("how", [[], ["--priority", "7"]])
 def test_the_real_ct_moves_there_and_back(
     how: list[str], near: Callable[..., Run], orthanc: Orthanc, other: Orthanc, cranium: list[Path], run_dw: Dw
 ) -> None:
@@ -101,18 +101,17 @@ def test_the_real_ct_moves_there_and_back(
 
 def test_a_job_left_alone_can_be_followed_later(near: Callable[..., Run], orthanc: Orthanc, other: Orthanc) -> None:
     wire.stow(other.url, [images.instance()], headers=other.headers)
-    number = near("retrieve", "b", "study", "2.25.1", "--async", "--detach", "--priority", "3").out.strip()
+    number = near("retrieve", "b", "study", "2.25.1", "--detach", "--priority", "3").out.strip()
     run = near("job", number, "--wait", "-f", "json")
     assert (run.code, orthanc.count()) == (0, 1), run.err
     assert json.loads(run.out)[0]["state"] == "Success"
     assert near("job", "0000").code == 5
 
 
-@pytest.mark.parametrize("how", [[], ["--async"]])
-def test_what_is_not_there_is_a_failure(how: list[str], near: Callable[..., Run]) -> None:
-    assert near("retrieve", "b", "9.9", *how).code == 5
-    assert near("stow", "b", "9.9", *how).code == 5
-    assert "server z is not configured" in near("retrieve", "z", "9.9", *how).err
+def test_what_is_not_there_is_a_failure(near: Callable[..., Run]) -> None:
+    assert near("retrieve", "b", "9.9").code == 5
+    assert near("stow", "b", "9.9").code == 5
+    assert "server z is not configured" in near("retrieve", "z", "9.9").err
 
 
 def test_delete_reaches_a_server_that_allows_it(near: Callable[..., Run], fake_server: Callable[..., Fake]) -> None:
@@ -172,7 +171,7 @@ def test_another_dialect_is_wrong_usage(tiny_pacs: TinyPacs, run_dw: Dw) -> None
 def test_a_login_that_the_other_server_refuses_is_not_ours(near: Callable[..., Run], other: Orthanc) -> None:
     wire.stow(other.url, [images.instance()], headers=other.headers)
     near("servers", "add", "b", other.url, "--user", "bob", "--password-env", "PW", "--replace")
-    for words in (("get", "b", "/studies"), ("retrieve", "b", "2.25.1"), ("retrieve", "b", "2.25.1", "--async")):
+    for words in (("get", "b", "/studies"), ("retrieve", "b", "2.25.1"), ("retrieve", "b", "2.25.1")):
         run = near(*words)
         assert run.code == 4, run.err
         assert ("b rejects Orthanc's login" in run.err, "profile edit a" in run.err) == (True, False)
@@ -221,7 +220,7 @@ def test_ctrl_c_leaves_the_job_and_says_how_to_follow_it(fake_server: Callable[.
         return Answer(200, {"Content-Type": "application/json"}, json.dumps(said).encode())
 
     server = fake_server(answer)
-    process = dw_process.start("--url", f"{server.url}/dicom-web", "orthanc", "retrieve", "b", "1.2", "--async")
+    process = dw_process.start("--url", f"{server.url}/dicom-web", "orthanc", "retrieve", "b", "1.2")
     end = time.monotonic() + 20
     while not any("/jobs/" in request.target for request in server.requests) and time.monotonic() < end:
         time.sleep(0.02)

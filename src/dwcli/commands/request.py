@@ -115,7 +115,7 @@ def _judge(proof: "BodyProof", where: str, dw: DwContext) -> None:
         case End.TRUNCATED:
             raise TruncatedError("the response is truncated", "run the same command again")
         case End.UNPROVEN if where != "stdout":
-            dw.out.warn(f"{where}: completeness cannot be verified")
+            dw.out.warn(f"{where}: unverified: nothing proves that it is complete")
         case _:
             pass
 

@@ -17,7 +17,7 @@ from dwcli.files.spool import Spool
 from dwcli.jobs import parts
 from dwcli.output import size
 
-_UNPROVEN = "completeness cannot be verified"
+_UNPROVEN = "unverified: nothing proves that it is complete"
 
 
 def frames(dw: DwContext, words: list[str], output: Path | None, transfer_syntax: str, *, verify: bool) -> None:

@@ -36,8 +36,7 @@ _Words = Annotated[
 _Param = Annotated[
     list[str] | None, typer.Option("--param", metavar="K=V", help="A query parameter for Orthanc to send; repeatable.")
 ]
-_Async = Annotated[bool, typer.Option("--async", help="Run as an Orthanc job (dw always does).")]
-_Detach = Annotated[bool, typer.Option("--detach", help="With --async: print the job ID and do not wait.")]
+_Detach = Annotated[bool, typer.Option("--detach", help="Print the job ID and do not wait.")]
 _Priority = Annotated[int | None, typer.Option("--priority", metavar="N", help="The job's priority (default: 0).")]
 
 
@@ -92,7 +91,6 @@ def retrieve(
     ctx: typer.Context,
     server: _Server,
     words: _Words,
-    as_job: _Async = False,
     detach: _Detach = False,
     priority: _Priority = None,
     param: _Param = None,
@@ -104,7 +102,7 @@ def retrieve(
 
     \b
       dw -p pacs orthanc retrieve archive UID
-      dw -p pacs orthanc retrieve archive study UID UID --async --priority 10
+      dw -p pacs orthanc retrieve archive study UID UID --priority 10
     """
     dw: DwContext = ctx.obj
     level, rest = references.split_level(words)
@@ -114,7 +112,7 @@ def retrieve(
             whole = "STUDY/SERIES" if ref.level is Level.SERIES else "STUDY/SERIES/INSTANCE"
             raise UsageError(f"{refs.show(ref)}: the other server needs the study UID too", f"write {whole}")
     peers = peers_of(dw)
-    how = _how(as_job=as_job, detach=detach, priority=priority)
+    how: dict[str, Any] = {"Priority": priority}
     how |= {"HttpHeaders": parse_headers(tuple(remote_header or ())), "Arguments": _pairs(param)}
     if detach:
         dw.out.line(peers.retrieve(server, asked, **how))
@@ -138,7 +136,6 @@ def stow(
     ctx: typer.Context,
     server: _Server,
     words: _Words,
-    as_job: _Async = False,
     detach: _Detach = False,
     priority: _Priority = None,
     remote_header: RemoteHeader = None,
@@ -149,13 +146,13 @@ def stow(
 
     \b
       dw -p pacs orthanc stow archive UID
-      dw -p pacs orthanc stow archive study UID --async --priority 10
+      dw -p pacs orthanc stow archive study UID --priority 10
     """
     dw: DwContext = ctx.obj
     level, rest = references.split_level(words)
     asked = list(references.read(dw, rest, level))
     peers = peers_of(dw)
-    how = _how(as_job=as_job, detach=detach, priority=priority)
+    how: dict[str, Any] = {"Priority": priority}
     how["HttpHeaders"] = parse_headers(tuple(remote_header or ()))
     if detach:
         dw.out.line(peers.stow(server, asked, **how))
@@ -218,12 +215,6 @@ def job(
     dw.out.table([record], columns=("id", "state", "progress", "error"))
     if found.state == "Failure":
         raise DwError(f"the job failed: {found.error}")
-
-
-def _how(*, as_job: bool, detach: bool, priority: int | None) -> dict[str, Any]:
-    if detach and not as_job:
-        raise UsageError("--detach requires --async", "--async --detach")
-    return {"Priority": priority}
 
 
 def _each(dw: DwContext, asked: Sequence[Ref], move: Callable[[Ref], int], told: str) -> None:
