@@ -202,3 +202,8 @@ def test_a_file_truncated_on_the_server_is_green_only_where_its_bytes_are_equal(
     assert run.code == 0
     assert rows(run) == [("warned", short[1].uid, "truncated on the server")]
     assert check(Scripted(sent), out, "--deep").code == 3
+
+
+def test_a_study_that_failed_is_counted_once_in_the_summary(check: Callable[..., Run], tmp_path: Path) -> None:
+    run = check(Scripted(), tmp_path)
+    assert run.err.count("failed entirely") == 1, run.err

@@ -55,9 +55,14 @@ def check(
         transfer_report.show(dw, transfer_report.ticked(items, progress.item), tally, log, go_on=_GO_ON, few=True)
     how = "identical byte for byte" if deep else "present"
     words_out = [f"{tally.outcomes['present']} instances {how}"]
-    words_out += transfer_report.counts(tally, missing="missing", extra="extra", conflict="different", failed="failed")
     words_out += transfer_report.counts(
-        tally, warned="identical but truncated on the server", unverified="not verified"
+        tally,
+        missing="missing",
+        extra="extra",
+        conflict="different",
+        failed="failed",
+        warned="identical but truncated on the server",
+        unverified="not verified",
     )
     if ExitCode.TEMPORARY in tally.codes:
         words_out.append(_GO_ON)
