@@ -318,7 +318,7 @@ class _Session(DwContext):
                 url="" if named else self._address,
                 timeout=self._timeout,
                 headers=self._headers,
-                ask=_nobody,
+                ask=_cannot_ask,
             )
         except DwError as error:
             raise self.worded(error) from None
@@ -346,7 +346,7 @@ class _Session(DwContext):
         return error.worded(hint="") if _OF_THE_COMMAND_LINE.search(error.hint) else error
 
 
-def _nobody(_question: str) -> str:
+def _cannot_ask(_question: str) -> str:
     raise UsageError("this profile asks for its secret on a terminal", "pass password= or token= to connect()")
 
 

@@ -18,7 +18,7 @@ def select(
     headers: Mapping[str, str] | None = None,
     ask: Callable[[str], str],
 ) -> Profile:
-    """The profile a command runs with. `ask(question)` prompts for a secret; it raises where nobody can answer.
+    """The profile a command runs with. `ask(question)` prompts for a secret; it raises if it cannot prompt.
 
     Raises UsageError with the next command where there is none, or where `url` would carry a profile's login elsewhere.
     """
